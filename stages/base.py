@@ -1,0 +1,23 @@
+"""Stage `base`: a model's weights, config and tokenizer as a model folder."""
+
+from pathlib import Path
+
+from stages.params.base import BaseParams
+from stages.project.errors import run
+from stages.project.files import whole_folder
+from stages.project.models import from_disk, from_registry
+from stages.project.params import read_params
+
+
+def main(model: str, out: Path) -> None:
+    """Writes the model folder of MODEL (a registry name or one of own_models) to OUT."""
+    own = read_params(BaseParams).own_models.get(model)
+    with whole_folder(out) as folder:
+        if own is None:
+            from_registry(model, folder)
+        else:
+            from_disk(model, Path(own.source), own.sha256, folder)
+
+
+if __name__ == "__main__":
+    run(main)

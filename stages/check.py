@@ -1,0 +1,93 @@
+"""Stage `check`: refuses a bad params.yaml before DVC removes anyone's outputs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stages.lm.registry import MODELS
+from stages.params.base import BaseParams
+from stages.params.clean import CleanParams
+from stages.params.evaluate import EvaluateParams
+from stages.params.filter import FilterParams
+from stages.params.finetune import FinetuneParams
+from stages.params.judge import JudgeParams
+from stages.params.measure import MeasureParams
+from stages.params.mix import MixParams
+from stages.params.prompt import PromptParams
+from stages.params.report import ReportParams
+from stages.params.suite import SuiteParams
+from stages.project.errors import UserError, run
+from stages.project.params import PARAMS, Knobs, read_document, read_params
+from stages.text.sources import INSTRUCTIONS, LABELLED
+from stages.text.suites import SUITES
+
+KINDS: tuple[type[Knobs], ...] = (
+    SuiteParams,
+    CleanParams,
+    PromptParams,
+    BaseParams,
+    JudgeParams,
+    FilterParams,
+    MixParams,
+    FinetuneParams,
+    EvaluateParams,
+    MeasureParams,
+    ReportParams,
+)
+
+
+def main() -> None:
+    """Reads every key of params.yaml and checks it alone and against the others."""
+    _refuse_unknown_keys(read_document())
+    problems = []
+    for kind in KINDS:
+        try:
+            read_params(kind)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(dict.fromkeys(problems)))
+    problems = [*_unknown_names(), *_impossible_together()]
+    if problems:
+        raise UserError(f"{PARAMS}: " + "; ".join(problems))
+
+
+def _refuse_unknown_keys(document: dict[str, Any]) -> None:
+    known = {name for kind in KINDS for name in kind.top_level} | {kind.section for kind in KINDS if kind.section}
+    unknown = sorted(document.keys() - known)
+    if unknown:
+        raise UserError(f"{PARAMS}: {', '.join(unknown)}: no such key; known are {', '.join(sorted(known))}")
+
+
+def _unknown_names() -> Iterable[str]:
+    lists, own = read_params(CleanParams), read_params(BaseParams).own_models
+    yield from _not_in("datasets", lists.datasets, LABELLED)
+    yield from _not_in("instructions", lists.instructions, INSTRUCTIONS)
+    yield from _not_in("suites", lists.suites, SUITES)
+    yield from _not_in("models", read_params(ReportParams).models, [*MODELS, *own])
+    for name in own.keys() & MODELS.keys():
+        yield f"own_models: {name} is a registry name already; choose another"
+
+
+def _not_in(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[str]:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            yield f"{key}: {name!r} is not known; known are {', '.join(known)}"
+    for name in {name for name in names if names.count(name) > 1}:
+        yield f"{key}: {name!r} is listed twice"
+
+
+def _impossible_together() -> Iterable[str]:
+    lists, mix, recipe = read_params(CleanParams), read_params(MixParams), read_params(FinetuneParams)
+    if not lists.datasets:
+        yield "datasets is empty; list at least one"
+    if not read_params(ReportParams).models:
+        yield "models is empty; list at least one"
+    if not lists.instructions and mix.mix_ratio < 1.0:
+        yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
+    if recipe.warmup_steps > recipe.steps:
+        yield f"finetune.warmup_steps is {recipe.warmup_steps}, more than finetune.steps ({recipe.steps})"
+
+
+if __name__ == "__main__":
+    run(main)

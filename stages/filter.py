@@ -1,0 +1,26 @@
+"""Stage `filter`: the prompts that the model knows, and how much it knows."""
+
+import json
+from pathlib import Path
+
+from stages.params.filter import FilterParams
+from stages.project.errors import run
+from stages.project.files import write_text
+from stages.project.params import read_params
+from stages.stats.knowledge import knowledge, known, with_verdicts
+from stages.text.tables import FILTERED, JUDGED, read_table, write_table
+
+
+def main(judged: Path, out: Path, report: Path) -> None:
+    """Keeps the prompts of JUDGED whose opinion-free twin the model judges correctly."""
+    knobs = read_params(FilterParams)
+    table = read_table(judged, JUDGED)
+    found = knowledge(table, knobs.require)
+    write_table(with_verdicts(table).filter(known(knobs.require)).select(FILTERED.names), FILTERED, out)
+    write_text(report, json.dumps(found, indent=2) + "\n")
+    print(f"kept {found['kept']} of {found['judged']} ({found['kept_share']:.1%})")
+    print(f"{found['verdict']}: {found['verdict_reason']}")
+
+
+if __name__ == "__main__":
+    run(main)

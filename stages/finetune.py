@@ -1,0 +1,89 @@
+"""Stage `finetune`: the base model trained on the mixture."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.lm import checkpoints, folder, lora
+from stages.lm.dtypes import compute_dtype
+from stages.lm.loading import LanguageModel, open_model
+from stages.lm.optimizer import Rule
+from stages.lm.packing import Example
+from stages.lm.supervising import TrainingText, encode_examples
+from stages.lm.training import CURVE, Run, train
+from stages.lm.weights import save
+from stages.params.finetune import FinetuneParams
+from stages.project import fingerprint
+from stages.project.errors import run
+from stages.project.files import whole_file, whole_folder
+from stages.project.params import read_params
+from stages.project.progress import progress
+from stages.project.scratch import held, home
+from stages.text.tables import MIXTURE, read_table
+
+
+def main(mixture: Path, base: Path, out_checkpoints: Path, out_model: Path, out_curve: Path) -> None:
+    """Trains the model folder BASE on MIXTURE; writes an Orbax checkpoint, a model folder and the training curve."""
+    knobs = read_params(FinetuneParams)
+    key = fingerprint.of_files([mixture, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
+    with held(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
+        model = open_model(base)
+        curve = _train(model, _examples(read_table(mixture, MIXTURE), model, knobs), knobs, scratch)
+        _write_model(model, base, out_model, _card(base, knobs))
+        with whole_folder(out_checkpoints) as target:
+            checkpoints.export(model.decoder, target / str(knobs.steps))
+        _write_curve(curve, out_curve)
+    shutil.rmtree(scratch)
+
+
+def _examples(mixture: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Example]:
+    texts = [TrainingText(*row) for row in mixture.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
+    examples, cut = encode_examples(model, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
+    if cut:
+        print(f"{cut} of {len(texts)} examples were cut to finetune.max_tokens ({knobs.max_tokens})")
+    return examples
+
+
+def _train(model: LanguageModel, examples: Sequence[Example], knobs: FinetuneParams, scratch: Path) -> np.ndarray:
+    rule = Rule(
+        knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
+    )
+    dtype = compute_dtype(knobs.dtype)
+    plan = Run(knobs.steps, knobs.batch, knobs.max_tokens, knobs.checkpoint_every, rule, dtype)
+    if knobs.method == "lora":
+        lora.add_adapters(model.decoder, knobs.lora.targets, knobs.lora.rank, knobs.lora.alpha, knobs.seed)
+    with progress("fine-tuning", knobs.steps, "steps") as advance:
+        curve = train(model.decoder, examples, plan, scratch, advance)
+    if knobs.method == "lora":
+        lora.merge_adapters(model.decoder, knobs.lora.targets)
+    return curve
+
+
+def _write_model(model: LanguageModel, base: Path, out: Path, card: str) -> None:
+    with whole_folder(out) as target:
+        folder.copy_small_files(base, target)
+        save(model.decoder, target / folder.WEIGHTS)
+        folder.write_card(target, card)
+
+
+def _card(base: Path, knobs: FinetuneParams) -> str:
+    recipe = pl.DataFrame({"knob": list(vars(knobs)), "value": [str(value) for value in vars(knobs).values()]})
+    rows = "".join(f"| {knob} | {value} |\n" for knob, value in recipe.iter_rows())
+    return (
+        f"# {base.name}, fine-tuned against sycophancy\n\nSimple synthetic data (Wei et al. 2023, arXiv 2308.03958), "
+        f"filtered for what the model knows. Recipe:\n\n| knob | value |\n|---|---|\n{rows}"
+    )
+
+
+def _write_curve(curve: np.ndarray, path: Path) -> None:
+    whole = ("step", "target_tokens", "packed_tokens")
+    table = pl.DataFrame(curve.astype(np.float64), schema=list(CURVE)).with_columns(pl.col(whole).cast(pl.Int64))
+    with whole_file(path) as temporary:
+        table.with_columns(pl.selectors.float().round_sig_figs(6)).write_csv(temporary)
+
+
+if __name__ == "__main__":
+    run(main)

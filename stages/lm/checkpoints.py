@@ -1,0 +1,70 @@
+"""Orbax checkpoints: resume state in scratch, and the trained parameters that a run leaves behind."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+from flax import nnx
+from orbax.checkpoint import v1 as ocp
+
+from stages.lm.errors import ModelError
+from stages.lm.model import Decoder
+
+if TYPE_CHECKING:
+    from stages.lm.training import State
+
+# Two, since a checkpoint that was being written when the machine died is no checkpoint.
+KEPT = 2
+
+
+def save(scratch: Path, step: int, state: "State") -> None:
+    """Writes the state after `step` steps and drops all but the last ones."""
+    ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
+    for old in _steps(scratch)[:-KEPT]:
+        shutil.rmtree(_step_folder(scratch, old))
+
+
+def restore_latest(scratch: Path, fresh: "State") -> tuple[int, "State"]:
+    """The latest saved state and its step, or (0, `fresh`) where there is none.
+
+    Raises:
+        ModelError: the latest checkpoint is damaged.
+    """
+    steps = _steps(scratch)
+    if not steps:
+        return 0, fresh
+    folder = _step_folder(scratch, steps[-1])
+    tree = _as_tree(fresh)
+    try:
+        found = ocp.load(folder, jax.tree.map(_abstract, tree))
+    except Exception as error:  # Orbax raises many kinds for a damaged folder
+        raise ModelError(
+            f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); delete it to go on from an "
+            "earlier one or from the start"
+        ) from error
+    return steps[-1], jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(found))
+
+
+def export(model: Decoder, folder: Path) -> None:
+    """Writes the model's parameters as a nested dictionary of arrays, which Orbax loads without this project."""
+    ocp.save(folder.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+
+
+def _as_tree(state: "State") -> dict[str, object]:
+    # Leaves in a plain list: Orbax needs no class of ours to read them, and their order is that of the fresh state.
+    return {"leaves": jax.tree.leaves(state)}
+
+
+def _abstract(leaf: object) -> object:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))  # type: ignore[attr-defined]
+
+
+def _steps(scratch: Path) -> list[int]:
+    if not scratch.exists():
+        return []
+    return sorted(int(path.name) for path in scratch.iterdir() if path.name.isdigit())
+
+
+def _step_folder(scratch: Path, step: int) -> Path:
+    return scratch.resolve() / str(step)

@@ -1,0 +1,15 @@
+"""The arithmetic that a param names."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Dtype = Literal["default", "float32", "bfloat16"]
+
+
+def compute_dtype(dtype: Dtype) -> jnp.dtype:
+    """The type that a param names; `default` is float32 on a CPU and bfloat16 elsewhere."""
+    if dtype != "default":
+        return jnp.dtype(dtype)
+    return jnp.dtype("float32" if jax.default_backend() == "cpu" else "bfloat16")

@@ -1,0 +1,34 @@
+"""Model folders in the Hugging Face layout: what belongs to one."""
+
+import shutil
+from pathlib import Path
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+GENERATION_CONFIG = "generation_config.json"
+CARD = "README.md"
+
+# What is taken along from a folder: nothing else in it is needed, and nothing that could be run or unpickled.
+_SMALL_FILES = (
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    GENERATION_CONFIG,
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+
+
+def copy_small_files(source: Path, folder: Path) -> None:
+    """Copies config and tokenizer files, byte for byte."""
+    for name in _SMALL_FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Writes the model card."""
+    (folder / CARD).write_text(card, encoding="utf-8", newline="\n")

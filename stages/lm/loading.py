@@ -1,0 +1,26 @@
+"""A model folder as a decoder with its tokenizer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from stages.lm.config import ModelConfig, read_config
+from stages.lm.model import Decoder
+from stages.lm.tokens import load_tokenizer
+from stages.lm.weights import load
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """What is needed to ask a model questions."""
+
+    decoder: Decoder
+    config: ModelConfig
+    tokenizer: Tokenizer
+
+
+def open_model(folder: Path) -> LanguageModel:
+    """Opens a model folder in the Hugging Face layout; weights are float32."""
+    config = read_config(folder / "config.json")
+    return LanguageModel(load(folder, config), config, load_tokenizer(folder))

@@ -1,0 +1,20 @@
+"""Array shapes in signatures: jaxtyping where it is installed (the test run checks them), plain names elsewhere."""
+
+from typing import TYPE_CHECKING, Any
+
+from jax import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+else:
+    try:
+        from jaxtyping import Bool, Float, Int
+    except ModuleNotFoundError:
+
+        class _Unchecked:
+            def __class_getitem__(cls, shape: Any) -> type:
+                return Array
+
+        Bool = Float = Int = _Unchecked
+
+__all__ = ["Array", "Bool", "Float", "Int"]

@@ -1,0 +1,65 @@
+"""One rendering of a training example gives both its token ids and which of them are trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+from stages.lm.conversation import Turn, plain
+from stages.lm.errors import ModelError, QuestionError, named
+from stages.lm.loading import LanguageModel
+from stages.lm.packing import Example
+from stages.lm.tokens import continued
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """A training example in words; `name` is what a problem with it is reported under."""
+
+    name: str
+    turns: Sequence[Turn]
+    answer_prefix: str
+    target: str
+
+
+def encode_examples(
+    model: LanguageModel, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
+) -> tuple[list[Example], int]:
+    """Examples in tokens, each target ended by the model's end token, and how many were cut.
+
+    A long example loses the beginning of its prompt, never any of its target.
+
+    Raises:
+        QuestionError: an example is longer than `max_tokens` (where `cut_long` does not hold, or by its target alone).
+    """
+    end = _end_token(model)
+    examples = [_example(model.tokenizer, text, end) for text in texts]
+    long = sum(len(example.ids) > max_tokens for example in examples)
+    if long and not cut_long:
+        longest = max(len(example.ids) for example in examples)
+        raise QuestionError(
+            f"{long} of {len(examples)} examples are longer than finetune.max_tokens ({max_tokens}; the longest has "
+            f"{longest}); raise it, lower clean.max_characters, or set finetune.too_long=cut"
+        )
+    return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
+
+
+def _example(tokenizer: Tokenizer, text: TrainingText, end: int) -> Example:
+    with named(text.name):
+        sequence = continued(tokenizer, plain(text.turns, text.answer_prefix), text.target)
+        return Example((*sequence.ids, end), sequence.start)
+
+
+def _cut(name: str, example: Example, max_tokens: int) -> Example:
+    excess = len(example.ids) - max_tokens
+    if excess <= 0:
+        return example
+    if excess >= example.start:
+        raise QuestionError(f"{name}: its target alone fills finetune.max_tokens ({max_tokens})")
+    return Example(example.ids[excess:], example.start - excess)
+
+
+def _end_token(model: LanguageModel) -> int:
+    if model.config.end_token is None:
+        raise ModelError("config.json names no eos_token_id; training needs a token that ends an answer")
+    return model.config.end_token

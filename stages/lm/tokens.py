@@ -1,0 +1,49 @@
+"""Text to token ids, by the model folder's tokenizer.json."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from stages.lm.errors import ModelError, QuestionError
+from stages.lm.folder import TOKENIZER
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A prompt and its continuation, tokenised together: `ids[start:]` hold any of the continuation."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model folder."""
+    path = folder / TOKENIZER
+    if not path.exists():
+        raise ModelError(f"{path} is missing; scoring text needs the model's tokenizer")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelError(f"{path} cannot be read: {error}") from None
+
+
+def continued(tokenizer: Tokenizer, prompt: str, continuation: str) -> Continued:
+    """Prompt and continuation as one text; special tokens as the tokenizer's own post-processor adds them.
+
+    A token that straddles the boundary counts as the continuation's. The end of the continuation is the end of the
+    ids: what a post-processor adds after the text is cut.
+
+    Raises:
+        QuestionError: the continuation is empty, or nothing stands before it to predict it from.
+    """
+    if not continuation:
+        raise QuestionError("a choice is empty")
+    encoding = tokenizer.encode(prompt + continuation)
+    boundary, end = len(prompt), len(prompt) + len(continuation)
+    spans = encoding.offsets
+    start = next(index for index, (_, stop) in enumerate(spans) if stop > boundary)
+    stop = max(index for index, (_, stop) in enumerate(spans) if stop == end) + 1
+    if start == 0:
+        raise QuestionError("the prompt is empty, and nothing predicts the first token of a choice")
+    return Continued(tuple(encoding.ids[:stop]), start)

@@ -1,0 +1,131 @@
+"""The report files that the page is made of, read with their form checked: metrics, filter, training curve, counts."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import polars as pl
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from stages.project.errors import UserError
+
+T = TypeVar("T")
+
+# Other keys may stand in these files: what the page does not show, it does not judge.
+_FORM = ConfigDict(extra="ignore")
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True, config=_FORM)
+class Change:
+    """One headline measure of a model before and after fine-tuning, with the 95% interval of the difference."""
+
+    base: Number
+    tuned: Number
+    delta: Number
+    delta_low: Number
+    delta_high: Number
+    n: int
+
+
+@dataclass(frozen=True, config=_FORM)
+class Kept:
+    """How many prompts of one kind were judged, and how many of them (and what share) the filter kept."""
+
+    judged: int
+    kept: int
+    kept_share: Share
+
+
+@dataclass(frozen=True, config=_FORM)
+class FilterReport:
+    """What the filter found a model to know, over all prompts and by kind of prompt."""
+
+    judged: int
+    kept: int
+    kept_share: Share
+    known_share: Number
+    known_share_low: Number
+    known_share_high: Number
+    verdict: str
+    verdict_reason: str
+    by_dataset: dict[str, Kept]
+    by_polarity: dict[str, Kept]
+    by_letter: dict[str, Kept]
+    by_truth: dict[str, Kept]
+
+
+@dataclass(frozen=True, config=_FORM)
+class Counts:
+    """What cleaning did: rows of every data set and pairs of every instruction set, by what became of them."""
+
+    rows: dict[str, dict[str, int]]
+    instructions: dict[str, dict[str, int]]
+
+
+def read_metrics(path: Path) -> dict[str, Change]:
+    """The headline measures at `path`, by name; the filter's part of the file is left out.
+
+    Raises:
+        UserError: the file is missing or is not a metrics file.
+    """
+    document = _json(path)
+    measures = {name: entry for name, entry in document.items() if name != "filter"}
+    return _checked(dict[str, Change], measures, path, "a metrics file")
+
+
+def read_filter(path: Path) -> FilterReport:
+    """The filter's report at `path`; raises UserError as `read_metrics` does."""
+    return _checked(FilterReport, _json(path), path, "a filter report")
+
+
+def read_counts(path: Path) -> Counts:
+    """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
+    return _checked(Counts, _json(path), path, "a report of cleaning")
+
+
+def read_training(path: Path) -> pl.DataFrame:
+    """Columns `step` (from 1) and `loss` (natural log) of the training curve at `path`, in the order of steps.
+
+    Raises:
+        UserError: the file is missing, is not CSV or lacks one of the two columns.
+    """
+    try:
+        curve = pl.read_csv(path, schema_overrides={"step": pl.Int64, "loss": pl.Float64})
+        return curve.select("step", "loss").sort("step")
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except pl.exceptions.PolarsError as error:
+        raise _not(path, "a training curve", str(error)) from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise _not(path, "JSON", str(error)) from None
+    if not isinstance(document, dict):
+        raise _not(path, "a report", "it holds no keys")
+    return document
+
+
+def _checked(form: type[T], document: Any, path: Path, what: str) -> T:
+    try:
+        return TypeAdapter(form).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _not(path, what, f"{where}: {first['msg']}") from None
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} does not exist; `dvc repro` makes it")
+
+
+def _not(path: Path, what: str, why: str) -> UserError:
+    return UserError(f"{path} is not {what} ({why}); delete it and run `dvc repro`")

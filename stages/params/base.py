@@ -1,0 +1,26 @@
+"""Knobs of `base`: models that the user describes."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Name
+
+
+@dataclass(frozen=True, config=STRICT)
+class OwnModel:
+    """A model of the user's own: a model folder or a .gguf file, and the SHA-256 of its weights."""
+
+    source: str = Field(alias="from")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True, config=STRICT)
+class BaseParams:
+    """The user's own models by short name."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("own_models",)
+    section: ClassVar[str | None] = None
+
+    own_models: dict[Name, OwnModel]

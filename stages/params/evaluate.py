@@ -1,0 +1,18 @@
+"""Knobs of `evaluate`."""
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Dtype, Names
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluateParams:
+    """The suites that are asked, and the arithmetic that answers are computed in."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("suites",)
+    section: ClassVar[str | None] = "evaluate"
+
+    suites: Names
+    dtype: Dtype

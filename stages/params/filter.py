@@ -1,0 +1,17 @@
+"""Knobs of `filter`: what counts as known."""
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class FilterParams:
+    """Which option orders a prompt must be judged correctly in to be kept."""
+
+    top_level: ClassVar[tuple[str, ...]] = ()
+    section: ClassVar[str | None] = "filter"
+
+    require: Literal["original_order", "both_orders"]

@@ -1,0 +1,43 @@
+"""Knobs of `finetune`: the training recipe."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Count, Dtype, Seed
+
+
+@dataclass(frozen=True, config=STRICT)
+class LoraParams:
+    """Low-rank adapters: their rank, scale and the projections that they are added to."""
+
+    rank: Count
+    alpha: Annotated[float, Field(gt=0.0)]
+    targets: Annotated[
+        tuple[Literal["query", "key", "value", "out", "gate", "up", "down"], ...], Field(min_length=1)
+    ]
+
+
+@dataclass(frozen=True, config=STRICT)
+class FinetuneParams:
+    """The recipe of fine-tuning."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    section: ClassVar[str | None] = "finetune"
+
+    seed: Seed
+    method: Literal["full", "lora"]
+    steps: Count
+    batch: Count
+    optimizer: Literal["adamw", "adafactor"]
+    learning_rate: Annotated[float, Field(gt=0.0)]
+    schedule: Literal["constant", "cosine"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    clip_norm: Annotated[float, Field(gt=0.0)]
+    max_tokens: Annotated[int, Field(ge=16)]
+    too_long: Literal["refuse", "cut"]
+    checkpoint_every: Count
+    dtype: Dtype
+    lora: LoraParams

@@ -1,0 +1,17 @@
+"""Types that several stages' knobs share."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+# Strict: "3" is no number and true is no count. An int is fine where a float is wanted.
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+# Names become file names and DVC stage names, hence the narrow alphabet.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Names = tuple[Name, ...]
+# `default` is float32 on a CPU and bfloat16 (float32 head and softmax) on TPU and GPU.
+Dtype = Literal["default", "float32", "bfloat16"]

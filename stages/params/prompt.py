@@ -1,0 +1,22 @@
+"""Knobs of `prompt`: how many prompts and held-out claims, and in which form."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Count, Seed
+
+
+@dataclass(frozen=True, config=STRICT)
+class PromptParams:
+    """How prompts are drawn from the examples."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    section: ClassVar[str | None] = "prompt"
+
+    seed: Seed
+    claims: Literal["paper", "balanced"]
+    count: Count
+    most_per_dataset: Annotated[int, Field(ge=0)]
+    held_out_per_dataset: Count

@@ -1,0 +1,17 @@
+"""Knobs of `report`."""
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Names
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReportParams:
+    """The models that the page shows."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("models",)
+    section: ClassVar[str | None] = None
+
+    models: Names

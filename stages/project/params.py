@@ -1,0 +1,66 @@
+"""Reading params.yaml: the only place that settings come from."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.project.errors import UserError
+
+PARAMS = Path("params.yaml")
+
+
+class Knobs(Protocol):
+    """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it."""
+
+    top_level: ClassVar[tuple[str, ...]]
+    section: ClassVar[str | None]
+
+
+K = TypeVar("K", bound=Knobs)
+
+
+def read_document(path: Path = PARAMS) -> dict[str, Any]:
+    """The whole of a YAML file as plain values (YAML 1.2, as DVC reads it)."""
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this in the project's folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} should hold keys with values, as presets/default.yaml does")
+    return document
+
+
+def read_params(kind: type[K], path: Path = PARAMS) -> K:
+    """The knobs `kind` as params.yaml sets them.
+
+    Raises:
+        UserError: a key is unknown, missing, of another type or out of range; the message names all such keys.
+    """
+    document = read_document(path)
+    values = {name: document[name] for name in kind.top_level if name in document}
+    if kind.section is not None:
+        section = document.get(kind.section)
+        if not isinstance(section, dict):
+            raise UserError(f"{path}: the section {kind.section} is missing or holds no keys")
+        values |= section
+    try:
+        # By way of JSON: it is strict about numbers and text, but takes a list for a tuple and a mapping for a dataclass.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None
+
+
+def _line(kind: type[Knobs], problem: Any) -> str:
+    names = [str(part) for part in problem["loc"]]
+    key = ".".join(names if names[0] in kind.top_level or kind.section is None else [kind.section, *names])
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key} is not a known key; see the comments in presets/default.yaml"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{key} is missing; presets/default.yaml has it with its meaning"
+    return f"{key} is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should')}"

@@ -1,0 +1,72 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Advance(Protocol):
+    """Says that `amount` more units are done, with a note that replaces the previous one."""
+
+    def __call__(self, amount: float, note: str = "") -> None:
+        """Says so."""
+
+
+@contextmanager
+def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
+    """Yields a function that reports work done out of `total` units, with rate and time left."""
+    shown = _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit)
+    with shown as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: float, unit: str) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    started = time.monotonic()
+    done = 0.0
+    with Progress(*columns, transient=False) as bar:
+        task = bar.add_task(what, total=total, rate="", note="")
+
+        def advance(amount: float, note: str = "") -> None:
+            nonlocal done
+            done += amount
+            rate = f"{done:,.0f}/{total:,.0f} {unit}, {done / (time.monotonic() - started):,.1f}/s"
+            bar.update(task, advance=amount, rate=rate, note=note)
+
+        yield advance
+
+
+@contextmanager
+def _lines(what: str, total: float, unit: str) -> Iterator[Advance]:
+    started = last = time.monotonic()
+    done = 0.0
+
+    def advance(amount: float, note: str = "") -> None:
+        nonlocal done, last
+        done += amount
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            last = now
+            print(_line(done, now - started, note), file=sys.stderr, flush=True)
+
+    def _line(done: float, seconds: float, note: str) -> str:
+        rate = done / max(seconds, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        line = f"{what}: {done:,.0f} of {total:,.0f} {unit}, {rate:,.1f}/s, {left:,.0f} s left"
+        return f"{line}, {note}" if note else line
+
+    yield advance
+    print(f"{what}: {done:,.0f} {unit} in {time.monotonic() - started:,.0f} s", file=sys.stderr, flush=True)

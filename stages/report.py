@@ -1,0 +1,48 @@
+"""Stage `report`: metrics, filter reports, training curves, answers and counts -> one page and its figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.page.inputs import read_counts, read_filter, read_metrics, read_training
+from stages.page.page import ModelInputs, model_part, page, versions
+from stages.params.report import ReportParams
+from stages.project.errors import run
+from stages.project.files import whole_folder, write_text
+from stages.project.params import read_params
+from stages.text.tables import ANSWERS, read_table
+
+Folder = Annotated[Path, typer.Option()]
+
+
+def main(
+    out_html: Path, out_plots: Path, metrics: Folder, filter: Folder, training: Folder, data: Folder, answers: Folder
+) -> None:
+    """Writes the report page of the listed models, and each of its figures as a file of its own."""
+    params = read_params(ReportParams)
+    # The listed models only, never what lies in the folders: a model taken off the list leaves its files behind.
+    models = [
+        ModelInputs(
+            name=name,
+            changes=read_metrics(metrics / f"{name}.json"),
+            kept=read_filter(filter / f"{name}.json"),
+            training=read_training(training / f"{name}.csv"),
+            base=read_table(answers / f"{name}-base.parquet", ANSWERS),
+            tuned=read_table(answers / f"{name}-tuned.parquet", ANSWERS),
+        )
+        for name in params.models
+    ]
+    counts = read_counts(data / "clean.json")
+    parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
+    with whole_folder(out_plots) as folder:
+        for part in parts:
+            for figure in part.figures.values():
+                (folder / f"{part.name}-{figure.name}.svg").write_text(
+                    figure.svg + "\n", encoding="utf-8", newline="\n"
+                )
+    write_text(out_html, page(parts, counts, versions()))
+
+
+if __name__ == "__main__":
+    run(main)

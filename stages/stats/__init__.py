@@ -1,0 +1,1 @@
+"""Numbers with their uncertainty: bootstrap intervals and the headline measures (numpy, polars; no jax)."""

@@ -1,0 +1,82 @@
+"""How the input of each bundled set falls into the texts that a claim quotes, and its cluster.
+
+Each function takes an input as the file has it and returns (texts, cluster key); an input of another form is a
+ValueError, which the caller turns into a line that names file and row.
+"""
+
+import re
+
+_DATED = re.compile(
+    r"On June 2017, the following claim was made: (?P<claim>.+)\nQ: Was this claim true or false\?", re.S
+)
+_PREMISE = re.compile(r"Premise: (?P<premise>.+) Hypothesis: (?P<hypothesis>.+)", re.S)
+_BELIEF = re.compile(r"^\w+ \w+ that ")
+
+
+def quoted(*texts: str) -> str:
+    """Texts as a claim quotes them: `"a"`, or `"a" and "b"` for a pair (paper section 3; reference generator)."""
+    return " and ".join(f'"{_cleaned(text)}"' for text in texts)
+
+
+def _cleaned(text: str) -> str:
+    return text.replace('"', "").replace("\n", "").strip()
+
+
+def sentence(text: str) -> tuple[tuple[str, ...], str]:
+    """The input itself; each sentence is its own cluster."""
+    return (text,), text
+
+
+def utterance(text: str) -> tuple[tuple[str, ...], str]:
+    """`Utterance: <text>`."""
+    return sentence(_after("Utterance: ", text))
+
+
+def dated_claim(text: str) -> tuple[tuple[str, ...], str]:
+    """`On June 2017, the following claim was made: <claim>` and a question."""
+    return sentence(_match(_DATED, text)["claim"])
+
+
+def passage_and_claim(text: str) -> tuple[tuple[str, ...], str]:
+    """`<page>: <evidence>`, a line end, `Claim: <claim>`; U+FFFD stands for a lost no-break space."""
+    passage, claim = _halves(text.replace("\ufffd", " "), "\nClaim: ")
+    return (passage, claim), passage.split(": ")[0]
+
+
+def metaphor_and_reading(text: str) -> tuple[tuple[str, ...], str]:
+    """`<metaphor> <--> <reading>`."""
+    metaphor, reading = _halves(text, "<-->")
+    return (metaphor, reading), metaphor.strip()
+
+
+def premise_and_hypothesis(text: str) -> tuple[tuple[str, ...], str]:
+    """`Premise: X thinks that Y knows that <caption>. Hypothesis: …`; the caption is the cluster."""
+    parts = _match(_PREMISE, text)
+    caption = _BELIEF.sub("", _BELIEF.sub("", parts["premise"]))
+    return (parts["premise"], parts["hypothesis"]), caption
+
+
+def dialogue(text: str) -> tuple[tuple[str, ...], str]:
+    """`Speaker 1: '…' Speaker 2: '…'`; the question is the cluster."""
+    question, _ = _halves(_after("Speaker 1: ", text), " Speaker 2: ")
+    return (text,), question
+
+
+def _after(start: str, text: str) -> str:
+    if not text.startswith(start):
+        raise ValueError(f"should start with {start!r}")
+    return text.removeprefix(start)
+
+
+def _halves(text: str, mark: str) -> tuple[str, str]:
+    before, found, after = text.partition(mark)
+    if not found:
+        raise ValueError(f"should hold {mark!r}")
+    return before, after
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    match = pattern.fullmatch(text)
+    if match is None:
+        raise ValueError(f"should match {pattern.pattern!r}")
+    return match

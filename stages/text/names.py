@@ -1,0 +1,12 @@
+"""The first names and surnames of the people who hold the opinions."""
+
+from faker import Faker
+
+NAMES = 10_000
+
+
+def names(seed: int) -> tuple[str, ...]:
+    """10,000 made-up names, as many as the reference generator holds (google/sycophancy-intervention fb75986)."""
+    faker = Faker("en_US")
+    faker.seed_instance(seed)
+    return tuple(f"{faker.first_name()} {faker.last_name()}" for _ in range(NAMES))

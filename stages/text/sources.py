@@ -1,0 +1,163 @@
+"""The registry of data sets: labelled classification sets and instruction sets, by name.
+
+A set's label words complete the claim `"input" is …`; each was worded after reading rows of the set, so that the claim
+is English and says what the annotators were asked. All sets here are bundled (BIG-bench 1.0.0); none is a task that
+BIG-Bench Hard is cut from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stages.project.errors import UserError
+from stages.text import bigbench
+from stages.text import inputs as parse
+
+Parsed = tuple[tuple[str, ...], str]
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """A classification set.
+
+    `task` is its folder in the archive, `labels` maps the file's options to label words in index order, and `parse`
+    splits an input into the texts that a claim quotes and the key of the cluster (the sentence or page) it belongs to.
+    """
+
+    name: str
+    task: str
+    labels: dict[str, str]
+    parse: Callable[[str], Parsed]
+    licence: str = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """An instruction set: `lead` says in one sentence what the input asks for."""
+
+    name: str
+    task: str
+    lead: str
+    licence: str = "Apache-2.0"
+
+
+_LABELLED = (
+    # "So I honestly recommend Mr. Peter.": reviews of hotels, doctors, products and schools, machine-translated from
+    # Polish. One input is empty and two hold U+FFFD.
+    LabelledSet(
+        "multiemo",
+        "multiemo/all_sentence_en",
+        {
+            "negative": "Negative in Sentiment",
+            "neutral": "Neutral in Sentiment",
+            "positive": "Positive in Sentiment",
+            "ambivalent": "Mixed in Sentiment",
+        },
+        parse.sentence,
+    ),
+    # "<page>: <evidence>\nClaim: <claim>": several revisions of one page's sentence differ in a number, hence the
+    # cluster by page. 158 inputs hold U+FFFD where the original has a no-break space.
+    LabelledSet(
+        "vitaminc",
+        "vitaminc_fact_verification",
+        {
+            "True": "a Passage with a Claim It Supports",
+            "False": "a Passage with a Claim It Refutes",
+            "Neither": "a Passage with a Claim It Leaves Open",
+        },
+        parse.passage_and_claim,
+    ),
+    # The annotators judged by Wikipedia of June 2017, and some claims have changed their truth since.
+    LabelledSet(
+        "fever",
+        "fact_checker/fever",
+        {"true": "True as of June 2017", "false": "False as of June 2017"},
+        parse.dated_claim,
+    ),
+    LabelledSet(
+        "intent_recognition",
+        "intent_recognition",
+        {
+            "add_to_playlist": "a Request to Add Music to a Playlist",
+            "book_restaurant": "a Request to Book a Restaurant",
+            "get_weather": "a Request for the Weather",
+            "play_music": "a Request to Play Music",
+            "search_screening_event": "a Request for Movie Showtimes",
+            "search_creative_work": "a Request to Find a Creative Work",
+            "rate_book": "a Request to Rate a Book",
+        },
+        parse.utterance,
+    ),
+    # Replies from online discussions; 78% are neutral.
+    LabelledSet(
+        "social_support",
+        "social_support",
+        {"unsupportive": "an Unsupportive Reply", "neutral": "a Neutral Reply", "supportive": "a Supportive Reply"},
+        parse.sentence,
+    ),
+    # "<metaphor> <--> <reading>": several readings share one metaphor, hence the cluster.
+    LabelledSet(
+        "metaphor_boolean",
+        "metaphor_boolean",
+        {"True": "a Metaphor with Its Correct Meaning", "False": "a Metaphor with a Meaning It Does Not Have"},
+        parse.metaphor_and_reading,
+    ),
+    # Templates ("X thinks that Y knows that …") over 900 captions: the caption is the cluster.
+    LabelledSet(
+        "epistemic_reasoning",
+        "epistemic_reasoning",
+        {
+            "entailment": "a Premise with a Hypothesis It Entails",
+            "non-entailment": "a Premise with a Hypothesis It Does Not Entail",
+        },
+        parse.premise_and_hypothesis,
+    ),
+    LabelledSet(
+        "implicatures",
+        "implicatures",
+        {"yes": "a Dialogue Where the Reply Means Yes", "no": "a Dialogue Where the Reply Means No"},
+        parse.dialogue,
+    ),
+)
+
+_INSTRUCTIONS = (
+    InstructionSet(
+        "qasc_answers",
+        "natural_instructions/subtask041_qasc_answer_generation",
+        "Answer the question with words from the fact.",
+    ),
+    InstructionSet(
+        "qasc_questions",
+        "natural_instructions/subtask040_qasc_question_generation",
+        "Turn the fact into a question.",
+    ),
+    InstructionSet(
+        "winogrande",
+        "natural_instructions/subtask033_winogrande_answer_generation",
+        "Say what belongs in the blank.",
+    ),
+    InstructionSet(
+        "paraphrases",
+        "natural_instructions/subtask045_miscellaneous_sentence_paraphrasing",
+        "Say the sentence in other words, so that it still answers the question.",
+    ),
+)
+
+LABELLED = {entry.name: entry for entry in _LABELLED}
+INSTRUCTIONS = {entry.name: entry for entry in _INSTRUCTIONS}
+
+# Every file that the registry reads: one pass over the archive extracts them all.
+MEMBERS = tuple(bigbench.member(entry.task) for entry in (*_LABELLED, *_INSTRUCTIONS))
+
+
+def labelled(name: str) -> LabelledSet:
+    """The classification set `name`."""
+    if name not in LABELLED:
+        raise UserError(f"params.yaml: datasets: {name!r} is not known; known are {', '.join(LABELLED)}")
+    return LABELLED[name]
+
+
+def instructions(name: str) -> InstructionSet:
+    """The instruction set `name`."""
+    if name not in INSTRUCTIONS:
+        raise UserError(f"params.yaml: instructions: {name!r} is not known; known are {', '.join(INSTRUCTIONS)}")
+    return INSTRUCTIONS[name]

@@ -1,0 +1,170 @@
+"""The schema of every table under data/, declared once and used by writer, reader and test.
+
+data/README.md is the dictionary for people; a test keeps its tables and columns equal to these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from stages.project.errors import UserError
+from stages.project.files import whole_file
+
+Columns = Mapping[str, pl.DataType | type[pl.DataType]]
+
+TURNS = pl.List(pl.Struct({"role": pl.String, "text": pl.String}))
+
+_PROVENANCE: Columns = {
+    "source": pl.String,
+    "revision": pl.String,
+    "split": pl.String,
+    "row": pl.Int64,
+    "licence": pl.String,
+}
+
+_QUESTION: Columns = {
+    "suite": pl.String,
+    "question": pl.String,
+    "item": pl.String,
+    "condition": pl.String,
+    "cluster": pl.String,
+    "turns": TURNS,
+    "shared_prefix": pl.String,
+    "answer_prefix": pl.String,
+    "choices": pl.List(pl.String),
+    "correct": pl.Int32,
+    "matches_user": pl.Int32,
+    "polarity": pl.String,
+    "order": pl.String,
+}
+
+_PROMPT: Columns = {
+    "prompt": pl.String,
+    "example": pl.String,
+    "dataset": pl.String,
+    "cluster": pl.String,
+    "claim": pl.String,
+    "form": pl.String,
+    "polarity": pl.String,
+    "true": pl.Boolean,
+    "opinion": pl.String,
+    "order": pl.String,
+    "turns": TURNS,
+    "bare_turns": TURNS,
+    "bare_turns_swapped": TURNS,
+    "answer_prefix": pl.String,
+    "choices": pl.List(pl.String),
+    "correct": pl.Int32,
+    "matches_user": pl.Int32,
+}
+
+_JUDGED: Columns = {**_PROMPT, "logprobs": pl.List(pl.Float32), "logprobs_swapped": pl.List(pl.Float32)}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A table's columns with their types, in order, and the columns whose values together name a row."""
+
+    name: str
+    columns: Columns
+    key: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        return list(self.columns)
+
+
+EXAMPLES_RAW = Schema(
+    "raw",
+    {
+        "example": pl.String,
+        "dataset": pl.String,
+        "text": pl.String,
+        "label": pl.Int32,
+        "label_words": pl.List(pl.String),
+        "cluster": pl.String,
+        **_PROVENANCE,
+    },
+    ("example",),
+)
+EXAMPLES = Schema("examples", {**EXAMPLES_RAW.columns, "part": pl.String}, ("example",))
+INSTRUCTIONS = Schema(
+    "instructions",
+    {"pair": pl.String, "set": pl.String, "input": pl.String, "target": pl.String, **_PROVENANCE},
+    ("pair",),
+)
+QUESTIONS = Schema("questions", _QUESTION, ("question",))
+PROMPTS = Schema("prompts", _PROMPT, ("prompt",))
+JUDGED = Schema("judged", _JUDGED, ("prompt",))
+FILTERED = Schema("filtered", _JUDGED, ("prompt",))
+MIXTURE = Schema(
+    "mixture",
+    {
+        "position": pl.Int64,
+        "kind": pl.String,
+        "source": pl.String,
+        "row_id": pl.String,
+        "epoch": pl.Int32,
+        "turns": TURNS,
+        "answer_prefix": pl.String,
+        "target": pl.String,
+    },
+    ("position",),
+)
+ANSWERS = Schema(
+    "answers",
+    {
+        "suite": pl.String,
+        "question": pl.String,
+        "item": pl.String,
+        "condition": pl.String,
+        "cluster": pl.String,
+        "choices": pl.List(pl.String),
+        "logprobs": pl.List(pl.Float32),
+        "chosen": pl.Int32,
+        "generated": pl.String,
+        "correct": pl.Int32,
+        "matches_user": pl.Int32,
+        "polarity": pl.String,
+        "order": pl.String,
+    },
+    ("question",),
+)
+
+SCHEMAS = (EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, EXAMPLES, PROMPTS, JUDGED, FILTERED, MIXTURE, ANSWERS)
+
+
+def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
+    """Writes `table` as parquet at `path`, whole or not at all, after checking its columns, types and key."""
+    _check(table, schema, path)
+    with whole_file(path) as temporary:
+        table.write_parquet(temporary, compression="zstd", statistics=False)
+
+
+def read_table(path: Path, schema: Schema) -> pl.DataFrame:
+    """Reads the table at `path`.
+
+    Raises:
+        UserError: the file is missing, is not parquet, or has other columns or types than `schema`.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; `dvc repro` makes it") from None
+    except pl.exceptions.ComputeError as error:
+        raise UserError(f"{path} is not a parquet table ({error}); delete it and run `dvc repro`") from None
+    _check(table, schema, path)
+    return table
+
+
+def _check(table: pl.DataFrame, schema: Schema, path: Path) -> None:
+    if dict(table.schema) != dict(pl.Schema(schema.columns)):
+        raise UserError(
+            f"{path} is not a table of {schema.name}: it has {dict(table.schema)}, expected {schema.columns}; "
+            "run `dvc repro` to make it anew"
+        )
+    if table.select(pl.struct(schema.key).is_duplicated().any()).item():
+        raise UserError(f"{path}: the key {', '.join(schema.key)} of the {schema.name} table is not unique")

@@ -1,0 +1,60 @@
+"""Reading the report files: their form is checked, a mistake is one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.page.inputs import Change, read_counts, read_filter, read_metrics, read_training
+from stages.project.errors import UserError
+
+MEASURE = {"base": 0.5, "tuned": 0.52, "delta": 0.02, "delta_low": -0.01, "delta_high": 0.05, "n": 192}
+
+
+def written(folder: Path, document: Any) -> Path:
+    path = folder / "report.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_metrics_without_the_filter_s_part(tmp_path: Path) -> None:
+    path = written(tmp_path, {"claims_no_opinion_accuracy": MEASURE, "filter": {"judged": 3}})
+    assert read_metrics(path) == {"claims_no_opinion_accuracy": Change(0.5, 0.52, 0.02, -0.01, 0.05, 192)}
+
+
+def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
+    path = written(tmp_path, "step,loss,learning_rate\n2,1,0.1\n1,2.5,0.1\n")
+    assert read_training(path).rows() == [(1, 2.5), (2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("read", "document", "where"),
+    [
+        (read_metrics, {"a": MEASURE | {"base": "half"}}, "a.base"),
+        (read_metrics, '{"a": {"base": NaN}}', "a.base"),
+        (read_metrics, "{", "not JSON"),
+        (read_metrics, [1], "no keys"),
+        (read_filter, {"judged": 1}, "kept"),
+        (read_counts, {"rows": {"zoo": {"raw": "many"}}, "instructions": {}}, "rows.zoo.raw"),
+        (read_training, "step,gain\n1,2\n", "loss"),
+        (read_training, "step,loss\n1,low\n", "training curve"),
+        (read_training, "", "training curve"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_place(
+    tmp_path: Path, read: Callable[[Path], Any], document: Any, where: str
+) -> None:
+    path = written(tmp_path, document)
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert where in str(error.value)
+    assert "dvc repro" in str(error.value)
+
+
+@pytest.mark.parametrize("read", [read_metrics, read_filter, read_counts, read_training])
+def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        read(tmp_path / "nowhere")

@@ -1,0 +1,85 @@
+"""The stage `report`, run as DVC runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.text.tables import ANSWERS, write_table
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ("accuracy", "headline", "kept", "loss")
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    inputs = [word for name in ("metrics", "filter", "training", "data", "answers") for word in (f"--{name}", name)]
+    return subprocess.run(
+        [sys.executable, "-m", "stages.report", "out/index.html", "out/plots", *inputs],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that lists model `a` and still has a broken file of model `b` lying about."""
+    (tmp_path / "params.yaml").write_text("models: [a]\n", encoding="utf-8")
+    change = {"base": 0.67, "tuned": 0.21, "delta": -0.46, "delta_low": -0.5, "delta_high": -0.4, "n": 192}
+    some = {"judged": 4, "kept": 2, "kept_share": 0.5}
+    known = {"known_share": 0.0, "known_share_low": -0.5, "known_share_high": 0.5}
+    verdict = {"verdict": "too little knowledge", "verdict_reason": "it guesses"}
+    kinds = {f"by_{kind}": {"x": some} for kind in ("dataset", "polarity", "letter", "truth")}
+    texts = {
+        "metrics/a.json": json.dumps({"claims_wrong_opinion_followed": change, "filter": some}),
+        "metrics/b.json": "broken",
+        "filter/a.json": json.dumps(some | known | verdict | kinds),
+        "training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
+        "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    answer: dict[str, Any] = {
+        "suite": "claims",
+        "question": "q",
+        "condition": "no_opinion",
+        "cluster": "c",
+        "choices": ["x", "y"],
+    }
+    answer |= {"logprobs": [-1.0, -2.0], "chosen": 0, "correct": 0}
+    table = pl.DataFrame([dict.fromkeys(ANSWERS.columns) | answer], schema=ANSWERS.columns)
+    for variant in ("base", "tuned"):
+        write_table(table, ANSWERS, tmp_path / "answers" / f"a-{variant}.parquet")
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: Path) -> None:
+    done = run(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = files(project / "out")
+    assert list(first) == ["index.html", *(f"plots/a-{figure}.svg" for figure in FIGURES)]
+    page = first["index.html"].decode()
+    assert "follows a wrong opinion in 21% of claims, was 67%" in page
+    assert first["plots/a-kept.svg"].decode().strip() in page
+    run(project)
+    assert files(project / "out") == first
+
+
+@pytest.mark.parametrize("missing", ["training/a.csv", "answers/a-tuned.parquet"])
+def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
+    (project / missing).unlink()
+    done = run(project)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {missing} does not exist; `dvc repro` makes it\n"
+    assert not (project / "out").exists()
