@@ -14,9 +14,7 @@ class LoraParams:
 
     rank: Count
     alpha: Annotated[float, Field(gt=0.0)]
-    targets: Annotated[
-        tuple[Literal["query", "key", "value", "out", "gate", "up", "down"], ...], Field(min_length=1)
-    ]
+    targets: Annotated[tuple[Literal["query", "key", "value", "out", "gate", "up", "down"], ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,6 +1,7 @@
 """Getting hold of a model: from the registry's archive, a folder or a .gguf file, into a model folder."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from stages.lm import folder as layout
@@ -10,7 +11,9 @@ from stages.lm.registry import MODELS
 from stages.lm.weights import check_weights, weight_files
 from stages.project.archives import member
 from stages.project.errors import UserError
+from stages.project.files import whole_folder
 from stages.project.pins import archive_pin, sha256_of
+from stages.project.scratch import home
 
 
 def from_registry(name: str, target: Path) -> None:
@@ -47,6 +50,32 @@ def from_disk(name: str, source: Path, sha256: str | None, target: Path) -> None
         gguf.write_model(gguf.read_gguf(source), target)
         check_weights(target, read_config(target / layout.CONFIG))
     layout.write_card(target, _card(name, "other", f"the user's own {source.name}"))
+
+
+def model_folder(model: str) -> Path:
+    """The folder of what a command calls a model: a folder, a .gguf file, or a name (fetched if it is not here)."""
+    path = Path(model)
+    if path.is_dir():
+        return path
+    if path.suffix == ".gguf":
+        return _kept(f"{path.stem}-{_hash_of(path)[:16]}", lambda folder: from_disk(path.name, path, None, folder))
+    made = Path("models/base") / model
+    return made if made.is_dir() else _kept(model, lambda folder: from_registry(model, folder))
+
+
+def _kept(name: str, write: Callable[[Path], None]) -> Path:
+    """The folder `name` among the models in scratch, written when it is not there."""
+    kept = home() / "models" / name
+    if not kept.is_dir():
+        with whole_folder(kept) as folder:
+            write(folder)
+    return kept
+
+
+def _hash_of(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; a model is a registry name, a model folder or a .gguf file")
+    return sha256_of(path)
 
 
 def _refuse_other_hash(name: str, weights: list[Path], expected: str | None) -> None:

@@ -50,7 +50,7 @@ def read_params(kind: type[K], path: Path = PARAMS) -> K:
             raise UserError(f"{path}: the section {kind.section} is missing or holds no keys")
         values |= section
     try:
-        # By way of JSON: it is strict about numbers and text, but takes a list for a tuple and a mapping for a dataclass.
+        # By way of JSON: strict about numbers and text, but a list is fine for a tuple, a mapping for a dataclass.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None

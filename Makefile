@@ -1,0 +1,36 @@
+# Each target sets everything up first: .venv/ with the versions and hashes of requirements.lock.
+PYTHON ?= python3
+# `python` and `dvc` are those of .venv/, also for the stages that DVC starts.
+IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: help setup repro test lint lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+setup: .venv/ready  ## make .venv/ with every dependency
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch .venv/ready
+
+repro: .venv/ready  ## run the pipeline: what is missing or has changed
+	$(IN_VENV) dvc repro
+
+test: .venv/ready  ## run the tests
+	$(IN_VENV) python -m pytest
+
+lint: .venv/ready  ## check style and types
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) mypy
+
+lock: .venv/ready  ## renew requirements.lock from pyproject.toml
+	$(IN_VENV) python -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	  --no-emit-index-url --no-header --all-extras --output-file requirements.lock pyproject.toml
+
+clean:  ## remove .venv/ and caches of tools; outputs and downloads stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,57 @@
+"""Attention as two plain batched products against `jax.nn.dot_product_attention`, forward and backward.
+
+Run from the project's folder: `python -m bench.attention.run`. Both take turns, so that a machine's drift hits both.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from stages.lm.model import attend
+
+# SmolLM2-135M: heads, key-value heads, head width.
+N, K, H = 9, 3, 64
+REPEATS = 15
+
+
+def main() -> None:
+    """Prints median milliseconds of either, and the median of the pairwise ratios."""
+    print("| shape B x T | direction | two products, ms | dot_product_attention, ms | ratio |\n|---|---|---|---|---|")
+    for batch, length in ((16, 128), (8, 256), (4, 512)):
+        arrays = _arrays(batch, length)
+        for direction in ("forward", "forward and backward"):
+            ours, theirs = (_call(function, direction) for function in (attend, _builtin))
+            pairs = [(_seconds(ours, arrays), _seconds(theirs, arrays)) for _ in range(REPEATS + 1)][1:]
+            medians = [1e3 * statistics.median(times) for times in zip(*pairs, strict=True)]
+            ratio = statistics.median(theirs / ours for ours, theirs in pairs)
+            print(f"| {batch} x {length} | {direction} | {medians[0]:.1f} | {medians[1]:.1f} | {ratio:.2f} |")
+
+
+def _builtin(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
+    return jax.nn.dot_product_attention(query, key, value, mask=mask[:, None])
+
+
+def _call(function: Callable[..., jax.Array], direction: str) -> Callable[..., object]:
+    if direction == "forward":
+        return jax.jit(function)
+    return jax.jit(jax.grad(lambda *arrays: function(*arrays).sum(), argnums=(0, 1, 2)))
+
+
+def _arrays(batch: int, length: int) -> tuple[jax.Array, ...]:
+    keys = jax.random.split(jax.random.key(0), 3)
+    heads = (N, K, K)
+    made = [jax.random.normal(key, (batch, length, count, H)) for key, count in zip(keys, heads, strict=True)]
+    return (*made, jnp.broadcast_to(jnp.tril(jnp.ones((length, length), bool)), (batch, length, length)))
+
+
+def _seconds(call: Callable[..., object], arrays: tuple[jax.Array, ...]) -> float:
+    started = time.perf_counter()
+    jax.block_until_ready(call(*arrays))
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

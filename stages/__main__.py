@@ -1,0 +1,25 @@
+"""The `candor` command: `candor …`, or `python -m stages …` from the project's folder."""
+
+import typer
+
+from stages.cli.check import check
+from stages.cli.score import score
+from stages.project.errors import guarded
+
+app = typer.Typer(
+    help="Measures and reduces sycophancy in a language model. The pipeline itself runs with `dvc repro`.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(score)
+app.command()(check)
+
+
+def main() -> None:
+    """Runs the command line, a user's mistakes as one line."""
+    guarded(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file per `candor` command; stages/__main__.py joins them."""

@@ -1,0 +1,93 @@
+"""`candor score`: log-probabilities of any multiple-choice file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+import typer
+
+from stages.project.errors import UserError
+from stages.project.files import whole_file
+from stages.project.progress import progress
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="JSON lines, each with `prompt` and `choices`.")],
+    model: Annotated[str, typer.Option(help="A registry name, a model folder or a .gguf file.")],
+    out: Annotated[Path, typer.Option(help="The parquet table to write.")],
+) -> None:
+    """Scores every choice of every line of FILE with MODEL.
+
+    Writes a row per line: row (from 0), logprobs (natural log, summed over all of a choice's tokens), best (the first
+    choice of the highest), margin (to the second best; null with one choice) and tokens (fed to the model).
+    """
+    questions = [_question(file, number, line) for number, line in _lines(file)]
+    # Imported here: a mistake in the file is told before JAX has started.
+    from stages.lm.dtypes import compute_dtype
+    from stages.lm.errors import named
+    from stages.lm.loading import open_model
+    from stages.lm.scoring import encode
+    from stages.lm.scoring import score as score_trees
+    from stages.project.models import model_folder
+
+    opened = open_model(model_folder(model))
+    trees = []
+    for number, (prompt, choices) in enumerate(questions, start=1):
+        with named(f"{file}, line {number}"):
+            trees.append(encode(opened.tokenizer, prompt, choices, opened.config.max_positions))
+    with progress(f"scoring with {model}", len(trees), "questions") as advance:
+        logprobs = score_trees(opened.decoder, trees, compute_dtype("default"), advance)
+    with whole_file(out) as temporary:
+        _table(logprobs, [len(tree.tokens) for tree in trees]).write_parquet(temporary)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{file} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 ({error}); save it as UTF-8") from None
+    # Only a line feed ends a line of JSON lines; other separators may stand inside a text.
+    yield from enumerate(text.removesuffix("\n").split("\n") if text else [], start=1)
+
+
+def _question(file: Path, number: int, line: str) -> tuple[str, list[str]]:
+    where = f"{file}, line {number}"
+    try:
+        row: Any = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); a line looks like {_EXAMPLE}") from None
+    prompt, choices = (row.get("prompt"), row.get("choices")) if isinstance(row, dict) else (None, None)
+    if not isinstance(prompt, str):
+        raise UserError(f"{where}: `prompt` is {prompt!r}, expected text; a line looks like {_EXAMPLE}")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
+        raise UserError(f"{where}: `choices` is {choices!r}, expected a list of texts; a line looks like {_EXAMPLE}")
+    return prompt, choices
+
+
+_EXAMPLE = '{"prompt": "1 + 1 =", "choices": [" 2", " 3"]}'
+
+
+def _table(logprobs: list[np.ndarray], tokens: list[int]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "row": range(len(logprobs)),
+            "logprobs": [values.tolist() for values in logprobs],
+            "best": [int(np.argmax(values)) for values in logprobs],
+            "margin": [
+                float(np.subtract(*np.sort(values)[:-3:-1])) if len(values) > 1 else None for values in logprobs
+            ],
+            "tokens": tokens,
+        },
+        schema={
+            "row": pl.Int64,
+            "logprobs": pl.List(pl.Float32),
+            "best": pl.Int32,
+            "margin": pl.Float32,
+            "tokens": pl.Int32,
+        },
+    )
