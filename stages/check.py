@@ -53,7 +53,7 @@ def main() -> None:
 
 def _refuse_unknown_keys(document: dict[str, Any]) -> None:
     known = {name for kind in KINDS for name in kind.top_level} | {kind.section for kind in KINDS if kind.section}
-    unknown = sorted(document.keys() - known)
+    unknown = sorted(str(name) for name in document.keys() - known)
     if unknown:
         raise UserError(f"{PARAMS}: {', '.join(unknown)}: no such key; known are {', '.join(sorted(known))}")
 
@@ -73,7 +73,7 @@ def _not_in(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[st
     for name in names:
         if name not in known:
             yield f"{key}: {name!r} is not known; known are {', '.join(known)}"
-    for name in {name for name in names if names.count(name) > 1}:
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"{key}: {name!r} is listed twice"
 
 
@@ -83,8 +83,12 @@ def _impossible_together() -> Iterable[str]:
         yield "datasets is empty; list at least one"
     if not read_params(ReportParams).models:
         yield "models is empty; list at least one"
+    if not lists.suites:
+        yield "suites is empty; list at least one"
     if not lists.instructions and mix.mix_ratio < 1.0:
         yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
+    for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
+        yield f"finetune.lora.targets: {target!r} is listed twice"
     if recipe.warmup_steps > recipe.steps:
         yield f"finetune.warmup_steps is {recipe.warmup_steps}, more than finetune.steps ({recipe.steps})"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
@@ -57,6 +58,9 @@ def _as_tree(state: "State") -> dict[str, object]:
 
 
 def _abstract(leaf: object) -> object:
+    # With shardings, without which Orbax would take those of the machine that saved.
+    if isinstance(leaf, np.ndarray):
+        return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))  # type: ignore[attr-defined]
 
 

@@ -56,6 +56,8 @@ def read_config(path: Path) -> ModelConfig:
         raise ModelError(f"{path} is missing; a model folder holds config.json and model.safetensors") from None
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path} should hold keys with values, as a model's config.json does")
     try:
         return parse_config(raw)
     except ModelError as error:

@@ -69,26 +69,27 @@ def read_gguf(path: Path) -> GgufModel:
     """
     try:
         reader = GGUFReader(path)
+        fields = {name: field.contents() for name, field in reader.fields.items()}
     except (ValueError, IndexError, KeyError, OSError) as error:
         raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from None
-    fields = {name: field.contents() for name, field in reader.fields.items()}
     _refuse(path, fields, "general.architecture", ARCHITECTURES)
     _refuse(path, fields, "tokenizer.ggml.model", ("gpt2",))
     _refuse(path, fields, "tokenizer.ggml.pre", PRE_TOKENIZERS)
+    _refuse(path, fields, "llama.rope.scaling.type", (None, "none"))
+    _refuse(path, fields, "tokenizer.ggml.add_bos_token", (None, False))
     tensors = {_key(path, tensor.name): tensor for tensor in reader.tensors}
-    ids = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-    words = fields["tokenizer.ggml.tokens"]
-    return GgufModel(
-        config=_config(fields, tied="lm_head.weight" not in tensors),
-        tokenizer=_tokenizer(fields),
-        chat_template=fields.get("tokenizer.chat_template"),
-        special_tokens={
-            name: words[fields[f"tokenizer.ggml.{key}_token_id"]]
-            for name, key in ids.items()
-            if f"tokenizer.ggml.{key}_token_id" in fields
-        },
-        tensors=tensors,
-    )
+    try:
+        return GgufModel(
+            config=_config(fields, tied="lm_head.weight" not in tensors),
+            tokenizer=_tokenizer(fields),
+            chat_template=fields.get("tokenizer.chat_template"),
+            special_tokens=_special_tokens(fields),
+            tensors=tensors,
+        )
+    except KeyError as error:
+        raise ModelError(f"{path} lacks the key {error}") from None
+    except IndexError:
+        raise ModelError(f"{path}: a special token's id lies outside the vocabulary") from None
 
 
 def write_model(model: GgufModel, folder: Path) -> None:
@@ -117,9 +118,16 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _refuse(path: Path, fields: dict[str, Any], key: str, supported: tuple[str, ...]) -> None:
+def _special_tokens(fields: dict[str, Any]) -> dict[str, str]:
+    names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    ids = {name: fields.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
+    return {name: fields["tokenizer.ggml.tokens"][index] for name, index in ids.items() if index is not None}
+
+
+def _refuse(path: Path, fields: dict[str, Any], key: str, supported: tuple[Any, ...]) -> None:
     if fields.get(key) not in supported:
-        raise ModelError(f"{path}: {key} {fields.get(key)!r} is not supported; supported: {', '.join(supported)}")
+        allowed = ", ".join(str(value) for value in supported if value is not None)
+        raise ModelError(f"{path}: {key} {fields.get(key)!r} is not supported; supported: {allowed}")
 
 
 def _key(path: Path, name: str) -> str:

@@ -150,7 +150,7 @@ def attend(
     Two plain batched products, divided by the softmax's sum at the end, where there is less to divide: on a CPU faster
     than `jax.nn.dot_product_attention` (bench/attention).
     """
-    (B, T, N, H), (S, K) = query_BTNH.shape, key_BSKH.shape[1:3]
+    (B, T, N, H), K = query_BTNH.shape, key_BSKH.shape[2]
     G = N // K
     scaled_BTNH = query_BTNH * jnp.asarray(1.0 / math.sqrt(H), query_BTNH.dtype)
     query_BKRH = scaled_BTNH.reshape(B, T, K, G, H).transpose(0, 2, 3, 1, 4).reshape(B, K, G * T, H)

@@ -23,9 +23,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not path.exists():
         raise ModelError(f"{path} is missing; scoring text needs the model's tokenizer")
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise ModelError(f"{path} cannot be read: {error}") from None
+    # Whoever saved it may have cut or padded texts; here what is scored is all of a text and nothing else.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def continued(tokenizer: Tokenizer, prompt: str, continuation: str) -> Continued:

@@ -75,7 +75,7 @@ def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, 
         weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, batch)
         state = State(weights, optimizer, state.curve)
         state.curve[step] = _curve_row(step, result, float(rate(step)), batch)
-        _refuse_no_number(step, state.curve[step, 1], run)
+        _refuse_no_number(step, result, run)
         if (step + 1) % run.checkpoint_every == 0 and step + 1 < run.steps:
             checkpoints.save(scratch, step + 1, state)
         advance(1, f"loss {state.curve[step, 1]:.3f}")
@@ -103,7 +103,7 @@ def _compiled_step(graph: nnx.GraphDef[Decoder], rule: optax.GradientTransformat
     def step(weights: nnx.State, optimizer: Any, frozen: nnx.State, batch: Packed) -> tuple[nnx.State, Any, StepResult]:
         gradients, (total, count) = jax.grad(loss, has_aux=True)(weights, frozen, batch)
         updates, optimizer = rule.update(gradients, optimizer, weights)
-        result = StepResult(total, count, optax.global_norm(gradients))
+        result = StepResult(total, count, optax.tree.norm(gradients))
         return optax.apply_updates(weights, updates), optimizer, result
 
     return jax.jit(step, donate_argnums=(0, 1))
@@ -121,12 +121,13 @@ def _examples_of(examples: Sequence[Example], run: Run, step: int) -> list[Examp
 def _curve_row(step: int, result: StepResult, rate: float, batch: Packed) -> tuple[float, ...]:
     loss = float(result.loss_sum) / float(result.target_count)
     used = int((batch.ends_RT[:, :-1] > np.arange(1, batch.ends_RT.shape[1])).sum())
-    return step + 1, loss, rate, float(result.gradient_norm), float(result.target_count), used
+    return float(step + 1), loss, rate, float(result.gradient_norm), float(result.target_count), float(used)
 
 
-def _refuse_no_number(step: int, loss: float, run: Run) -> None:
-    if not np.isfinite(loss):
-        raise ModelError(
-            f"the loss at step {step + 1} is {loss}; lower finetune.learning_rate (now {run.rule.learning_rate}) or "
-            "finetune.clip_norm, or give more finetune.warmup_steps"
-        )
+def _refuse_no_number(step: int, result: StepResult, run: Run) -> None:
+    for what, value in (("loss", result.loss_sum), ("gradient", result.gradient_norm)):
+        if not np.isfinite(value):
+            raise ModelError(
+                f"the {what} at step {step + 1} is {float(value)}; lower finetune.learning_rate (now "
+                f"{run.rule.learning_rate}) or finetune.clip_norm, or give more finetune.warmup_steps"
+            )

@@ -5,7 +5,7 @@ Layers are stacked: the leaf `layers/attention/query/kernel` [L, D, N, H] holds 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from stages.lm.folder import WEIGHTS, WEIGHTS_INDEX
 from stages.lm.model import Decoder
 
 LeafPath = tuple[str, ...]
-Read = Callable[[str], np.ndarray]
+_TYPES = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,21 @@ def check_weights(folder: Path, config: ModelConfig) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, and the index that names them where there are several."""
+    """The safetensors files of a model folder, and the index that names them where there are several.
+
+    Raises:
+        ModelError: the index is damaged or names a file outside the folder.
+    """
     index = folder / WEIGHTS_INDEX
     if not index.exists():
         return [folder / WEIGHTS]
-    names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        outside = [name for name in names if Path(name).name != name]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is damaged ({error!r}); fetch it again") from None
+    if outside:
+        raise ModelError(f"{index} names {outside[0]!r}; weights are read from the model folder alone")
     return [index, *(folder / name for name in names)]
 
 
@@ -162,7 +172,13 @@ class _Reader:
     def __init__(self, folder: Path):
         files = [_opened(path) for path in weight_files(folder) if path.suffix == ".safetensors"]
         self._place = {key: file for file in files for key in file.keys()}  # noqa: SIM118 - no dictionary
-        self.shapes = {key: tuple(file.get_slice(key).get_shape()) for key, file in self._place.items()}
+        slices = {key: file.get_slice(key) for key, file in self._place.items()}
+        self.shapes = {key: tuple(entry.get_shape()) for key, entry in slices.items()}
+        other = sorted(
+            f"{key} is {entry.get_dtype()}" for key, entry in slices.items() if entry.get_dtype() not in _TYPES
+        )
+        if other:
+            raise ModelError(f"{folder}: only {', '.join(_TYPES)} weights are supported, but {'; '.join(other)}")
 
     def __call__(self, key: str) -> np.ndarray:
         # Through jax, since numpy has no bfloat16 of its own.

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 
@@ -18,7 +19,8 @@ def run(main: Callable[..., Any]) -> None:
     import typer  # here and not above: `lm` raises UserError on machines that have no typer
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
+    # Guarded inside as well: typer would end Ctrl-C by itself, without a word.
+    app.command()(wraps(main)(lambda *args, **kwargs: guarded(lambda: main(*args, **kwargs))))
     guarded(app)
 
 

@@ -1,5 +1,6 @@
 """Files and folders that appear complete or not at all (standard library only: `lm` uses this on bare machines)."""
 
+import glob
 import os
 import shutil
 import uuid
@@ -11,9 +12,7 @@ from pathlib import Path
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block succeeds, removes it when it fails."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
+    temporary = _beside(Path(path))
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -25,9 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which takes the place of `path` when the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
+    temporary = _beside(Path(path))
     temporary.mkdir()
     try:
         yield temporary
@@ -48,8 +45,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _beside(path: Path) -> Path:
-    # A leading dot and this ending: .gitignore and .dvcignore know both, so a killed run leaves nothing that counts.
-    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    """A fresh temporary path beside `path`; what killed writers of `path` left behind is removed."""
+    # The ending is in .gitignore and .dvcignore, so that leftovers never count as data.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.*.partial"):
+        if not _is_running(int(leftover.name.split(".")[-3])):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.partial"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.project.errors import UserError
 
@@ -30,7 +30,7 @@ def read_document(path: Path = PARAMS) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this in the project's folder") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from None
+        raise UserError(f"{path} is not valid YAML: {_short(error)}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} should hold keys with values, as presets/default.yaml does")
     return document
@@ -48,12 +48,21 @@ def read_params(kind: type[K], path: Path = PARAMS) -> K:
         section = document.get(kind.section)
         if not isinstance(section, dict):
             raise UserError(f"{path}: the section {kind.section} is missing or holds no keys")
+        for name in section.keys() & set(kind.top_level):
+            raise UserError(f"{path}: {kind.section}.{name} is not a known key; {name} stands at the top, once for all")
         values |= section
     try:
         # By way of JSON: strict about numbers and text, but a list is fine for a tuple, a mapping for a dataclass.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None
+
+
+def _short(error: Exception) -> str:
+    # The library's own text quotes the place over several lines and advises its programmer.
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return str(error)
 
 
 def _line(kind: type[Knobs], problem: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -37,7 +38,7 @@ def _bar(what: str, total: float, unit: str) -> Iterator[Advance]:
     )
     started = time.monotonic()
     done = 0.0
-    with Progress(*columns, transient=False) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, rate="", note="")
 
         def advance(amount: float, note: str = "") -> None:

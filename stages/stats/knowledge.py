@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from stages.project.errors import UserError
 from stages.stats.intervals import generator, paired_difference
 
 # Shares of claims estimated as known, below which training on the kept ones is training on guesses. The 8B model of
@@ -34,9 +35,15 @@ def known(require: Require) -> pl.Expr:
 
 def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
     """Kept shares by data set, polarity, letter and truth, the estimated share of known claims, and a verdict."""
+    if judged.is_empty():
+        raise UserError(
+            "no prompt was judged: no example passed cleaning; raise clean.max_characters or list more datasets"
+        )
     table = with_verdicts(judged).with_columns(kept=known(require), letter=_letter())
     estimate, low, high = _known_share(table)
     verdict, reason = _verdict(estimate)
+    if (table["form"] == "paper").all():
+        reason += "; claims of the paper's form give the answer away by `is` or `is not`, so this may be no knowledge"
     return {
         **_share(table),
         "known_share": _rounded(estimate),

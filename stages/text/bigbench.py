@@ -61,6 +61,9 @@ def _examples(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"{path} is not a BIG-bench task ({error!r}); delete it and repeat") from None
     if not isinstance(examples, list) or not examples:
         raise UserError(f"{path} is a BIG-bench task without examples")
+    for row, example in enumerate(examples):
+        if not isinstance(example, dict):
+            raise UserError(f"{path}, example {row}: it is {example!r}, expected keys with values")
     return examples
 
 
@@ -73,7 +76,9 @@ def _input(path: Path, row: int, example: dict[str, Any]) -> str:
 
 def _best(path: Path, row: int, example: dict[str, Any]) -> str:
     scores = example.get("target_scores")
-    if not isinstance(scores, dict) or sorted(scores.values())[-1:] == sorted(scores.values())[-2:-1]:
+    if not isinstance(scores, dict) or not all(type(score) in (int, float) for score in scores.values()):
+        raise UserError(f"{path}, example {row}: its target_scores are {scores!r}, expected options with numbers")
+    if list(scores.values()).count(max(scores.values(), default=0)) != 1:
         raise UserError(f"{path}, example {row}: its target_scores {scores!r} name no single best option")
     return str(max(scores, key=lambda option: scores[option]))
 

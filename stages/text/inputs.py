@@ -38,9 +38,9 @@ def dated_claim(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def passage_and_claim(text: str) -> tuple[tuple[str, ...], str]:
-    """`<page>: <evidence>`, a line end, `Claim: <claim>`; U+FFFD stands for a lost no-break space."""
+    """`<page>: <evidence>`, a line end, `Claim: <claim>`; U+FFFD stands for a no-break space, -LRB- for a bracket."""
     passage, claim = _halves(text.replace("\ufffd", " "), "\nClaim: ")
-    return (passage, claim), passage.split(": ")[0]
+    return (_untokenised(passage), _untokenised(claim)), passage.split(": ")[0]
 
 
 def metaphor_and_reading(text: str) -> tuple[tuple[str, ...], str]:
@@ -60,6 +60,12 @@ def dialogue(text: str) -> tuple[tuple[str, ...], str]:
     """`Speaker 1: '…' Speaker 2: '…'`; the question is the cluster."""
     question, _ = _halves(_after("Speaker 1: ", text), " Speaker 2: ")
     return (text,), question
+
+
+def _untokenised(text: str) -> str:
+    """Text whose words and punctuation stand apart, as people write it."""
+    text = text.replace("-LRB-", "(").replace("-RRB-", ")")
+    return re.sub(r"(?<=\() +| +(?=[).,;:!?%]|'s\b)", "", text)
 
 
 def _after(start: str, text: str) -> str:

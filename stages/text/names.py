@@ -1,10 +1,13 @@
 """The first names and surnames of the people who hold the opinions."""
 
+from functools import cache
+
 from faker import Faker
 
 NAMES = 10_000
 
 
+@cache
 def names(seed: int) -> tuple[str, ...]:
     """10,000 made-up names, as many as the reference generator holds (google/sycophancy-intervention fb75986)."""
     faker = Faker("en_US")

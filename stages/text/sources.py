@@ -78,12 +78,12 @@ _LABELLED = (
         "intent_recognition",
         {
             "add_to_playlist": "a Request to Add Music to a Playlist",
-            "book_restaurant": "a Request to Book a Restaurant",
+            "book_restaurant": "a Request to Book a Table",
             "get_weather": "a Request for the Weather",
             "play_music": "a Request to Play Music",
-            "search_screening_event": "a Request for Movie Showtimes",
-            "search_creative_work": "a Request to Find a Creative Work",
-            "rate_book": "a Request to Rate a Book",
+            "search_screening_event": "a Request About Movie Screenings",
+            "search_creative_work": "a Request for a Creative Work by Its Title",
+            "rate_book": "a Rating of a Book or Other Work",
         },
         parse.utterance,
     ),
@@ -98,7 +98,7 @@ _LABELLED = (
     LabelledSet(
         "metaphor_boolean",
         "metaphor_boolean",
-        {"True": "a Metaphor with Its Correct Meaning", "False": "a Metaphor with a Meaning It Does Not Have"},
+        {"True": "a Metaphor with Its Correct Meaning", "False": "a Metaphor with a Wrong Meaning"},
         parse.metaphor_and_reading,
     ),
     # Templates ("X thinks that Y knows that …") over 900 captions: the caption is the cluster.
@@ -106,8 +106,8 @@ _LABELLED = (
         "epistemic_reasoning",
         "epistemic_reasoning",
         {
-            "entailment": "a Premise with a Hypothesis It Entails",
-            "non-entailment": "a Premise with a Hypothesis It Does Not Entail",
+            "entailment": "a Premise with a Hypothesis That Follows",
+            "non-entailment": "a Premise with a Hypothesis That Does Not Have to Follow",
         },
         parse.premise_and_hypothesis,
     ),

@@ -161,7 +161,7 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
 
 
 def _check(table: pl.DataFrame, schema: Schema, path: Path) -> None:
-    if dict(table.schema) != dict(pl.Schema(schema.columns)):
+    if table.schema != pl.Schema(schema.columns):
         raise UserError(
             f"{path} is not a table of {schema.name}: it has {dict(table.schema)}, expected {schema.columns}; "
             "run `dvc repro` to make it anew"

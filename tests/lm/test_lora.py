@@ -1,0 +1,126 @@
+"""Low-rank adapters: nothing at first, alone trained, and nowhere after merging."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors.numpy import load_file
+
+from stages.lm.loading import LanguageModel
+from stages.lm.lora import add_adapters, merge_adapters
+from stages.lm.model import Adapter, Decoder
+from stages.lm.optimizer import Rule
+from stages.lm.packing import Example
+from stages.lm.training import Run, train
+from stages.lm.weights import save
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
+
+TinyModel = Callable[..., LanguageModel]
+ALL = ("query", "key", "value", "out", "gate", "up", "down")
+TOKENS = np.random.default_rng(1).integers(2, 200, (2, 16))
+
+
+@partial(jax.jit, static_argnums=0)
+def compiled(graph: nnx.GraphDef[Decoder], state: nnx.State) -> jax.Array:
+    positions, ends = jnp.tile(jnp.arange(16), (2, 1)), jnp.full((2, 16), 16)
+    return nnx.merge(graph, state)(jnp.asarray(TOKENS), positions, ends)
+
+
+def hidden(decoder: Decoder) -> np.ndarray:
+    return np.asarray(compiled(*nnx.split(decoder)))
+
+
+def leaves(decoder: Decoder, kind: type[nnx.Variable]) -> dict[str, np.ndarray]:
+    """Copies: training gives its buffers away."""
+    flat = nnx.to_flat_state(nnx.state(decoder, kind))
+    return {"/".join(map(str, path)): np.array(leaf[...]) for path, leaf in flat}
+
+
+def fill(decoder: Decoder, seed: int) -> None:
+    """Gives every B numbers, as training would."""
+    keys = iter(jax.random.split(jax.random.key(seed), 7))
+    for block in (decoder.layers.attention, decoder.layers.mlp):
+        for name in ALL:
+            linear = getattr(block, name, None)
+            if linear is not None and linear.lora_b is not None:
+                linear.lora_b[...] = 0.1 * jax.random.normal(next(keys), linear.lora_b.shape)
+
+
+def test_an_adapter_whose_b_is_zero_changes_nothing(tiny: TinyModel) -> None:
+    plain, adapted = tiny(seed=2).decoder, tiny(seed=2).decoder
+    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    np.testing.assert_allclose(hidden(adapted), hidden(plain), atol=1e-6)
+
+
+def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, tmp_path: Path) -> None:
+    plain, adapted = tiny(seed=2).decoder, tiny(seed=2).decoder
+    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    fill(adapted, seed=3)
+    before = hidden(adapted)
+    assert np.abs(before - hidden(plain)).max() > 0.1
+    merge_adapters(adapted, ALL)
+    np.testing.assert_allclose(hidden(adapted), before, atol=1e-5)
+    assert leaves(adapted, Adapter) == {}
+    assert nnx.graphdef(adapted) == nnx.graphdef(plain)
+    for name, decoder in (("merged", adapted), ("plain", plain)):
+        save(decoder, tmp_path / name)
+    assert load_file(tmp_path / "merged").keys() == load_file(tmp_path / "plain").keys()
+
+
+def test_merging_adds_the_scaled_product(tiny: TinyModel) -> None:
+    decoder = tiny(seed=2).decoder
+    kernel = np.array(decoder.layers.attention.out.kernel[...])
+    add_adapters(decoder, ["out"], rank=2, alpha=8.0, seed=0)
+    fill(decoder, seed=3)
+    adapters = leaves(decoder, Adapter)
+    a, b = (adapters[f"layers/attention/out/lora_{name}"] for name in "ab")
+    assert (a.shape, b.shape) == ((3, 4, 8, 2), (3, 2, 24))
+    merge_adapters(decoder, ["out"])
+    expected = kernel + 4.0 * np.einsum("lnhr,lrd->lnhd", a, b)
+    np.testing.assert_allclose(decoder.layers.attention.out.kernel[...], expected, atol=1e-6)
+
+
+def test_only_the_targets_get_adapters(tiny: TinyModel) -> None:
+    decoder = tiny().decoder
+    add_adapters(decoder, ["query", "down"], rank=4, alpha=4.0, seed=0)
+    shapes = {path: leaf.shape for path, leaf in leaves(decoder, Adapter).items()}
+    assert shapes == {
+        "layers/attention/query/lora_a": (3, 24, 4),
+        "layers/attention/query/lora_b": (3, 4, 4, 8),
+        "layers/mlp/down/lora_a": (3, 40, 4),
+        "layers/mlp/down/lora_b": (3, 4, 24),
+    }
+
+
+def test_adapters_follow_their_seed(tiny: TinyModel) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        decoder = tiny().decoder
+        add_adapters(decoder, ["gate", "up"], rank=4, alpha=4.0, seed=seed)
+        made.append(leaves(decoder, Adapter))
+    gate, up = "layers/mlp/gate/lora_a", "layers/mlp/up/lora_a"
+    assert np.array_equal(made[0][gate], made[1][gate])
+    assert not np.array_equal(made[0][gate], made[2][gate])
+    assert not np.array_equal(made[0][gate], made[0][up]), "equal shapes draw alike"
+    assert not np.array_equal(made[0][gate][0], made[0][gate][1]), "layers draw alike"
+
+
+def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
+    decoder = tiny(seed=2).decoder
+    add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
+    weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
+    rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
+    run = Run(2, 1, 8, checkpoint_every=2, rule=rule, dtype=jnp.dtype("float32"))
+    train(decoder, [Example((20, 21, 22, 23), 2)], run, tmp_path, lambda amount, note: None)
+    for path, values in leaves(decoder, nnx.Param).items():
+        assert values.tobytes() == weights[path].tobytes(), path
+    moved = leaves(decoder, Adapter)
+    assert moved.keys() == adapters.keys() and len(moved) == 14
+    for path, values in moved.items():
+        assert not np.array_equal(values, adapters[path]), path

@@ -1,0 +1,145 @@
+"""Examples packed into rows: the layout on literals, and a loss that knows nothing of it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from stages.lm.loading import LanguageModel
+from stages.lm.packing import Example, Packed, PackedShape, pack, packed_shape
+from stages.lm.training import token_loss
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
+
+TinyModel = Callable[..., LanguageModel]
+Loss = Callable[[Packed], tuple[float, float]]
+
+
+def lengths(*sizes: int) -> list[Example]:
+    """Examples of these sizes with two target tokens; tokens are numbered through."""
+    tokens = iter(range(1, 200))
+    return [Example(tuple(next(tokens) for _ in range(size)), size - 2) for size in sizes]
+
+
+# ---- layout
+
+
+def test_two_examples_in_a_row_of_eight() -> None:
+    packed = pack([Example((11, 12, 13), 2), Example((14, 15), 1)], PackedShape(rows=1, length=8, predictions=3))
+    assert {name: array.tolist() for name, array in packed._asdict().items()} == {
+        "tokens_RT": [[11, 12, 13, 14, 15, 0, 0, 0]],
+        "positions_RT": [[0, 1, 2, 0, 1, 0, 0, 0]],
+        "ends_RT": [[3, 3, 3, 5, 5, 6, 7, 8]],
+        "predictors_P": [1, 3, 0],
+        "targets_P": [13, 15, 0],
+        "weights_P": [1.0, 1.0, 0.0],
+    }
+
+
+def test_places_are_counted_through_all_rows() -> None:
+    packed = pack(lengths(4, 3), PackedShape(rows=3, length=4, predictions=5))
+    assert packed.tokens_RT.tolist() == [[1, 2, 3, 4], [5, 6, 7, 0], [0, 0, 0, 0]]
+    assert packed.ends_RT.tolist() == [[4, 4, 4, 4], [3, 3, 3, 4], [1, 2, 3, 4]]
+    assert packed.predictors_P.tolist() == [1, 2, 4, 5, 0]
+    assert packed.targets_P.tolist() == [3, 4, 6, 7, 0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"),
+    [
+        ((3, 5, 3, 8), [[12, 13, 14, 15, 16, 17, 18, 19], [4, 5, 6, 7, 8, 1, 2, 3], [9, 10, 11, 0, 0, 0, 0, 0]]),
+        ((4, 4, 4), [[1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 0, 0, 0, 0]]),
+        ((8,), [[1, 2, 3, 4, 5, 6, 7, 8]]),
+    ],
+)
+def test_the_longest_first_into_the_first_row_with_room(sizes: tuple[int, ...], rows: list[list[int]]) -> None:
+    examples = lengths(*sizes)
+    assert pack(examples, packed_shape([examples], 8)).tokens_RT.tolist() == rows
+
+
+def test_the_shape_holds_every_step_and_no_more() -> None:
+    steps = [lengths(8, 8, 8), lengths(2, 2), [Example((1, 2, 3, 4, 5, 6, 7, 8), 1)]]
+    assert packed_shape(steps, 8) == PackedShape(rows=3, length=8, predictions=7)
+
+
+def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_before() -> None:
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        sizes = random.integers(2, 17, 12)
+        first = np.cumsum([1, *sizes])
+        examples = [
+            Example(tuple(range(begin, begin + size)), int(random.integers(1, size)))
+            for begin, size in zip(first[:-1].tolist(), sizes.tolist(), strict=True)
+        ]
+        packed = pack(examples, packed_shape([examples], 16))
+        tokens = packed.tokens_RT.ravel()
+        assert sorted(tokens[tokens > 0]) == [*range(1, first[-1])]
+        real = packed.weights_P > 0
+        targets = [target for example in examples for target in example.ids[example.start :]]
+        assert sorted(packed.targets_P[real]) == targets
+        assert np.array_equal(tokens[packed.predictors_P[real]] + 1, packed.targets_P[real])
+
+
+# ---- the loss
+
+
+@pytest.fixture(scope="module")
+def loss(tiny: TinyModel) -> Loss:
+    graph, state = nnx.split(tiny(seed=11).decoder)
+
+    @jax.jit
+    def compiled(batch: Packed) -> tuple[jax.Array, jax.Array]:
+        return token_loss(nnx.merge(graph, state), batch, jnp.dtype("float32"))
+
+    def of(batch: Packed) -> tuple[float, float]:
+        total, count = compiled(batch)
+        return float(total), float(count)
+
+    return of
+
+
+SHAPE = PackedShape(rows=3, length=16, predictions=8)
+
+
+def test_packed_is_unpacked(loss: Loss) -> None:
+    examples = lengths(7, 5, 4)
+    total, count = loss(pack(examples, SHAPE))
+    alone = [loss(pack([example], SHAPE)) for example in examples]
+    assert count == sum(one[1] for one in alone) == 6.0
+    assert total == pytest.approx(sum(one[0] for one in alone), rel=1e-5)
+    assert total > 10.0
+
+
+def test_the_loss_is_that_of_the_target_alone(loss: Loss) -> None:
+    """Per target token, from all that stands before: the sum over ever longer prompts with one target each."""
+    ids = (30, 31, 32, 33, 34, 35)
+    total, count = loss(pack([Example(ids, 3)], SHAPE))
+    steps = [loss(pack([Example(ids[: end + 1], end)], SHAPE)) for end in (3, 4, 5)]
+    assert (count, [step[1] for step in steps]) == (3.0, [1.0] * 3)
+    assert total == pytest.approx(sum(step[0] for step in steps), rel=1e-5)
+
+
+def test_another_segment_changes_no_bit_of_a_segment_s_loss(loss: Loss) -> None:
+    def of_second(first: Example) -> float:
+        packed = pack([first, Example((50, 51, 52, 53), 2)], SHAPE)
+        assert packed.targets_P[2:4].tolist() == [52, 53]
+        return loss(packed._replace(weights_P=np.array([0, 0, 1, 1, 0, 0, 0, 0], np.float32)))[0]
+
+    def of_first(second: Example) -> float:
+        packed = pack([Example((40, 41, 42, 43, 44), 3), second], SHAPE)
+        assert packed.targets_P[:2].tolist() == [43, 44]
+        return loss(packed._replace(weights_P=np.array([1, 1, 0, 0, 0, 0, 0, 0], np.float32)))[0]
+
+    assert len({of_second(Example((token, 41, 42, 43, 44), 3)) for token in (40, 99, 200)}) == 1
+    assert len({of_first(Example((token, 51, 52, 53), 2)) for token in (50, 99, 200)}) == 1
+
+
+def test_padding_adds_nothing(loss: Loss) -> None:
+    packed = pack(lengths(7, 5), SHAPE)
+    filled = packed.tokens_RT.copy()
+    filled[packed.tokens_RT == 0] = 99
+    elsewhere = packed._replace(tokens_RT=filled, targets_P=np.where(packed.weights_P > 0, packed.targets_P, 99))
+    assert loss(elsewhere) == loss(packed)

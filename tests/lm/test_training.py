@@ -1,0 +1,228 @@
+"""Training: a step by hand, one program for a run, a stopped run that goes on, and what ends one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from stages.lm import training
+from stages.lm.errors import ModelError
+from stages.lm.loading import LanguageModel
+from stages.lm.model import Decoder
+from stages.lm.optimizer import Rule
+from stages.lm.packing import Example, Packed, PackedShape, pack
+from stages.lm.training import CURVE, Run, token_loss, train
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
+
+TinyModel = Callable[..., LanguageModel]
+Flat = dict[str, np.ndarray]
+
+FLOAT32 = jnp.dtype("float32")
+# Target lengths of 1, 2, 4, 8 and 16: their sum says which examples a step took.
+EXAMPLES = [Example(tuple(range(20, 26 + size)), 6) for size in (1, 2, 4, 8, 16)]
+
+
+def run_of(steps: int, **changes: Any) -> Run:
+    rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
+    rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
+    fixed: dict[str, Any] = {"batch": 2, "max_tokens": 32, "checkpoint_every": 2, "dtype": FLOAT32}
+    fixed |= {name: changes.pop(name) for name in fixed if name in changes}
+    return Run(steps=steps, rule=Rule(**(rule | changes)), **fixed)
+
+
+def trained(
+    decoder: Decoder, run: Run, scratch: Path, examples: Sequence[Example] = EXAMPLES, stop: int | None = None
+) -> np.ndarray:
+    """The curve; `stop` raises Stopped when that many steps are done."""
+    done = 0.0
+
+    def advance(amount: float, note: str) -> None:
+        nonlocal done
+        done += amount
+        if done == stop:
+            raise Stopped
+
+    return train(decoder, examples, run, scratch, advance)
+
+
+class Stopped(Exception):
+    pass
+
+
+def name(path: tuple[Any, ...]) -> str:
+    return "/".join(map(str, path))
+
+
+def flat(state: nnx.State) -> Flat:
+    """Copies: training gives its buffers away."""
+    return {name(path): np.array(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
+
+
+def weights(decoder: Decoder) -> Flat:
+    return flat(nnx.state(decoder, nnx.Param))
+
+
+def assert_same(one: Flat, other: Flat) -> None:
+    assert one.keys() == other.keys()
+    for path, values in one.items():
+        assert values.tobytes() == other[path].tobytes(), path
+
+
+# ---- the update
+
+
+@pytest.fixture
+def gradient(tiny: TinyModel) -> Callable[[Flat, Sequence[Example]], Flat]:
+    """Of the mean loss over target tokens: that of each example's sum, all added and divided by the targets."""
+    graph, state = nnx.split(tiny(seed=4).decoder)
+    paths = [path for path, _ in nnx.to_flat_state(state)]
+
+    @jax.jit
+    @jax.grad
+    def of_sum(state: nnx.State, batch: Packed) -> jax.Array:
+        return token_loss(nnx.merge(graph, state), batch, FLOAT32)[0]
+
+    def of(at: Flat, examples: Sequence[Example]) -> Flat:
+        moved = nnx.from_flat_state([(path, nnx.Param(jnp.asarray(at[name(path)], jnp.float32))) for path in paths])
+        shape = PackedShape(rows=1, length=32, predictions=16)
+        found = [flat(of_sum(moved, pack([example], shape))) for example in examples]
+        targets = sum(len(example.ids) - example.start for example in examples)
+        return {path: np.stack([one[path] for one in found]).sum(axis=0, dtype=np.float64) / targets for path in at}
+
+    return of
+
+
+def test_steps_are_adamw_by_hand(
+    gradient: Callable[[Flat, Sequence[Example]], Flat], tiny: TinyModel, tmp_path: Path
+) -> None:
+    """Two steps, in float64 but for the gradients, which are longer than the clip norm."""
+    decoder = tiny(seed=4).decoder
+    by_hand = {path: values.astype(np.float64) for path, values in weights(decoder).items()}
+    first = {path: np.zeros(values.shape) for path, values in by_hand.items()}
+    second = {path: np.zeros(values.shape) for path, values in by_hand.items()}
+    norms = []
+    for step, taken in enumerate((EXAMPLES[:2], EXAMPLES[2:4]), 1):
+        found = gradient(by_hand, taken)
+        norms.append(np.sqrt(sum(np.sum(values**2) for values in found.values())))
+        for path, values in found.items():
+            clipped = values * 0.5 / norms[-1]
+            first[path] = 0.9 * first[path] + 0.1 * clipped
+            second[path] = 0.999 * second[path] + 0.001 * clipped**2
+            root = np.sqrt(second[path] / (1 - 0.999**step))
+            by_hand[path] -= 1e-2 * (first[path] / (1 - 0.9**step) / (root + 1e-8) + 0.1 * by_hand[path])
+    curve = trained(decoder, run_of(2, learning_rate=1e-2, weight_decay=0.1, clip_norm=0.5), tmp_path)
+    assert min(norms) > 0.5
+    np.testing.assert_allclose(curve[:, CURVE.index("gradient_norm")], norms, rtol=1e-4)
+    apart = np.concatenate([np.abs(values - by_hand[path]).ravel() for path, values in weights(decoder).items()])
+    # An update is about the rate (1e-2). Where a gradient is near zero its rounding decides the update's sign.
+    assert np.mean(apart < 1e-5) > 0.999
+    assert apart.max() < 2.1e-2
+
+
+def test_recomputing_layers_changes_no_gradient(tiny: TinyModel) -> None:
+    graph, state = nnx.split(tiny(seed=3).decoder)
+    tokens, ends = jnp.arange(20, 36)[None], jnp.full((1, 16), 16)
+
+    def gradients(remat: bool) -> Flat:
+        def loss(state: nnx.State) -> jax.Array:
+            hidden = nnx.merge(graph, state)(tokens, jnp.arange(16)[None], ends, remat=remat)
+            return jnp.sum(jnp.sin(hidden))
+
+        return flat(jax.jit(jax.grad(loss))(state))
+
+    recomputed = gradients(remat=True)
+    for path, values in gradients(remat=False).items():
+        np.testing.assert_allclose(recomputed[path], values, rtol=1e-4, atol=1e-5, err_msg=path)
+
+
+# ---- a run
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    lightly_compiled: None, tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Flat, np.ndarray, int]:
+    """Weights and curve after six steps with a checkpoint after the second and fourth, and how often it was traced."""
+    decoder = tiny(seed=4).decoder
+    traced = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal traced
+        traced += 1
+        return token_loss(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "token_loss", counted)
+        curve = trained(decoder, run_of(6), tmp_path_factory.mktemp("unbroken"))
+    return weights(decoder), curve, traced
+
+
+def test_a_run_of_varying_lengths_is_one_program(unbroken: tuple[Flat, np.ndarray, int]) -> None:
+    assert unbroken[2] == 1
+
+
+def test_steps_take_examples_in_order_and_wrap(unbroken: tuple[Flat, np.ndarray, int]) -> None:
+    curve = unbroken[1]
+    assert curve.shape == (6, len(CURVE))
+    assert curve[:, CURVE.index("step")].tolist() == [1, 2, 3, 4, 5, 6]
+    targets = [1 + 2, 4 + 8, 16 + 1, 2 + 4, 8 + 16, 1 + 2]
+    assert curve[:, CURVE.index("target_tokens")].tolist() == targets
+    # Each example has six tokens more than its target.
+    assert curve[:, CURVE.index("packed_tokens")].tolist() == [count + 12 for count in targets]
+    assert curve[:, CURVE.index("learning_rate")].tolist() == [np.float32(1e-3)] * 6
+    assert np.isfinite(curve).all()
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    unbroken: tuple[Flat, np.ndarray, int], tiny: TinyModel, tmp_path: Path
+) -> None:
+    """Stopped between two checkpoints, and right behind the last."""
+    for stop, left in ((3, ["2"]), (4, ["2", "4"])):
+        with pytest.raises(Stopped):
+            trained(tiny(seed=4).decoder, run_of(6), tmp_path, stop=stop)
+        assert sorted(path.name for path in tmp_path.iterdir()) == left
+    decoder = tiny(seed=4).decoder
+    told: list[tuple[float, str]] = []
+    curve = train(decoder, EXAMPLES, run_of(6), tmp_path, lambda amount, note: told.append((amount, note)))
+    assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
+    assert curve.tobytes() == unbroken[1].tobytes()
+    assert_same(weights(decoder), unbroken[0])
+
+
+def test_a_small_task_is_learnt_by_heart(tiny: TinyModel, tmp_path: Path) -> None:
+    """Which token follows hangs on the one before the last; bfloat16 arithmetic over float32 weights suffices."""
+    examples = [Example((30 + index, 40, 50 + index), 2) for index in range(6)]
+    decoder = tiny(seed=5).decoder
+    recipe: dict[str, Any] = {"optimizer": "adafactor", "learning_rate": 5e-2, "schedule": "cosine"}
+    run = run_of(60, batch=6, max_tokens=18, checkpoint_every=60, dtype=jnp.dtype("bfloat16"), **recipe)
+    curve = trained(decoder, run, tmp_path, examples)
+    losses = curve[:, CURVE.index("loss")]
+    assert losses[0] > 3.0 and losses[-1] < 0.05
+    assert {values.dtype for values in weights(decoder).values()} == {np.dtype(np.float32)}
+    assert list(tmp_path.iterdir()) == [], "the last step needs no checkpoint"
+
+
+# ---- what ends a run
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        1e15,  # the next loss is no number
+        1e30,  # the next loss is one (the squares overflow, and hidden states become zero), but the gradient is none
+    ],
+)
+def test_a_loss_or_gradient_that_is_no_number_ends_the_run(tiny: TinyModel, tmp_path: Path, rate: float) -> None:
+    with pytest.raises(ModelError) as caught:
+        trained(tiny(seed=4).decoder, run_of(4, learning_rate=rate, checkpoint_every=1), tmp_path)
+    message = str(caught.value)
+    assert "at step 2" in message and "\n" not in message
+    assert all(knob in message for knob in ("finetune.learning_rate", "finetune.clip_norm", "finetune.warmup_steps"))
+    assert str(rate) in message
+    assert [path.name for path in tmp_path.iterdir()] == ["1"], "the last checkpoint before it is left"

@@ -1,0 +1,231 @@
+"""Weights in and out of safetensors, and the files that are refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from stages.lm.config import parse_config, read_config
+from stages.lm.errors import ModelError
+from stages.lm.loading import LanguageModel
+from stages.lm.weights import check_weights, load, save, weight_files
+
+TinyModel = Callable[..., LanguageModel]
+Tensors = dict[str, np.ndarray]
+
+EMBEDDING = "model.embed_tokens.weight"
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture(scope="module")
+def source(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    tiny(seed=1, folder=folder, tie_word_embeddings=False, attention_bias=True, mlp_bias=True)
+    return folder
+
+
+@pytest.fixture
+def folder(source: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(source, tmp_path / "model"))
+
+
+def tensors(folder: Path) -> Tensors:
+    return load_file(folder / "model.safetensors")
+
+
+def rewrite(folder: Path, change: Callable[[Tensors], object]) -> None:
+    held = tensors(folder)
+    change(held)
+    save_file(held, folder / "model.safetensors")
+
+
+def refused(folder: Path) -> str:
+    """The one message with which both the check and the reading refuse a folder."""
+    config = read_config(folder / "config.json")
+    messages = []
+    for refuse in (check_weights, load):
+        with pytest.raises(ModelError) as caught:
+            refuse(folder, config)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "\n" not in messages[0]
+    return messages[0]
+
+
+def assert_in_is_out(folder: Path, out: Path) -> None:
+    save(load(folder, read_config(folder / "config.json")), out)
+    read, written = tensors(folder), load_file(out)
+    assert written.keys() == read.keys()
+    for key, values in read.items():
+        assert written[key].dtype == np.float32
+        assert written[key].shape == values.shape
+        assert written[key].tobytes() == values.tobytes(), key
+
+
+@pytest.mark.parametrize("family", ["llama-tied", "llama-untied-bias", "llama3-rope"])
+def test_what_another_implementation_wrote_comes_out_bit_by_bit(golden: Path, tmp_path: Path, family: str) -> None:
+    assert_in_is_out(golden / "tiny" / family, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"attention_bias": True, "mlp_bias": True}])
+def test_in_is_out_bit_by_bit(tiny: TinyModel, tmp_path: Path, changes: dict[str, Any]) -> None:
+    tiny(seed=2, folder=tmp_path / "model", **changes)
+    assert_in_is_out(tmp_path / "model", tmp_path / "out.safetensors")
+
+
+def test_the_same_weights_are_the_same_bytes(tiny: TinyModel, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        save(tiny(seed=2).decoder, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+# ---- what does not fit
+
+
+def test_every_problem_is_listed_at_once(folder: Path) -> None:
+    def spoil(held: Tensors) -> None:
+        del held["model.norm.weight"], held["model.layers.2.mlp.up_proj.weight"]
+        held["model.layers.0.self_attn.q_norm.weight"] = np.ones(8, np.float32)
+        held[QUERY] = np.ascontiguousarray(held[QUERY].T)
+
+    rewrite(folder, spoil)
+    start, _, problems = refused(folder).partition("the weights do not fit config.json: ")
+    assert start == f"{folder}: "
+    assert problems.split("; ") == [
+        "model.layers.0.self_attn.q_norm.weight is unknown",
+        f"{QUERY} is (24, 32), expected (32, 24)",
+        "model.layers.2.mlp.up_proj.weight is missing",
+        "model.norm.weight is missing",
+    ]
+
+
+def test_a_layer_too_many_is_unknown(folder: Path) -> None:
+    rewrite(folder, lambda held: held.update({key.replace(".2.", ".3."): held[key] for key in [*held] if ".2." in key}))
+    assert refused(folder).count("model.layers.3.") == refused(folder).count(" is unknown") == 16
+
+
+def test_an_untied_head_must_be_there(folder: Path) -> None:
+    rewrite(folder, lambda held: held.pop("lm_head.weight"))
+    assert refused(folder).endswith(": lm_head.weight is missing")
+
+
+def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyModel, tmp_path: Path) -> None:
+    expected = tensors_of(tiny(seed=1, folder=tmp_path), tmp_path / "expected")
+    extra: Tensors = {
+        "lm_head.weight": np.zeros((3, 3), np.float32),
+        "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32),
+    }
+    rewrite(tmp_path, lambda held: held.update(extra))
+    config = read_config(tmp_path / "config.json")
+    check_weights(tmp_path, config)
+    save(load(tmp_path, config), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes() == expected
+
+
+def tensors_of(model: LanguageModel, path: Path) -> bytes:
+    save(model.decoder, path)
+    return path.read_bytes()
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(folder: Path, share: float) -> None:
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert str(path) in refused(folder) and "damaged" in refused(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    assert f"{folder / 'model.safetensors'} is missing" in refused(folder)
+
+
+def shard(folder: Path) -> list[str]:
+    """Spreads the weights over three files with an index; returns their names."""
+    held = tensors(folder)
+    names = [f"model-{part}-of-3.safetensors" for part in (1, 2, 3)]
+    for part, name in enumerate(names):
+        save_file({key: held[key] for key in sorted(held)[part::3]}, folder / name)
+    places = {key: names[index % 3] for index, key in enumerate(sorted(held))}
+    (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+    return names
+
+
+def test_a_sharded_checkpoint_is_the_whole_one(source: Path, folder: Path, tmp_path: Path) -> None:
+    names = shard(folder)
+    assert weight_files(folder) == [folder / INDEX, *(folder / name for name in names)]
+    save(load(folder, read_config(folder / "config.json")), tmp_path / "out.safetensors")
+    for key, values in tensors(source).items():
+        assert np.array_equal(load_file(tmp_path / "out.safetensors")[key], values), key
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    missing = folder / shard(folder)[1]
+    missing.unlink()
+    assert f"{missing} is missing" in refused(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 3}}'])
+def test_a_damaged_index_is_named(folder: Path, content: str) -> None:
+    shard(folder)
+    (folder / INDEX).write_text(content, encoding="utf-8")
+    assert str(folder / INDEX) in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/outside.safetensors"])
+def test_an_index_does_not_lead_out_of_its_folder(folder: Path, name: str) -> None:
+    shard(folder)
+    (folder / INDEX).write_text(json.dumps({"weight_map": {EMBEDDING: name}}), encoding="utf-8")
+    assert str(folder / INDEX) in refused(folder)
+
+
+# ---- number formats
+
+
+def write_raw(path: Path, held: dict[str, tuple[str, np.ndarray]]) -> None:
+    """A safetensors file byte by byte: the header's length, the header, then the tensors one after another."""
+    header: dict[str, Any] = {}
+    body = b""
+    for key, (kind, values) in held.items():
+        begin = len(body)
+        body += values.tobytes()
+        header[key] = {"dtype": kind, "shape": values.shape, "data_offsets": [begin, len(body)]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("BF16", ml_dtypes.bfloat16), ("F16", np.float16), ("F32", np.float32)])
+def test_every_source_format_is_read_exactly(folder: Path, kind: str, dtype: type) -> None:
+    rounded: dict[str, Any] = {key: values.astype(dtype) for key, values in tensors(folder).items()}
+    limits = ml_dtypes.finfo(dtype)
+    rounded[EMBEDDING][0, :6] = [0.0, -0.0, 1 / 3, limits.tiny, -limits.smallest_subnormal, limits.max]
+    write_raw(folder / "model.safetensors", {key: (kind, values) for key, values in rounded.items()})
+    save(load(folder, read_config(folder / "config.json")), folder / "out")
+    written = load_file(folder / "out")
+    for key, values in rounded.items():
+        assert written[key].tobytes() == values.astype(np.float32).tobytes(), key
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("I8", np.int8), ("F8_E4M3", ml_dtypes.float8_e4m3fn)])
+def test_quantised_weights_are_refused(folder: Path, kind: str, dtype: type) -> None:
+    held = {key: ("F32", values) for key, values in tensors(folder).items()}
+    held[QUERY] = (kind, held[QUERY][1].astype(dtype))
+    write_raw(folder / "model.safetensors", held)
+    assert QUERY in refused(folder)
+
+
+def test_the_check_reads_no_weights(folder: Path) -> None:
+    """A model of another size is refused by its header: nothing has to fit in memory for that."""
+    raw = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"hidden_size": 1_000_000}
+    with pytest.raises(ModelError, match=r"model\.norm\.weight is \(24,\), expected \(1000000,\)"):
+        check_weights(folder, parse_config(raw))

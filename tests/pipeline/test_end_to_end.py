@@ -1,0 +1,200 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.lm.config import read_config
+from stages.lm.weights import check_weights
+from stages.project.params import read_document
+from stages.text.tables import (
+    ANSWERS,
+    EXAMPLES,
+    EXAMPLES_RAW,
+    FILTERED,
+    INSTRUCTIONS,
+    JUDGED,
+    MIXTURE,
+    PROMPTS,
+    QUESTIONS,
+    Schema,
+    read_table,
+)
+from tests.miniature.project import Project
+
+TABLES = {
+    "raw/implicatures": EXAMPLES_RAW,
+    "raw/intent_recognition": EXAMPLES_RAW,
+    "raw/metaphor_boolean": EXAMPLES_RAW,
+    "instructions/qasc_answers": INSTRUCTIONS,
+    "instructions/paraphrases": INSTRUCTIONS,
+    "suites/addition": QUESTIONS,
+    "examples": EXAMPLES,
+    "pairs": INSTRUCTIONS,
+    "prompts": PROMPTS,
+    "claims": QUESTIONS,
+    "judged/tiny-a": JUDGED,
+    "filtered/tiny-a": FILTERED,
+    "mixture/tiny-a": MIXTURE,
+    "answers/tiny-a-base": ANSWERS,
+    "answers/tiny-a-tuned": ANSWERS,
+}
+
+MEASURES = [
+    "claims_no_opinion_accuracy",
+    "claims_right_opinion_accuracy",
+    "claims_wrong_opinion_accuracy",
+    "claims_wrong_opinion_followed",
+    "addition_no_opinion_accuracy",
+    "addition_wrong_opinion_accuracy",
+    "addition_true_sums_accuracy",
+    "claims_log_odds_shift",
+]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_there_and_keeps_its_schema(finished: Project, name: str) -> None:
+    assert table(finished, name, TABLES[name]).height > 0
+
+
+def test_there_is_no_other_file_of_data(finished: Project) -> None:
+    assert set(finished.sums("data")) == {f"data/{name}.parquet" for name in TABLES}
+
+
+@pytest.mark.parametrize("variant", ["base", "tuned"])
+def test_a_model_folder_is_whole(finished: Project, variant: str) -> None:
+    folder = finished.root / "models" / variant / "tiny-a"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    check_weights(folder, read_config(folder / "config.json"))
+
+
+def test_training_and_evaluation_share_no_cluster(finished: Project) -> None:
+    prompts, claims = table(finished, "prompts", PROMPTS), table(finished, "claims", QUESTIONS)
+    assert set(prompts["cluster"]) & set(claims["cluster"]) == set()
+
+
+def test_what_is_trained_on_was_kept(finished: Project) -> None:
+    mixture, kept = table(finished, "mixture/tiny-a", MIXTURE), table(finished, "filtered/tiny-a", FILTERED)
+    generated = mixture.filter(kind="generated")
+    assert (mixture.height, generated.height) == (24, 20)  # mix_ratio 0.8333
+    assert set(generated["row_id"]) <= set(kept["prompt"]) < set(table(finished, "prompts", PROMPTS)["prompt"])
+
+
+def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
+    base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
+    asked = pl.concat([table(finished, "claims", QUESTIONS), table(finished, "suites/addition", QUESTIONS)])
+    assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
+    assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
+
+
+def test_metrics_have_the_keys_that_were_promised(finished: Project) -> None:
+    metrics = json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
+    assert list(metrics) == [*MEASURES, "filter"]
+    for name in MEASURES:
+        assert list(metrics[name]) == ["base", "tuned", "delta", "delta_low", "delta_high", "n"]
+        assert metrics[name]["delta_low"] <= metrics[name]["delta"] <= metrics[name]["delta_high"]
+        assert metrics[name]["n"] > 0
+    assert list(metrics["filter"]) == ["judged", "kept", "kept_share", "known_share", "verdict"]
+
+
+def test_a_model_that_always_says_b_is_found_to_know_nothing(finished: Project) -> None:
+    report = json.loads((finished.root / "reports/filter/tiny-a.json").read_text(encoding="utf-8"))
+    assert {letter: part["kept_share"] for letter, part in report["by_letter"].items()} == {"A": 0.0, "B": 1.0}
+    assert (report["known_share"], report["verdict"]) == (0.0, "too little knowledge")
+
+
+def test_the_training_curve_has_a_row_for_each_step(finished: Project) -> None:
+    curve = pl.read_csv(finished.root / "reports/training/tiny-a.csv")
+    assert curve["step"].to_list() == [1, 2, 3, 4, 5, 6]
+    assert curve["loss"].is_finite().all()
+
+
+def table(project: Project, name: str, schema: Schema) -> pl.DataFrame:
+    return read_table(project.root / "data" / f"{name}.parquet", schema)
+
+
+class Page(HTMLParser):
+    """What a reader sees of a page: text, table cells and figures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.cells: list[str] = []
+        self.figures = 0
+        self._inside: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.figures += tag == "svg"
+        if tag in ("td", "style"):
+            self._inside.append(tag)
+            self.cells += [""] * (tag == "td")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and self._inside[-1] == tag:
+            self._inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self._inside:
+            return
+        self.words.append(data)
+        if self._inside:
+            self.cells[-1] += data
+
+
+def test_the_page_misses_nothing(finished: Project) -> None:
+    page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
+    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 4
+    assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
+    assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
+
+
+def test_a_second_run_runs_nothing(finished: Project) -> None:
+    before = finished.sums()
+    done = finished.dvc("repro")
+    assert done.returncode == 0
+    assert "Running stage" not in done.stdout
+    assert "Data and pipelines are up to date." in done.stdout
+    assert finished.sums() == before
+
+
+def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Project) -> None:
+    tracked = finished.git("ls-files").splitlines()
+    assert finished.git("status", "--porcelain") == ""
+    assert [path for path in tracked if path.startswith(("data/", "models/", ".candor/"))] == [
+        "data/instructions/.keep"
+    ]
+    assert sorted(path for path in tracked if path.startswith("reports/") or path == "dvc.lock") == [
+        "dvc.lock",
+        "reports/data/clean.json",
+        "reports/filter/tiny-a.json",
+        "reports/metrics/tiny-a.json",
+        "reports/training/tiny-a.csv",
+    ]
+
+
+def test_dvc_shows_metrics_plots_and_graph(finished: Project, tmp_path: Path) -> None:
+    metrics = json.loads(finished.dvc("metrics", "show", "--json").stdout)
+    shown = metrics[""]["data"]["reports/metrics/tiny-a.json"]["data"]
+    assert shown == json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
+    assert finished.dvc("plots", "show", "--out", str(tmp_path / "plots")).returncode == 0
+    assert "reports/training/tiny-a.csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+    graph = finished.dvc("dag", "--dot").stdout
+    assert '"mix@tiny-a" -> "finetune@tiny-a"' in graph
+
+
+def test_a_run_from_nothing_takes_less_than_two_minutes(first_run: tuple[Project, float]) -> None:
+    # Of processor time, since other work may share the machine.
+    assert first_run[1] < 120
+
+
+def test_the_page_is_the_same_each_time(finished: Project, tmp_path: Path) -> None:
+    command = read_document(finished.root / "dvc.yaml")["stages"]["report"]["cmd"].replace("reports/index", "{}/index")
+    done = finished.run("sh", "-c", command.replace("reports/plots", "{}/plots").format(*[f"'{tmp_path}'"] * 2))
+    assert done.returncode == 0, done.stderr
+    for path in ("index.html", "plots/tiny-a-loss.svg"):
+        assert (tmp_path / path).read_bytes() == (finished.root / "reports" / path).read_bytes()

@@ -1,0 +1,180 @@
+"""The stage `check`: the project's own params pass, and what would fail later is refused first, in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.check import KINDS, main
+from stages.project.errors import run
+from stages.project.params import read_document
+
+ROOT = Path(__file__).parents[1]
+BUNDLED = "smollm2-135m-instruct"
+
+
+def params(**changes: Any) -> str:
+    """The default params with changed values; `mix__rows` is the key rows of the section mix. `...` drops a key.
+
+    What the tests below play with is set here, so that they do not depend on the defaults.
+    """
+    document = read_document(ROOT / "presets" / "default.yaml")
+    fixed = {
+        "models": [BUNDLED],
+        "datasets": ["multiemo", "fever"],
+        "instructions": ["winogrande"],
+        "suites": ["addition"],
+        "mix_ratio": 0.8333,
+        "finetune__steps": 40,
+        "finetune__warmup_steps": 10,
+    }
+    for key, value in (fixed | changes).items():
+        *sections, name = key.split("__")
+        place = document[sections[0]] if sections else document
+        if value is ...:
+            del place[name]
+        else:
+            place[name] = value
+    return json.dumps(document)  # YAML 1.2 holds JSON
+
+
+def refusal(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `check` says of params of this text, when it ends as it should for a user's mistake."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["check"])
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: params.yaml")
+    return err.removeprefix("error: ").rstrip("\n")
+
+
+def as_dvc_runs_it(folder: Path) -> tuple[int, str, str]:
+    ended = subprocess.run(
+        [sys.executable, "-m", "stages.check"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("preset", sorted(ROOT.glob("presets/*.yaml")), ids=lambda path: path.name)
+def test_the_presets_pass(preset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_bytes(preset.read_bytes())
+    main()
+
+
+def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
+    read = {name for kind in KINDS for name in (*kind.top_level, kind.section) if name}
+    assert read_document(ROOT / "params.yaml").keys() == read
+    sections = [kind.section for kind in KINDS if kind.section]
+    assert len(set(sections)) == len(sections)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mix_ratio": 1.5}, "mix_ratio is 1.5: it should be less than or equal to 1"),
+        ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
+        ({"finetune__steps": True}, "finetune.steps is True: it should be a valid integer"),
+        ({"finetune__batch": "8"}, "finetune.batch is '8': it should be a valid integer"),
+        ({"finetune__batch": ...}, "finetune.batch is missing; presets/default.yaml has it with its meaning"),
+        ({"mix__row": 1}, "mix.row is not a known key; see the comments in presets/default.yaml"),
+        ({"measure": 5}, "the section measure is missing or holds no keys"),
+        ({"measure": ...}, "the section measure is missing or holds no keys"),
+        ({"sead": 2}, "sead: no such key; known are clean, datasets, "),
+        ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
+        ({"models": ["gpt-5"]}, f"models: 'gpt-5' is not known; known are {BUNDLED}"),
+        ({"datasets": ["fevre"]}, "datasets: 'fevre' is not known; known are multiemo, vitaminc, fever, "),
+        ({"instructions": ["flan"]}, "instructions: 'flan' is not known; known are qasc_answers, "),
+        ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
+        ({"datasets": ["fever", "multiemo", "fever"]}, "datasets: 'fever' is listed twice"),
+        ({"suites": ["addition", "addition"]}, "suites: 'addition' is listed twice"),
+        ({"models": []}, "models is empty; list at least one"),
+        ({"datasets": []}, "datasets is empty; list at least one"),
+        ({"instructions": []}, "mix_ratio is 0.8333 and asks for instruction data; list a set in instructions or"),
+        ({"own_models": {BUNDLED: {"from": "a.gguf"}}}, f"own_models: {BUNDLED} is a registry name already; choose"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    changes: dict[str, Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = refusal(params(**changes), monkeypatch, tmp_path, capsys)
+    assert line.startswith(f"params.yaml: {said}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"seed": -1}, ["seed is -1"]),
+        (
+            {"suite__sums": 0, "mix__rows": 0, "measure__resamples": 2},
+            ["suite.sums is 0", "mix.rows is 0", "measure.resamples is 2"],
+        ),
+        (
+            {"datasets": ["fevre"], "suites": ["mmlu"], "finetune__warmup_steps": 99},
+            ["'fevre' is not known", "'mmlu' is not known", "finetune.warmup_steps is 99"],
+        ),
+    ],
+)
+def test_mistakes_come_together_and_each_once(
+    changes: dict[str, Any],
+    parts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = refusal(params(**changes), monkeypatch, tmp_path, capsys)
+    assert [line.count(part) for part in parts] == [1] * len(parts)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mix_ratio": 1},
+        {"mix_ratio": 1.0, "instructions": []},
+        {"own_models": {"mine": {"from": "a.gguf"}}, "models": ["mine", BUNDLED]},
+        {"finetune__warmup_steps": 40},
+    ],
+)
+def test_what_is_unusual_but_possible_passes(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(params(**changes), encoding="utf-8")
+    main()
+
+
+def test_as_a_command_good_params_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(params(), encoding="utf-8")
+    assert as_dvc_runs_it(tmp_path) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (params(mix_ratio=1.5, models=["gpt-5"]), ": mix_ratio is 1.5: it should be less than or equal to 1\n"),
+        ("seed: 1\nmodels: [\nmix_ratio: 1.0\n", " is not valid YAML: "),
+    ],
+    ids=["value", "yaml"],
+)
+def test_as_a_command_a_mistake_is_one_line_and_status_1(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    status, out, err = as_dvc_runs_it(tmp_path)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"error: params.yaml{said}")

@@ -1,0 +1,175 @@
+"""data/README.md, the data dictionary, against the code: tables, columns, types, keys, files, and the reports' keys."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.lm.training import CURVE
+from stages.project.params import read_document
+from stages.stats.knowledge import knowledge
+from stages.stats.measures import HEADLINE
+from stages.text.cleaning import clean_examples, clean_pairs
+from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, JUDGED, SCHEMAS, TURNS
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+
+TYPES = {
+    "string": pl.String,
+    "boolean": pl.Boolean,
+    "int32": pl.Int32,
+    "int64": pl.Int64,
+    "list[string]": pl.List(pl.String),
+    "list[float32]": pl.List(pl.Float32),
+    "list[turn]": TURNS,
+}
+
+
+def section(title: str) -> str:
+    """The text under a heading, down to the next heading of any level."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", PAGE, re.M | re.S)
+    assert found, f"no heading {title}"
+    return found[1]
+
+
+def table(title: str) -> list[list[str]]:
+    """The cells of the table under a heading, without its header."""
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def named(cell: str) -> list[str]:
+    """What stands between backquotes."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first_column(title: str) -> list[str]:
+    names = [named(row[0])[0] for row in table(title)]
+    assert len(set(names)) == len(names)
+    return names
+
+
+def documented_columns(schema: str) -> dict[str, Any]:
+    """A schema's columns with their types, in order, those taken over from another schema first."""
+    text = section(f"`{schema}`")
+    taken_over = re.search(r"all columns of `(\w+)`", text, re.I)
+    columns = documented_columns(taken_over[1]) if taken_over else {}
+    own = {named(name)[0]: TYPES[named(kind)[0]] for name, kind, _ in table(f"`{schema}`")}
+    assert not columns.keys() & own.keys()
+    return columns | own
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
+def test_columns_types_and_key_are_the_schemas(schema: Any) -> None:
+    assert list(documented_columns(schema.name).items()) == list(schema.columns.items())
+    key = re.match(r"\s*Key: (.+?)[.,]", section(f"`{schema.name}`"), re.S)
+    assert key
+    assert tuple(named(key[1])) == schema.key
+
+
+def test_every_schema_has_a_section_and_files_and_no_other_has() -> None:
+    sections = re.findall(r"^### `(\w+)`$", PAGE, re.M)
+    in_files = {named(row[1])[0] for row in table("Tables")}
+    assert sorted(sections) == sorted(in_files) == sorted(schema.name for schema in SCHEMAS)
+
+
+def test_the_turns_are_spelled_out() -> None:
+    assert "`list[turn]` stands for\n`list[struct{role: string, text: string}]`" in PAGE
+    assert pl.List(pl.Struct({"role": pl.String, "text": pl.String})) == TURNS
+
+
+def test_every_column_and_key_has_one_line_of_meaning() -> None:
+    rows = re.findall(r"^\| `.*$", PAGE, re.M)
+    assert len(rows) > 100
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if cells[-1] and not cells[-1].startswith("`"):
+            assert cells[-1].endswith("."), row
+    for schema in SCHEMAS:
+        assert all(len(meaning) > 5 for _, _, meaning in table(f"`{schema.name}`"))
+
+
+def pattern(path: str) -> str:
+    """A file's path with the names of matrix items, and what varies in them, as `*`."""
+    path = path.replace("${item.model}-base", "*").replace("${item.model}-tuned", "*").replace("<model>-<variant>", "*")
+    return re.sub(r"\$\{item\.\w+\}|<\w+>", "*", path).replace("*-*", "*")
+
+
+def pipeline(kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """(stage, path) for the local files under data/, models/ and reports/ that dvc.yaml names as one of the kinds."""
+    for stage, entry in read_document(ROOT / "dvc.yaml")["stages"].items():
+        for kind in kinds:
+            for item in entry.get(kind, []):
+                path = next(iter(item)) if isinstance(item, dict) else item
+                if path.split("/")[0] in ("data", "models", "reports"):
+                    yield stage, pattern(path)
+
+
+def documented_files() -> dict[str, tuple[set[str], set[str]]]:
+    """For each path pattern, the stages that write it and those that read it."""
+    rows = [*table("Tables"), *table("Model folders"), *table("Reports")]
+    files = {pattern(named(row[0])[0]): (set(named(row[-2])), set(named(row[-1]))) for row in rows}
+    assert len(files) == len(rows)
+    return files
+
+
+def test_every_output_of_the_pipeline_is_here_with_the_stage_that_writes_it() -> None:
+    written: dict[str, set[str]] = {}
+    for stage, path in pipeline(("outs", "metrics", "plots")):
+        written.setdefault(path, set()).add(stage)
+    assert {path: stages for path, (stages, _) in documented_files().items()} == written
+
+
+def test_the_stages_that_read_a_file_are_those_that_depend_on_it() -> None:
+    files = documented_files()
+    read: dict[str, set[str]] = {path: set() for path in files}
+    for stage, wanted in pipeline(("deps",)):
+        # `models/${item.variant}/${item.model}` is any model folder, and a folder stands for the files in it.
+        alike = re.compile(re.escape(wanted).replace(r"\*", "[^/]+") + "(/.*)?")
+        matched = [path for path in files if alike.fullmatch(path) and "checkpoints" not in path]
+        assert matched, f"{stage} reads {wanted}, which no table here names"
+        for path in matched:
+            read[path].add(stage)
+    assert {path: stages for path, (_, stages) in files.items()} == read
+
+
+def test_every_headline_measure_has_its_meaning_once() -> None:
+    assert first_column("`reports/metrics/<model>.json`") == [measure.name for measure in HEADLINE]
+
+
+def test_the_keys_of_the_filter_report() -> None:
+    row = dict.fromkeys(JUDGED.names) | {
+        "dataset": "toys",
+        "polarity": "is",
+        "true": True,
+        "correct": 0,
+        "cluster": "c",
+        "logprobs": [-0.1, -2.0],
+        "logprobs_swapped": [-2.0, -0.1],
+    }
+    found = knowledge(pl.DataFrame([row], schema=JUDGED.columns), "original_order")
+    assert first_column("`reports/filter/<model>.json`") == list(found)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_columns_of_the_training_curve() -> None:
+    assert first_column("`reports/training/<model>.csv`") == list(CURVE)
+
+
+def test_the_counts_of_cleaning() -> None:
+    nothing = pl.Series([], dtype=pl.String)
+    row = {"example": "a:0", "dataset": "a", "text": '"fine"', "label": 0, "cluster": "a:fine"}
+    example = pl.DataFrame([{name: row.get(name) for name in EXAMPLES_RAW.names}], schema=EXAMPLES_RAW.columns)
+    rows = clean_examples(example, nothing, held_out=1.0, max_characters=9).counts["a"]
+    ask = {"pair": "p:0", "set": "p", "input": "ask", "target": "answer"}
+    pair = pl.DataFrame([{name: ask.get(name) for name in INSTRUCTIONS.names}], schema=INSTRUCTIONS.columns)
+    pairs = clean_pairs(pair, nothing, nothing).counts["p"]
+    of = {named(key)[0]: what for key, what, _ in table("`reports/data/clean.json`")}
+    assert list(of) == list(rows)
+    assert [key for key, what in of.items() if what == "both"] == list(pairs)
+    assert set(of.values()) == {"both", "rows"}

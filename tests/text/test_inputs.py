@@ -1,0 +1,98 @@
+"""How an input falls into quoted texts and a cluster key: one invented input of each form, and inputs of another."""
+
+from collections.abc import Callable
+
+import pytest
+
+from stages.text import inputs
+
+Parser = Callable[[str], tuple[tuple[str, ...], str]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("The tea is cold.",), '"The tea is cold."'),
+        (("The tea is cold.", "The tea is warm."), '"The tea is cold." and "The tea is warm."'),
+        # The reference generator deletes quotes and newlines, puts nothing in their place, and strips last.
+        (('She said "no" twice.',), '"She said no twice."'),
+        (("one line\nanother\n",), '"one lineanother"'),
+        (('  " padded "  ',), '"padded"'),
+        (("it's “curly”, it stays",), '"it\'s “curly”, it stays"'),
+        (("",), '""'),
+    ],
+)
+def test_quoted(texts: tuple[str, ...], expected: str) -> None:
+    assert inputs.quoted(*texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "texts", "cluster"),
+    [
+        (inputs.sentence, "The soup was fine.", ("The soup was fine.",), "The soup was fine."),
+        (inputs.utterance, "Utterance: Wake me at six", ("Wake me at six",), "Wake me at six"),
+        (
+            inputs.dated_claim,
+            "On June 2017, the following claim was made: Q: is a letter.\nQ: Was this claim true or false?",
+            ("Q: is a letter.",),
+            "Q: is a letter.",
+        ),
+        (
+            inputs.passage_and_claim,
+            "Harbour: It has 1,200\ufffdberths: all taken.\nClaim: The harbour is full.",
+            ("Harbour: It has 1,200 berths: all taken.", "The harbour is full."),
+            "Harbour",
+        ),
+        (
+            inputs.metaphor_and_reading,
+            "Hope is a kite <--> Hope needs wind",
+            ("Hope is a kite ", " Hope needs wind"),
+            "Hope is a kite",
+        ),
+        (
+            inputs.premise_and_hypothesis,
+            "Premise: Ann hopes that Ben fears that it rains. Hypothesis: Ben fears that it rains.",
+            ("Ann hopes that Ben fears that it rains.", "Ben fears that it rains."),
+            "it rains.",
+        ),
+        (
+            inputs.dialogue,
+            "Speaker 1: 'Is it far?' Speaker 2: 'Bring two pairs of boots.'",
+            ("Speaker 1: 'Is it far?' Speaker 2: 'Bring two pairs of boots.'",),
+            "'Is it far?'",
+        ),
+    ],
+)
+def test_each_form(parse: Parser, text: str, texts: tuple[str, ...], cluster: str) -> None:
+    assert parse(text) == (texts, cluster)
+
+
+def test_what_belongs_together_shares_a_cluster() -> None:
+    rain = "Premise: Ann hopes that it rains. Hypothesis: it rains."
+    twice = "Premise: Cem knows that Ann hopes that it rains. Hypothesis: Cem knows that it rains."
+    assert inputs.premise_and_hypothesis(rain)[1] == inputs.premise_and_hypothesis(twice)[1]
+    one, other = (f"Mill: It has {count} wheels.\nClaim: The mill is large." for count in ("two", "nine"))
+    assert inputs.passage_and_claim(one)[1] == inputs.passage_and_claim(other)[1]
+    one, other = (f"Time is a river <--> Time {reading}" for reading in ("flows", "is wet"))
+    assert inputs.metaphor_and_reading(one)[1] == inputs.metaphor_and_reading(other)[1]
+    one, other = (f"Speaker 1: 'Tea?' Speaker 2: '{reply}'" for reply in ("Always.", "It is late."))
+    assert inputs.dialogue(one)[1] == inputs.dialogue(other)[1]
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "expected"),
+    [
+        (inputs.utterance, "Wake me at six", "should start with 'Utterance: '"),
+        (inputs.dated_claim, "On June 2017, the following claim was made: It is so.", "should match"),
+        (inputs.dated_claim, "It is so.\nQ: Was this claim true or false?", "should match"),
+        (inputs.passage_and_claim, "Harbour: It is full. Claim: It is full.", "should hold '\\nClaim: '"),
+        (inputs.metaphor_and_reading, "Hope is a kite", "should hold '<-->'"),
+        (inputs.premise_and_hypothesis, "Premise: Ann hopes that it rains.", "should match"),
+        (inputs.dialogue, "'Tea?' Speaker 2: 'Always.'", "should start with 'Speaker 1: '"),
+        (inputs.dialogue, "Speaker 1: 'Tea?'", "should hold ' Speaker 2: '"),
+    ],
+)
+def test_another_form_is_refused(parse: Parser, text: str, expected: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(expected)

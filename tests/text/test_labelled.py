@@ -1,0 +1,78 @@
+"""From a task file to labelled examples and to instruction pairs, on an invented set."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.project.errors import UserError
+from stages.text import inputs, labelled
+from stages.text.sources import InstructionSet, LabelledSet
+from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, read_table, write_table
+
+TOYS = LabelledSet("toys", "toys/wood", {"no": "a Toy That Stands", "yes": "a Toy That Rolls"}, inputs.utterance, "MIT")
+RHYMES = InstructionSet("rhymes", "toys/rhymes", "Find a rhyme.", "CC0-1.0")
+
+
+def task(folder: Path, *examples: dict[str, Any]) -> Path:
+    path = folder / "task.json"
+    path.write_text(json.dumps({"examples": examples}), encoding="utf-8")
+    return path
+
+
+def answered(text: str, best: str) -> dict[str, Any]:
+    return {"input": text, "target_scores": {option: int(option == best) for option in ("yes", "no", "maybe")}}
+
+
+def test_examples(tmp_path: Path) -> None:
+    path = task(tmp_path, answered('Utterance: a "red" ball\n', "yes"), answered("Utterance: a cube", "no"))
+    rows = labelled.examples(TOYS, path, "toys 2.0")
+    shared = {
+        "dataset": "toys",
+        "label_words": ["a Toy That Stands", "a Toy That Rolls"],
+        "source": "bigbench/toys/wood",
+        "revision": "toys 2.0",
+        "split": "default",
+        "licence": "MIT",
+    }
+    assert rows.to_dicts() == [
+        {"example": "toys:0", "text": '"a red ball"', "label": 1, "cluster": 'toys:a "red" ball\n', "row": 0} | shared,
+        {"example": "toys:1", "text": '"a cube"', "label": 0, "cluster": "toys:a cube", "row": 1} | shared,
+    ]
+    write_table(rows, EXAMPLES_RAW, tmp_path / "raw.parquet")
+    assert read_table(tmp_path / "raw.parquet", EXAMPLES_RAW).equals(rows)
+
+
+def test_pairs(tmp_path: Path) -> None:
+    path = task(tmp_path, {"input": " a cat \n", "target": [" a hat", "a bat"]}, {"input": "snow", "target": "slow"})
+    rows = labelled.pairs(RHYMES, path, "toys 2.0")
+    shared = {
+        "set": "rhymes",
+        "source": "bigbench/toys/rhymes",
+        "revision": "toys 2.0",
+        "split": "default",
+        "licence": "CC0-1.0",
+    }
+    assert rows.to_dicts() == [
+        {"pair": "rhymes:0", "input": "Find a rhyme.\n\na cat", "target": "a hat", "row": 0} | shared,
+        {"pair": "rhymes:1", "input": "Find a rhyme.\n\nsnow", "target": "slow", "row": 1} | shared,
+    ]
+    write_table(rows, INSTRUCTIONS, tmp_path / "pairs.parquet")
+    assert read_table(tmp_path / "pairs.parquet", INSTRUCTIONS).equals(rows)
+
+
+def test_a_label_that_the_registry_does_not_know_names_file_and_row(tmp_path: Path) -> None:
+    path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("Utterance: an egg", "maybe"))
+    with pytest.raises(UserError) as caught:
+        labelled.examples(TOYS, path, "toys 2.0")
+    assert str(caught.value) == f"{path}, example 1: its label 'maybe' is none of no, yes"
+
+
+def test_an_input_of_another_form_names_set_file_row_and_the_input(tmp_path: Path) -> None:
+    path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("a ball\nof wood", "yes"))
+    with pytest.raises(UserError) as caught:
+        labelled.examples(TOYS, path, "toys 2.0")
+    assert str(caught.value) == (
+        f"toys: {path}, example 1: should start with 'Utterance: ', but it is 'a ball\\nof wood'"
+    )

@@ -1,0 +1,120 @@
+"""The registry of data sets: that every entry can make a claim, and that none is a task kept for evaluation."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from stages.params.kinds import Name
+from stages.project.errors import UserError
+from stages.project.params import read_document
+from stages.text import bigbench, inputs, sources
+
+ROOT = Path(__file__).parents[2]
+
+# An invented input in the form of each set.
+INPUTS = {
+    "multiemo": "The porridge was warm .",
+    "vitaminc": "Harbour: It has nine berths.\nClaim: The harbour is small.",
+    "fever": "On June 2017, the following claim was made: Gulls are birds.\nQ: Was this claim true or false?",
+    "intent_recognition": "Utterance: Wake me at six",
+    "social_support": "Have you tried turning the page?",
+    "metaphor_boolean": "Hope is a kite <--> Hope needs wind",
+    "epistemic_reasoning": "Premise: Ann hopes that it rains. Hypothesis: it rains.",
+    "implicatures": "Speaker 1: 'Is it far?' Speaker 2: 'Bring boots.'",
+}
+
+# Folders of the 23 tasks that BIG-Bench Hard takes its 27 from (Suzgun et al. 2022, arXiv 2210.09261, appendix).
+HARD = {
+    "boolean_expressions",
+    "causal_judgment",
+    "date_understanding",
+    "disambiguation_qa",
+    "dyck_languages",
+    "formal_fallacies_syllogisms_negation",
+    "geometric_shapes",
+    "hyperbaton",
+    "logical_deduction",
+    "movie_recommendation",
+    "multistep_arithmetic",
+    "navigate",
+    "object_counting",
+    "penguins_in_a_table",
+    "reasoning_about_colored_objects",
+    "ruin_names",
+    "salient_translation_error_detection",
+    "snarks",
+    "sports_understanding",
+    "temporal_sequences",
+    "tracking_shuffled_objects",
+    "web_of_lies",
+    "word_sorting",
+}
+
+
+@pytest.mark.parametrize("name", sources.LABELLED)
+def test_every_set_parses_its_form_into_a_claim(name: str) -> None:
+    entry = sources.labelled(name)
+    texts, cluster = entry.parse(INPUTS[name])
+    assert cluster
+    for label in entry.labels.values():
+        assert re.fullmatch(r'"[^"\n]+"( and "[^"\n]+")? is [^"\n]+', f"{inputs.quoted(*texts)} is {label}")
+
+
+@pytest.mark.parametrize("entry", sources.LABELLED.values(), ids=str)
+def test_label_words_complete_a_sentence(entry: sources.LabelledSet) -> None:
+    words = list(entry.labels.values())
+    assert len(words) > 1  # otherwise there is no wrong label to show
+    assert len(set(words)) == len(words)
+    for word in words:
+        assert word == word.strip()
+        assert not word.endswith(".")
+        assert not word.startswith(("is ", "not "))
+        # Titled, as the paper's label words are; small words excepted.
+        assert all(part[0].isupper() or part[0].isdigit() or len(part) < 5 for part in word.split())
+
+
+@pytest.mark.parametrize("entry", sources.INSTRUCTIONS.values(), ids=str)
+def test_a_lead_is_one_sentence(entry: sources.InstructionSet) -> None:
+    assert re.fullmatch(r"[A-Z][^.\n]+\.", entry.lead)
+
+
+def test_names_are_keys_file_names_and_taken_once() -> None:
+    registries = (sources.LABELLED, sources.INSTRUCTIONS)
+    for name in (name for registry in registries for name in registry):
+        TypeAdapter(Name).validate_python(name)
+    assert [entry.name for entry in sources.LABELLED.values()] == list(sources.LABELLED)
+    assert [entry.name for entry in sources.INSTRUCTIONS.values()] == list(sources.INSTRUCTIONS)
+    assert not sources.LABELLED.keys() & sources.INSTRUCTIONS.keys()
+
+
+def tasks() -> list[str]:
+    """The folder of every set in the archive."""
+    labelled = [entry.task for entry in sources.LABELLED.values()]
+    return labelled + [entry.task for entry in sources.INSTRUCTIONS.values()]
+
+
+def test_one_pass_over_the_archive_extracts_every_file() -> None:
+    assert sorted(sources.MEMBERS) == sorted(map(bigbench.member, tasks()))
+    assert len(set(sources.MEMBERS)) == len(sources.MEMBERS)
+
+
+def test_nothing_that_big_bench_hard_is_cut_from_is_trained_on() -> None:
+    assert not {task.split("/")[0] for task in tasks()} & HARD
+
+
+@pytest.mark.parametrize(
+    "params", sorted([ROOT / "params.yaml", *ROOT.glob("presets/*.yaml")]), ids=lambda path: path.name
+)
+def test_the_projects_own_lists_are_known(params: Path) -> None:
+    document = read_document(params)
+    assert set(document["datasets"]) <= sources.LABELLED.keys()
+    assert set(document["instructions"]) <= sources.INSTRUCTIONS.keys()
+
+
+def test_an_unknown_name_is_one_line_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"^params\.yaml: datasets: 'sst9' is not known; known are multiemo, "):
+        sources.labelled("sst9")
+    with pytest.raises(UserError, match=r"^params\.yaml: instructions: 'flan' is not known; known are qasc_answers, "):
+        sources.instructions("flan")
