@@ -11,6 +11,7 @@ from orbax.checkpoint import v1 as ocp
 
 from stages.lm.errors import ModelError
 from stages.lm.model import Decoder
+from stages.project.files import place_named
 
 if TYPE_CHECKING:
     from stages.lm.training import State
@@ -21,7 +22,8 @@ KEPT = 2
 
 def save(scratch: Path, step: int, state: "State") -> None:
     """Writes the state after `step` steps and drops all but the last ones."""
-    ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
+    with place_named(scratch):
+        ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
     for old in _steps(scratch)[:-KEPT]:
         shutil.rmtree(_step_folder(scratch, old))
 

@@ -71,10 +71,10 @@ def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, 
         advance(start, f"resumed at step {start}")
     rate = learning_rate(run.rule, run.steps)
     for step in range(start, run.steps):
-        batch = pack(_examples_of(examples, run, step), shape)
-        weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, batch)
+        taken = _examples_of(examples, run, step)
+        weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, pack(taken, shape))
         state = State(weights, optimizer, state.curve)
-        state.curve[step] = _curve_row(step, result, float(rate(step)), batch)
+        state.curve[step] = _curve_row(step, result, float(rate(step)), taken)
         _refuse_no_number(step, result, run)
         if (step + 1) % run.checkpoint_every == 0 and step + 1 < run.steps:
             checkpoints.save(scratch, step + 1, state)
@@ -118,9 +118,9 @@ def _examples_of(examples: Sequence[Example], run: Run, step: int) -> list[Examp
     return [examples[(first + offset) % len(examples)] for offset in range(run.batch)]
 
 
-def _curve_row(step: int, result: StepResult, rate: float, batch: Packed) -> tuple[float, ...]:
+def _curve_row(step: int, result: StepResult, rate: float, taken: Sequence[Example]) -> tuple[float, ...]:
     loss = float(result.loss_sum) / float(result.target_count)
-    used = int((batch.ends_RT[:, :-1] > np.arange(1, batch.ends_RT.shape[1])).sum())
+    used = sum(len(example.ids) for example in taken)
     return float(step + 1), loss, rate, float(result.gradient_norm), float(result.target_count), float(used)
 
 

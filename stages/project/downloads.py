@@ -5,7 +5,6 @@ into `<file>.part`, which a later call resumes, and takes its name once its size
 """
 
 import ast
-import errno
 import os
 import re
 import ssl
@@ -23,6 +22,7 @@ from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
 from stages.project.errors import UserError
+from stages.project.files import NO_ROOM
 from stages.project.pins import ArchivePin
 from stages.project.progress import progress
 
@@ -72,7 +72,7 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise UserError(
             f"{folder}: no room is left on its disk; free some, or set CANDOR_HOME to a folder that has more, "

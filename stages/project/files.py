@@ -1,12 +1,31 @@
 """Files and folders that appear complete or not at all (standard library only: `lm` uses this on bare machines)."""
 
+import errno
 import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Linux gives the last one where a limit on the size of files is reached.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Libraries that are no Python pass the system's number on in words: "(os error 28)", "[os_error_code='28']".
+_SYSTEMS_NUMBER = re.compile(r"\bos.error(?:_code)?[ =']+(\d+)")
+
+
+@contextmanager
+def place_named(path: Path) -> Iterator[None]:
+    """Makes a full disk in the block an OSError about `path`; libraries name a temporary file, their source or none."""
+    try:
+        yield
+    except Exception as error:
+        number = _no_room(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 @contextmanager
@@ -14,9 +33,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block succeeds, removes it when it fails."""
     temporary = _beside(Path(path))
     try:
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.replace(path)
+        with place_named(path):
+            yield temporary
+            _flush_to_disk(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -27,10 +47,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary = _beside(Path(path))
     temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush_to_disk(file)
+        with place_named(path):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush_to_disk(file)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -42,6 +63,13 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8 with Unix line ends, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _no_room(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno if error.errno in NO_ROOM else None
+    number = _SYSTEMS_NUMBER.search(str(error))
+    return int(number[1]) if number and int(number[1]) in NO_ROOM else None
 
 
 def _beside(path: Path) -> Path:

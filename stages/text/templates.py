@@ -1,4 +1,4 @@
-"""The paper's prompts, word for word (Wei et al. 2023, section 3 and appendix; paper facts in docs/method.md)."""
+"""The paper's prompts, word for word (Wei et al. 2023, section 3 and appendix)."""
 
 import polars as pl
 

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -120,3 +121,24 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
 def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "note", "ä\nb\n")
     assert (tmp_path / "note").read_bytes() == b"\xc3\xa4\nb\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "a temporary file"),
+        RuntimeError("underlying IO error: No space left on device (os error 28)"),
+        ValueError("Failed to write 9 bytes to file 17: No space left on device [os_error_code='28']"),
+    ],
+)
+def test_a_full_disk_names_the_file_that_was_wanted(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(OSError) as stopped, whole_file(tmp_path / "table"):
+        raise error
+    assert (stopped.value.errno, stopped.value.filename) == (errno.ENOSPC, str(tmp_path / "table"))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ValueError("boss error 28 of 30")])
+def test_another_error_stays_what_it_was(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as stopped, whole_file(tmp_path / "table"):
+        raise error
+    assert stopped.value is error

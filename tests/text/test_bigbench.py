@@ -68,12 +68,16 @@ def test_a_task_without_examples_is_refused(tmp_path: Path) -> None:
     assert refusal(task(tmp_path)) == " is a BIG-bench task without examples"
 
 
-@pytest.mark.parametrize(
-    "scores", [{"ball": 1, "cube": 1}, {"ball": 0.5, "cube": 0.5, "cone": 0.1}, {}, ["ball"], "ball"]
-)
+@pytest.mark.parametrize("scores", [{"ball": 1, "cube": 1}, {"ball": 0.5, "cube": 0.5, "cone": 0.1}, {}])
 def test_no_single_best_option_names_the_row(tmp_path: Path, scores: Any) -> None:
     line = refusal(task(tmp_path, choice(), choice(scores=scores)))
     assert line == f", example 1: its target_scores {scores!r} name no single best option"
+
+
+@pytest.mark.parametrize("scores", [["ball"], "ball", {"ball": "1", "cube": 0}, {"ball": None}, {"ball": True}])
+def test_scores_that_are_no_numbers_of_options_name_the_row(tmp_path: Path, scores: Any) -> None:
+    line = refusal(task(tmp_path, choice(), choice(scores=scores)))
+    assert line == f", example 1: its target_scores are {scores!r}, expected options with numbers"
 
 
 @pytest.mark.parametrize("text", [None, 3, ["It rolls."]])
