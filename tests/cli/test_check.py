@@ -1,0 +1,77 @@
+"""`candor check`: parity with reference logits, and what it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.lm.config import SUPPORTED
+
+Candor = Callable[..., Any]
+TinyModel = Callable[..., Any]
+
+
+@pytest.mark.parametrize("name", ["llama-tied", "llama-untied-bias", "llama3-rope"])
+def test_logits_agree_with_an_independent_implementation(name: str, golden: Path, candor: Candor, exact: None) -> None:
+    folder = golden / "tiny" / name
+    ended = candor("check", folder, "--expected", folder / "expected.npz", "--tolerance", "1e-4")
+    assert ended.status == 0, ended.out + ended.err
+    assert ended.out.startswith("largest difference ") and "within the tolerance of 0.0001" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("name", "model_type"),
+    [("mistral-window", "mistral"), ("qwen2", "qwen2"), ("qwen3", "qwen3"), ("gemma2", "gemma2")],
+)
+def test_another_family_is_refused_by_name(name: str, model_type: str, golden: Path, candor: Candor) -> None:
+    assert model_type not in SUPPORTED
+    folder = golden / "tiny" / name
+    ended = candor("check", folder, "--expected", folder / "expected.npz")
+    assert ended.status == 1
+    assert f"model_type '{model_type}' is not supported" in ended.err
+
+
+@pytest.fixture
+def reference(tmp_path: Path, tiny: TinyModel) -> dict[str, np.ndarray]:
+    """A tiny model's folder at tmp_path/model, and zeros where its logits should be."""
+    vocab = tiny(seed=2, folder=tmp_path / "model").config.vocab
+    tokens = np.arange(10, dtype=np.int32).reshape(2, 5)
+    return {"tokens": tokens, "lengths": np.array([5, 3]), "logits": np.zeros((2, 5, vocab), np.float32)}
+
+
+def test_a_difference_above_the_tolerance_is_status_1_and_its_place(
+    reference: dict[str, np.ndarray], tmp_path: Path, candor: Candor
+) -> None:
+    reference["logits"][1, 2, 7] = 1e6
+    reference["logits"][1, 4, 3] = 1e9  # past the row's length: not compared
+    np.savez(tmp_path / "expected.npz", **reference)  # type: ignore[arg-type]
+    ended = candor("check", tmp_path / "model", "--expected", tmp_path / "expected.npz")
+    assert ended.status == 1
+    assert "at row 1, position 2, token 7: expected 1000000.000000" in ended.out
+    assert "above the tolerance of 0.0001" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lengths": None}, "lacks lengths"),
+        ({"lengths": np.array([5])}, "do not fit"),
+        ({"logits": np.zeros((2, 5, 3), np.float32)}, "the reference has 3 logits per position"),
+        ({"tokens": np.array([object()] * 2)}, "is not an .npz file of plain arrays"),
+    ],
+)
+def test_a_reference_of_another_form_is_refused(
+    change: dict[str, Any], said: str, reference: dict[str, np.ndarray], tmp_path: Path, candor: Candor
+) -> None:
+    arrays = {key: value for key, value in (reference | change).items() if value is not None}
+    np.savez(tmp_path / "expected.npz", **arrays)
+    ended = candor("check", tmp_path / "model", "--expected", tmp_path / "expected.npz")
+    assert ended.status == 1
+    assert said in ended.err and ended.err.count("\n") == 1
+
+
+def test_a_reference_that_is_not_there(tmp_path: Path, candor: Candor) -> None:
+    ended = candor("check", tmp_path, "--expected", tmp_path / "none.npz")
+    assert (ended.status, ended.err) == (1, f"error: {tmp_path / 'none.npz'} does not exist\n")

@@ -1,0 +1,137 @@
+"""`candor score`: any multiple-choice file, its mistakes by line, and the reference values of another library."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.lm.tokens import load_tokenizer
+from stages.project.models import model_folder
+
+Candor = Callable[..., Any]
+TinyModel = Callable[..., Any]
+
+ASKED = [
+    {"prompt": "this is", "choices": [" this", " no", " no one"]},
+    {"prompt": "a (", "choices": ["b"]},
+    {"prompt": "this is", "choices": [" no one", " this", " no"], "note": "other keys may stand beside"},
+]
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_row_for_every_line(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    tiny(seed=1, folder=tmp_path / "model")
+    file, out = lines(tmp_path / "in.jsonl", *ASKED), tmp_path / "out.parquet"
+    ended = candor("score", file, "--model", tmp_path / "model", "--out", out)
+    assert (ended.status, ended.out) == (0, "")
+    table = pl.read_parquet(out)
+    assert dict(table.schema) == {
+        "row": pl.Int64,
+        "logprobs": pl.List(pl.Float32),
+        "best": pl.Int32,
+        "margin": pl.Float32,
+        "tokens": pl.Int32,
+    }
+    assert table["row"].to_list() == [0, 1, 2]
+    first, alone, other = (np.array(values) for values in table["logprobs"])
+    assert [len(first), len(alone), len(other)] == [3, 1, 3]
+    # Of the same choices in another order, whose sums run in another order too.
+    np.testing.assert_allclose(first, other[[1, 2, 0]], rtol=1e-6)
+    assert table["best"].to_list() == [np.argmax(first), 0, np.argmax(other)]
+    best, second = np.sort(first)[:-3:-1]
+    assert table["margin"].to_list() == [pytest.approx(best - second), None, pytest.approx(best - second)]
+    # "this" as th-is, " is", and the trunk " no", whose children " one" continues.
+    assert (first < 0).all() and first[2] < first[1]
+
+
+def test_the_same_file_gives_the_same_bytes(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    tiny(seed=1, folder=tmp_path / "model")
+    file = lines(tmp_path / "in.jsonl", *ASKED)
+    for out in ("one", "two"):
+        assert candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / out).status == 0
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{", "not JSON"),
+        ("3", "`prompt` is None"),
+        ('{"choices": ["a"]}', "`prompt` is None"),
+        ('{"prompt": "a"}', "`choices` is None"),
+        ('{"prompt": "a", "choices": []}', "`choices` is []"),
+        ('{"prompt": "a", "choices": ["b", 2]}', "`choices` is ['b', 2]"),
+        ('{"prompt": "a", "choices": ["b", ""]}', "a choice is empty"),
+        ('{"prompt": "a", "choices": ["b", "b"]}', "two choices are the same"),
+        ('{"prompt": "", "choices": ["b"]}', "the prompt is empty"),
+        (json.dumps({"prompt": "a" * 200, "choices": ["b"]}), "more than the model's window of 128"),
+    ],
+)
+def test_a_mistake_names_its_line(row: str, said: str, tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    tiny(folder=tmp_path / "model")
+    file, out = lines(tmp_path / "in.jsonl", ASKED[0]), tmp_path / "out.parquet"
+    with file.open("a", encoding="utf-8") as appended:
+        appended.write(row + "\n")
+    ended = candor("score", file, "--model", tmp_path / "model", "--out", out)
+    assert ended.status == 1
+    assert ended.err.startswith(f"error: {file}, line 2: ") and said in ended.err and ended.err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "does not exist"), (b"\xff\xfe", "is not UTF-8"), (b"\n", "line 1: not JSON")]
+)
+def test_a_file_that_cannot_be_read(content: bytes | None, said: str, tmp_path: Path, candor: Candor) -> None:
+    file = tmp_path / "in.jsonl"
+    if content is not None:
+        file.write_bytes(content)
+    ended = candor("score", file, "--model", "no such model", "--out", tmp_path / "out.parquet")
+    assert ended.status == 1
+    assert said in ended.err and ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("model", ["no-such-model", "no such file.gguf"])
+def test_an_unknown_model_says_what_a_model_is(model: str, tmp_path: Path, candor: Candor) -> None:
+    ended = candor("score", lines(tmp_path / "in.jsonl", *ASKED), "--model", model, "--out", tmp_path / "out.parquet")
+    assert ended.status == 1
+    assert model in ended.err and ended.err.count("\n") == 1
+
+
+def test_no_questions_are_a_table_without_rows(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    tiny(folder=tmp_path / "model")
+    file, out = lines(tmp_path / "in.jsonl"), tmp_path / "out.parquet"
+    assert candor("score", file, "--model", tmp_path / "model", "--out", out).status == 0
+    assert pl.read_parquet(out).height == 0
+
+
+# Agreement in a log-probability, and the margin above which the best choice has to be the same (float32 sums in
+# another order).
+TOLERANCE, MARGIN = 1e-3, 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["addition", "perez_nlp", "mmlu_5shot"])
+def test_smollm2_agrees_with_an_independent_implementation(
+    name: str, golden: Path, tmp_path: Path, candor: Candor
+) -> None:
+    """Of the bundled model, fetched where it is not here."""
+    file, out = golden / "smollm2" / f"{name}.jsonl", tmp_path / "out.parquet"
+    expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    ended = candor("score", file, "--model", "smollm2-135m-instruct", "--out", out)
+    assert ended.status == 0, ended.err
+    tokenizer = load_tokenizer(model_folder("smollm2-135m-instruct"))
+    for row, found in zip(expected, pl.read_parquet(out).iter_rows(named=True), strict=True):
+        np.testing.assert_allclose(found["logprobs"], row["logprobs"], atol=TOLERANCE, rtol=0)
+        best, second = np.sort(row["logprobs"])[:-3:-1]
+        if best - second > MARGIN:
+            assert found["best"] == np.argmax(row["logprobs"])
+        for choice, ids in zip(row["choices"], row["choice_token_ids"], strict=True):
+            assert tokenizer.encode(row["prompt"] + choice).ids == row["prompt_token_ids"] + ids
