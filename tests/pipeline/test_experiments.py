@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.miniature.project import Project, make, stages_run
+from tests.miniature.project import CHECKOUT, Project, make, stages_run
 
 MIXTURE = "data/mixture/tiny-a.parquet"
 
@@ -20,6 +20,21 @@ def test_an_experiment_reruns_what_its_key_reaches_and_can_be_compared(project: 
     assert "claims_log_odds_shift.tuned" in changed
     shown = pl.read_csv(project.dvc("exp", "show", "--csv").stdout.encode())
     assert shown.filter(Experiment="half")["mix_ratio"].to_list() == [0.5]
+
+
+def test_an_experiment_keeps_the_comments_of_params(project: Project) -> None:
+    params = project.root / "params.yaml"
+    params.write_bytes((CHECKOUT / "params.yaml").read_bytes())
+    project.commit("The project's own params.yaml")
+    before = comments(params)
+    done = project.dvc("exp", "run", "--set-param", "models=[smollm2-135m-instruct,mine]",
+                       "--set-param", "+own_models.mine.from=own/tiny-a", "check")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(before) > 40 and comments(params) == before
+
+
+def comments(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip().startswith("#")]
 
 
 @pytest.mark.slow
