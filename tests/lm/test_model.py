@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from stages.lm.config import read_config
 from stages.lm.loading import LanguageModel
-from stages.lm.model import Decoder, visible
+from stages.lm.model import Decoder, attend, visible
 from stages.lm.weights import load, parameters
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -275,3 +275,12 @@ def test_how_many_numbers_a_model_holds(tiny: TinyModel, tied: bool, count: int)
     attention = 2 * 24 * 32 + 2 * 24 * 16
     layer = attention + 3 * 24 * 40 + 2 * 24
     assert parameters(tiny(tie_word_embeddings=tied).decoder) == count + 3 * layer + 24
+
+
+def test_attention_is_that_of_the_library() -> None:
+    """Packed segments, the tree's branches and padding: every key has an end of its own."""
+    random = np.random.default_rng(6)
+    query, key, value = (jnp.asarray(random.normal(size=(2, 7, heads, 8)), jnp.float32) for heads in (6, 2, 2))
+    mask = visible(jnp.array([[3, 3, 3, 7, 7, 6, 7], [7, 7, 7, 5, 5, 7, 7]]))
+    expected = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None])
+    np.testing.assert_allclose(attend(query, key, value, mask), expected, atol=1e-5)
