@@ -77,7 +77,7 @@ def test_infinity_is_refused(tmp_path: Path, key: str) -> None:
     ("old", "new", "said"),
     [
         ("\nseed: 1\n", "\nseed: 1\n1: 2\n", "1: no such key"),
-        ("suites:\n  - addition\n", "suites: []\n", "suites is empty"),
+        ("suites: [addition]\n", "suites: []\n", "suites is empty"),
     ],
 )
 def test_check(old: str, new: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
