@@ -102,6 +102,8 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"suites": ["addition", "addition"]}, "suites: 'addition' is listed twice"),
         ({"models": []}, "models is empty; list at least one"),
         ({"datasets": []}, "datasets is empty; list at least one"),
+        ({"suites": []}, "suites is empty; list at least one"),
+        ({"finetune__lora": {"rank": 1, "alpha": 1, "targets": ["up", "up"]}}, "finetune.lora.targets: 'up' is listed"),
         ({"instructions": []}, "mix_ratio is 0.8333 and asks for instruction data; list a set in instructions or"),
         ({"own_models": {BUNDLED: {"from": "a.gguf"}}}, f"own_models: {BUNDLED} is a registry name already; choose"),
     ],
@@ -115,6 +117,13 @@ def test_a_mistake_is_one_line(
 ) -> None:
     line = refusal(params(**changes), monkeypatch, tmp_path, capsys)
     assert line.startswith(f"params.yaml: {said}")
+
+
+def test_a_key_that_is_no_word_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(params().replace("{", "{1: 2, ", 1), monkeypatch, tmp_path, capsys)
+    assert line.startswith("params.yaml: 1: no such key")
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def _as_tree(state: "State") -> dict[str, object]:
 
 
 def _abstract(leaf: object) -> object:
-    # With shardings, without which Orbax would take those of the machine that saved.
     if isinstance(leaf, np.ndarray):
         return leaf
+    # With shardings, without which Orbax would take those of the machine that saved.
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))  # type: ignore[attr-defined]
 
 

@@ -96,9 +96,12 @@ def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
 
 
 def _chosen(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
-    """Examples with a random rank and their place in it within their data set, from 1; only the first places stay."""
+    """Examples with a random rank and, from 1, their place in their data set; only the first places stay.
+
+    Places go by rank, but to the labels in turn.
+    """
     ranked = examples.with_columns(rank=pl.Series(draw(seed, purpose, examples["example"])[:, 7], dtype=pl.UInt64))
-    # Labels in turn: where one label is the commonest, showing it would tell that the claim shows the true label.
+    # Where one label is the commonest, showing it would tell that the claim shows the true label.
     turns = ranked.sort("rank", "example").with_columns(turn=pl.int_range(pl.len()).over("dataset", "label"))
     placed = turns.sort("turn", "rank", "example").with_columns(
         place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("dataset")

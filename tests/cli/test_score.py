@@ -48,7 +48,7 @@ def test_a_row_for_every_line(tmp_path: Path, tiny: TinyModel, candor: Candor) -
     assert table["best"].to_list() == [np.argmax(first), 0, np.argmax(other)]
     best, second = np.sort(first)[:-3:-1]
     assert table["margin"].to_list() == [pytest.approx(best - second), None, pytest.approx(best - second)]
-    # "this" as th-is, " is", and the trunk " no", whose children " one" continues.
+    # The third choice begins as the second does, and goes on.
     assert (first < 0).all() and first[2] < first[1]
 
 

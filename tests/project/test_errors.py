@@ -82,11 +82,20 @@ def test_a_commands_exit_status(call: Callable[[], None], status: int, monkeypat
     assert ended.value.code == status
 
 
-def test_a_commands_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (mistaken, "error: params.yaml: seed is 'x': it should be a number\n"),
+        (interrupted, "stopped: nothing half-written was left; the same command goes on from here\n"),
+    ],
+)
+def test_what_stops_a_command_is_one_line(
+    call: Callable[[], None], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["stage"])
     with pytest.raises(SystemExit):
-        run(mistaken)
-    assert capsys.readouterr() == ("", "error: params.yaml: seed is 'x': it should be a number\n")
+        run(call)
+    assert capsys.readouterr() == ("", line)
 
 
 def test_a_commands_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

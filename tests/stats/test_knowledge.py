@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from stages.project.errors import UserError
 from stages.stats.knowledge import knowledge, known, with_verdicts
 from stages.text.tables import JUDGED
 
@@ -178,6 +179,18 @@ def test_the_reports_keys_and_groups() -> None:
         "by_letter": ["A", "B"],
         "by_truth": ["false", "true"],
     }
+
+
+def test_claims_of_the_papers_form_may_be_right_without_knowledge() -> None:
+    table = judged(knower)
+    for form, said in (("paper", True), ("balanced", False)):
+        reason = knowledge(table.with_columns(form=pl.lit(form)), "original_order")["verdict_reason"]
+        assert ("so this may be no knowledge" in reason) == said
+
+
+def test_nothing_judged_is_a_users_mistake() -> None:
+    with pytest.raises(UserError, match="no prompt was judged"):
+        knowledge(judged(knower).clear(), "original_order")
 
 
 def test_the_report_is_the_same_every_time() -> None:

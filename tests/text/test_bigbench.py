@@ -80,6 +80,10 @@ def test_scores_that_are_no_numbers_of_options_name_the_row(tmp_path: Path, scor
     assert line == f", example 1: its target_scores are {scores!r}, expected options with numbers"
 
 
+def test_an_example_without_keys_names_the_row(tmp_path: Path) -> None:
+    assert refusal(task(tmp_path, choice(), "text")) == ", example 1: it is 'text', expected keys with values"
+
+
 @pytest.mark.parametrize("text", [None, 3, ["It rolls."]])
 def test_an_input_that_is_no_text_names_the_row(tmp_path: Path, text: Any) -> None:
     assert refusal(task(tmp_path, choice(text))) == f", example 0: its input is {text!r}, expected text"

@@ -255,6 +255,16 @@ def test_no_data_set_gives_more_than_its_share() -> None:
     assert dict(prompts.group_by("dataset").len().iter_rows()) == {"two": 12, "six": 5}
 
 
+def test_the_label_shown_does_not_give_the_truth_away_where_one_is_the_commonest() -> None:
+    labels = pl.Series([1 if row % 10 else row // 10 % 2 * 2 for row in range(MANY)], dtype=pl.Int32)
+    table = examples("three", MANY).with_columns(label=labels)
+    prompts = shown_label(training_prompts(table, 1, "balanced", 300, 300), table)
+    seen = Counter(prompts.select("shown", "polarity", "true").iter_rows())
+    kinds = {kind[:2] for kind in seen}
+    right = sum(max(seen[*kind, True], seen[*kind, False]) for kind in kinds)
+    assert right / prompts.height < 0.6
+
+
 def test_the_forms_share_everything_but_truth_and_label() -> None:
     same = ["example", "polarity", "order", "opinion"]
     assert many("paper").select(same).equals(many("balanced").select(same))

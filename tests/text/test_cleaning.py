@@ -66,6 +66,7 @@ def without(found: Cleaned, dataset: str = "a") -> dict[str, int]:
     [
         ([("fine", 0), ("also fine", 1)], ["a:0", "a:1"], {}),
         ([("", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
+        ([("5 - 5 !", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
         ([('fine" and "', 0), ('fine" and "good', 0)], ["a:1"], {"empty": 1}),
         ([("1\ufffd000 berths", 0), ("fine", 0)], ["a:1"], {"damaged": 1}),
         ([("x" * 199, 0), ("x" * 198, 0)], ["a:1"], {"too_long": 1}),
@@ -86,12 +87,9 @@ def test_a_rule(rows: list[tuple[str, int]], kept: list[str], left_out: dict[str
 
 def test_counts_are_whole() -> None:
     found = clean(pl.concat([examples(("fine", 0)), examples(("", 0), ("good", 1), ("good", 1), dataset="b")]))
-    counts = {
-        name: {rule: rows for rule, rows in of.items() if rule != "held_out"} for name, of in found.counts.items()
-    }
-    assert counts == {
-        "a": {"raw": 1, **NO_COUNTS, "kept": 1},
-        "b": {"raw": 3, **NO_COUNTS, "empty": 1, "duplicates": 1, "kept": 1},
+    assert found.counts == {
+        "a": {"raw": 1, **NO_COUNTS, "kept": 1, "held_out": 0},
+        "b": {"raw": 3, **NO_COUNTS, "empty": 1, "duplicates": 1, "kept": 1, "held_out": 0},
     }
 
 
@@ -169,6 +167,16 @@ def test_the_split_puts_no_cluster_on_both_sides() -> None:
     assert set(found.table["part"]) == {TRAIN, HELD_OUT}
 
 
+def test_a_held_out_text_does_not_stand_in_a_training_example() -> None:
+    """Quoted by two sets, in clusters of their own, with another space before the full stop."""
+    alone = examples((f"{LONG_ENOUGH}.", 0))
+    in_pairs = examples(*((f'A page {page}." and "{LONG_ENOUGH} .', 0) for page in range(20)), dataset="b")
+    found = clean(pl.concat([alone, in_pairs]), held_out=0.5)
+    sides = {part for part, text in found.table.select("part", "text").iter_rows() if LONG_ENOUGH in text}
+    assert len(sides) == 1
+    assert sum(counts["held_out_texts"] for counts in found.counts.values()) > 0
+
+
 def test_the_split_depends_on_the_cluster_alone() -> None:
     rows = in_clusters(50, 400)
     parts = dict(clean(rows, held_out=0.3).table.select("example", "part").iter_rows())
@@ -192,6 +200,7 @@ def test_what_passes_is_a_table_of_examples_in_its_order() -> None:
     passed = clean(rows, held_out=0.3).table
     assert passed.schema == pl.Schema(EXAMPLES.columns)
     assert passed.drop("part").equals(rows)
+    assert clean(rows, longest=1).table.schema == pl.Schema(EXAMPLES.columns)
 
 
 @pytest.mark.parametrize(

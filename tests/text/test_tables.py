@@ -47,6 +47,7 @@ def test_an_empty_table_is_a_table(tmp_path: Path) -> None:
         ROWS.with_columns(colour=pl.lit("red")),
         ROWS.with_columns(pl.col("wheels").cast(pl.Int64)),
         ROWS.rename({"wheels": "axles"}),
+        ROWS.select(reversed(ROWS.columns)),
     ],
 )
 def test_other_columns_or_types_are_neither_written_nor_read(tmp_path: Path, table: pl.DataFrame) -> None:
