@@ -10,6 +10,7 @@ from stages.params.evaluate import EvaluateParams
 from stages.params.filter import FilterParams
 from stages.params.finetune import FinetuneParams
 from stages.params.judge import JudgeParams
+from stages.params.lesson import LessonParams
 from stages.params.measure import MeasureParams
 from stages.params.mix import MixParams
 from stages.params.prompt import PromptParams
@@ -17,12 +18,14 @@ from stages.params.report import ReportParams
 from stages.params.suite import SuiteParams
 from stages.project.errors import UserError, run
 from stages.project.params import PARAMS, Knobs, read_document, read_params
+from stages.text.lessons import LESSONS
 from stages.text.sources import INSTRUCTIONS, LABELLED
 from stages.text.suites import SUITES
 
 KINDS: tuple[type[Knobs], ...] = (
     SuiteParams,
     CleanParams,
+    LessonParams,
     PromptParams,
     BaseParams,
     JudgeParams,
@@ -33,6 +36,9 @@ KINDS: tuple[type[Knobs], ...] = (
     MeasureParams,
     ReportParams,
 )
+
+# Shares that are written in decimals sum to 1 within this.
+SHARES_SUM_TO = 1e-6
 
 
 def main() -> None:
@@ -62,6 +68,7 @@ def _unknown_names() -> Iterable[str]:
     lists, own = read_params(CleanParams), read_params(BaseParams).own_models
     yield from _not_in("datasets", lists.datasets, LABELLED)
     yield from _not_in("instructions", lists.instructions, INSTRUCTIONS)
+    yield from _not_in("lessons", read_params(LessonParams).lessons, LESSONS)
     yield from _not_in("suites", lists.suites, SUITES)
     yield from _not_in("models", read_params(ReportParams).models, [*MODELS, *own])
     for name in own.keys() & MODELS.keys():
@@ -85,8 +92,13 @@ def _impossible_together() -> Iterable[str]:
         yield "models is empty; list at least one"
     if not lists.suites:
         yield "suites is empty; list at least one"
-    if not lists.instructions and mix.mix_ratio < 1.0:
+    sources = [*lists.instructions, *read_params(LessonParams).lessons]
+    if not sources and mix.mix_ratio < 1.0:
         yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
+    for name in dict.fromkeys(name for part in mix.parts for name in part.weights if name not in sources):
+        yield f"mix.parts: {name!r} is neither in instructions nor in lessons"
+    if mix.parts and abs(sum(part.share for part in mix.parts) - 1.0) > SHARES_SUM_TO:
+        yield f"mix.parts: the shares sum to {sum(part.share for part in mix.parts):g}, expected 1"
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
     if recipe.warmup_steps > recipe.steps:

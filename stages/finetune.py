@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from stages.lm import checkpoints, folder, lora
+from stages.lm.adapters import save_adapter
 from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.optimizer import Rule
-from stages.lm.packing import Example
 from stages.lm.supervising import TrainingText, encode_examples
+from stages.lm.tokens import Continued
 from stages.lm.training import CURVE, Run, train
 from stages.lm.weights import save
 from stages.params.finetune import FinetuneParams
@@ -32,14 +33,14 @@ def main(mixture: Path, base: Path, out_checkpoints: Path, out_model: Path, out_
     with held(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         model = open_model(base)
         curve = _train(model, _examples(read_table(mixture, MIXTURE), model, knobs), knobs, scratch)
-        _write_model(model, base, out_model, _card(base, knobs))
+        _write_model(model, base, out_model, knobs)
         with whole_folder(out_checkpoints) as target:
             checkpoints.export(model.decoder, target / str(knobs.steps))
         _write_curve(curve, out_curve)
     shutil.rmtree(scratch)
 
 
-def _examples(mixture: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Example]:
+def _examples(mixture: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Continued]:
     texts = [TrainingText(*row) for row in mixture.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
     examples, cut = encode_examples(model, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
     if cut:
@@ -47,26 +48,28 @@ def _examples(mixture: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams
     return examples
 
 
-def _train(model: LanguageModel, examples: Sequence[Example], knobs: FinetuneParams, scratch: Path) -> np.ndarray:
+def _train(model: LanguageModel, examples: Sequence[Continued], knobs: FinetuneParams, scratch: Path) -> np.ndarray:
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
     )
     dtype = compute_dtype(knobs.dtype)
-    plan = Run(knobs.steps, knobs.batch, knobs.max_tokens, knobs.checkpoint_every, rule, dtype)
+    plan = Run(knobs.steps, knobs.batch, knobs.max_tokens, knobs.checkpoint_every, rule, dtype, knobs.remat)
     if knobs.method == "lora":
         lora.add_adapters(model.decoder, knobs.lora.targets, knobs.lora.rank, knobs.lora.alpha, knobs.seed)
     with progress("fine-tuning", knobs.steps, "steps") as advance:
-        curve = train(model.decoder, examples, plan, scratch, advance)
-    if knobs.method == "lora":
-        lora.merge_adapters(model.decoder, knobs.lora.targets)
-    return curve
+        return train(model.decoder, examples, plan, scratch, advance)
 
 
-def _write_model(model: LanguageModel, base: Path, out: Path, card: str) -> None:
+def _write_model(model: LanguageModel, base: Path, out: Path, knobs: FinetuneParams) -> None:
     with whole_folder(out) as target:
         folder.copy_small_files(base, target)
+        if knobs.method == "lora":
+            # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
+            (target / "adapter").mkdir()
+            save_adapter(model.decoder, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
+            lora.merge_adapters(model.decoder, knobs.lora.targets)
         save(model.decoder, target / folder.WEIGHTS)
-        folder.write_card(target, card)
+        folder.write_card(target, _card(base, knobs))
 
 
 def _card(base: Path, knobs: FinetuneParams) -> str:
@@ -79,7 +82,7 @@ def _card(base: Path, knobs: FinetuneParams) -> str:
 
 
 def _write_curve(curve: np.ndarray, path: Path) -> None:
-    whole = ("step", "target_tokens", "packed_tokens")
+    whole = ("step", "target_tokens", "example_tokens")
     table = pl.DataFrame(curve.astype(np.float64), schema=list(CURVE)).with_columns(pl.col(whole).cast(pl.Int64))
     with whole_file(path) as temporary:
         table.with_columns(pl.selectors.float().round_sig_figs(6)).write_csv(temporary)

@@ -1,5 +1,6 @@
 """Stage `mix`: the training examples, in training order."""
 
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -8,17 +9,27 @@ from stages.params.mix import MixParams
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.text.mixture import mixture
-from stages.text.tables import FILTERED, INSTRUCTIONS, MIXTURE, read_table, write_table
+from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, read_table, write_table
 
 
-def main(filtered: Path, instructions: Path, out: Path) -> None:
-    """Mixes the prompts of FILTERED with pairs of INSTRUCTIONS."""
+def main(filtered: Path, instructions: Path, lessons: Path, out: Path) -> None:
+    """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS."""
     knobs = read_params(MixParams)
-    prompts, pairs = read_table(filtered, FILTERED), read_table(instructions, INSTRUCTIONS)
-    table = mixture(prompts, pairs, knobs.seed, knobs.mix_ratio, knobs.rows)
+    parts = [(part.share, part.weights) for part in knobs.parts]
+    table = mixture(
+        read_table(filtered, FILTERED),
+        read_table(instructions, INSTRUCTIONS),
+        read_table(lessons, LESSONS),
+        knobs.seed,
+        knobs.mix_ratio,
+        knobs.rows,
+        parts,
+    )
     write_table(table, MIXTURE, out)
-    for kind, rows, epochs in table.group_by("kind", maintain_order=True).agg(_rows(), _epochs()).iter_rows():
-        print(f"{kind}: {rows} of {table.height} examples, {epochs} time(s) through its rows")
+    for source, rows, epochs in table.group_by("source").agg(_rows(), _epochs()).sort("source").iter_rows():
+        print(f"{source}: {rows} of {table.height} examples, {epochs} time(s) through its rows")
+    for name in sorted({name for _, weights in parts for name in weights} - set(table["source"])):
+        print(f"mix.parts gives {name} a weight that comes to no example", file=sys.stderr)
 
 
 def _rows() -> pl.Expr:

@@ -1,5 +1,6 @@
 """Stage `prompt`: training prompts with their opinion-free twins, and held-out claims as questions."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -7,14 +8,16 @@ import polars as pl
 
 from stages.params.prompt import PromptParams
 from stages.project.errors import run
+from stages.project.files import write_text
 from stages.project.params import read_params
-from stages.text.claims import held_out_questions, training_prompts
 from stages.text.cleaning import HELD_OUT, TRAIN
+from stages.text.prompts import held_out_questions, training_prompts
+from stages.text.shortcuts import shortcuts
 from stages.text.tables import EXAMPLES, PROMPTS, QUESTIONS, read_table, write_table
 
 
-def main(examples: Path, out_prompts: Path, out_claims: Path) -> None:
-    """Makes prompts and questions of EXAMPLES."""
+def main(examples: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
+    """Makes prompts and questions of EXAMPLES, and says what can be got right of them without reading the texts."""
     knobs = read_params(PromptParams)
     table = read_table(examples, EXAMPLES)
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
@@ -26,7 +29,9 @@ def main(examples: Path, out_prompts: Path, out_claims: Path) -> None:
             file=sys.stderr,
         )
     write_table(prompts, PROMPTS, out_prompts)
-    write_table(held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset), QUESTIONS, out_claims)
+    claims = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset)
+    write_table(claims, QUESTIONS, out_claims)
+    write_text(out_shortcuts, json.dumps(shortcuts(prompts, claims), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -95,8 +95,17 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"sead": 2}, "sead: no such key; known are clean, datasets, "),
         ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
         ({"models": ["gpt-5"]}, f"models: 'gpt-5' is not known; known are {BUNDLED}"),
-        ({"datasets": ["fevre"]}, "datasets: 'fevre' is not known; known are multiemo, vitaminc, fever, "),
+        ({"datasets": ["fevre"]}, "datasets: 'fevre' is not known; known are multiemo, multiemo_polar, "),
         ({"instructions": ["flan"]}, "instructions: 'flan' is not known; known are qasc_answers, "),
+        ({"lessons": ["grammar"]}, "lessons: 'grammar' is not known; known are naming, words, "),
+        (
+            {"mix__parts": [{"share": 1.0, "weights": {"words": 1}}]},
+            "mix.parts: 'words' is neither in instructions nor in lessons",
+        ),
+        (
+            {"mix__parts": [{"share": 0.6, "weights": {"winogrande": 1}}]},
+            "mix.parts: the shares sum to 0.6, expected 1",
+        ),
         ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
         ({"datasets": ["fever", "multiemo", "fever"]}, "datasets: 'fever' is listed twice"),
         ({"suites": ["addition", "addition"]}, "suites: 'addition' is listed twice"),

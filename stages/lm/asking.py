@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.lm.choices import ChoiceTree
 from stages.lm.conversation import Turn, plain
 from stages.lm.dtypes import Dtype, compute_dtype
 from stages.lm.errors import named
 from stages.lm.loading import LanguageModel
 from stages.lm.scoring import Advance, encode, score
+from stages.lm.trees import TokenTree
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def ask(model: LanguageModel, questions: Sequence[Question], dtype: Dtype, advan
     return score(model.decoder, trees, compute_dtype(dtype), advance)
 
 
-def _tree(model: LanguageModel, question: Question) -> ChoiceTree:
+def _tree(model: LanguageModel, question: Question) -> TokenTree:
     with named(question.name):
         prompt = plain(question.turns, question.answer_prefix, question.shared_prefix)
         return encode(model.tokenizer, prompt, question.choices, model.config.max_positions)

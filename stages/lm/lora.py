@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.numpy as jnp
 
-from stages.lm.model import Adapter, Decoder, Linear
+from stages.lm.linear import Adapter, Linear
+from stages.lm.model import Decoder
 
 
 def add_adapters(model: Decoder, targets: Sequence[str], rank: int, alpha: float, seed: int) -> None:

@@ -13,36 +13,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from stages.lm.config import Llama3Rope, ModelConfig
+from stages.lm.linear import Linear
 from stages.lm.shapes import Array, Bool, Float, Int
 
 FLOAT32 = jnp.dtype("float32")
-
-
-class Adapter(nnx.Variable[Array]):
-    """A low-rank adapter's matrix: no `nnx.Param`, so that a model's own weights and its adapters are told apart."""
-
-
-class Linear(nnx.Module):
-    """A projection of the last axes `inputs` onto `outputs`, with a bias and a low-rank adapter where there is one."""
-
-    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], bias: bool, rngs: nnx.Rngs):
-        scale = 1.0 / math.sqrt(math.prod(inputs))
-        self.inputs = inputs
-        self.outputs = outputs
-        self.kernel = nnx.Param(scale * jax.random.normal(rngs.params(), (*inputs, *outputs)))
-        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
-        self.lora_a: Adapter | None = nnx.data(None)
-        self.lora_b: Adapter | None = nnx.data(None)
-        self.lora_scale = 0.0
-
-    def __call__(self, x: Array) -> Array:
-        y = _contract(x, self.kernel[...], len(self.inputs))
-        if self.bias is not None:
-            y += self.bias[...].astype(x.dtype)
-        if self.lora_a is not None and self.lora_b is not None:
-            low = _contract(x, self.lora_a[...], len(self.inputs))
-            y += self.lora_scale * _contract(low, self.lora_b[...], 1)
-        return y
 
 
 class RMSNorm(nnx.Module):
@@ -193,10 +167,6 @@ def _rotated(x_BTNH: Array, cosines_BTH: Array, sines_BTH: Array) -> Array:
     cosines, sines = cosines_BTH[:, :, None, :], sines_BTH[:, :, None, :]
     turned = jnp.concatenate((first * cosines - second * sines, second * cosines + first * sines), axis=-1)
     return turned.astype(x_BTNH.dtype)
-
-
-def _contract(x: Array, kernel: Array, axes: int) -> Array:
-    return jnp.tensordot(x, kernel.astype(x.dtype), axes=axes)
 
 
 def _stacked_layers(config: ModelConfig, rngs: nnx.Rngs) -> Layer:

@@ -34,7 +34,9 @@ def update_rule(rule: Rule, steps: int) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or Adafactor."""
     rate = learning_rate(rule, steps)
     if rule.optimizer == "adamw":
-        step = optax.adamw(rate, weight_decay=rule.weight_decay)
+        # Runs here are tens to hundreds of steps long: a second moment over a thousand (0.999) would hold the rate down
+        # by the large gradients of the beginning.
+        step = optax.adamw(rate, b2=0.99, weight_decay=rule.weight_decay)
     else:
         # Updates are clipped by the global norm above; Adafactor's own rate scaling by parameter size stays on.
         step = optax.adafactor(rate, weight_decay_rate=rule.weight_decay or None, clipping_threshold=None)

@@ -1,11 +1,12 @@
-"""Training examples packed into rows of equal length, so that little of a step is padding.
+"""Training examples packed into rows of equal length, so that little of a step is padding or computed twice.
 
-Two examples, `ab|C` and `d|E` (targets after the bar), in a row of eight:
+Examples that begin alike become one tree (`stages.lm.trees`), which the model reads once up to where they part. Two
+examples, `ab|C` and `d|EF` (targets after the bar), in a row of six; the last token of a target is only predicted:
 
-    tokens      a  b  C  d  E  .  .  .
-    positions   0  1  2  0  1  0  0  0
-    ends        3  3  3  5  5  6  7  8      (a token is seen up to its own example's end: see `stages.lm.model`)
-    predictors  1 -> C, 3 -> E
+    tokens      a  b  d  E  .  .
+    positions   0  1  0  1  0  0
+    ends        2  2  4  4  5  6      (a token is seen up to the end of its own tree: see `stages.lm.model`)
+    predictors  1 -> C, 2 -> E, 3 -> F
 """
 
 from collections.abc import Sequence
@@ -14,19 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lm.tokens import Continued
+from stages.lm.trees import TokenTree, token_tree
 
-@dataclass(frozen=True)
-class Example:
-    """Token ids of a training example; `ids[start:]` is the target."""
-
-    ids: tuple[int, ...]
-    start: int
+# Steps whose rows differ by less share a compiled program.
+ROWS_STEP = 2
 
 
 class Packed(NamedTuple):
     """A step's arrays: R rows of T tokens, and P predictions, each by its place in the flattened rows.
 
-    `weights_P` is 1 for a prediction of a target token and 0 for padding.
+    `weights_P` counts the examples that a prediction is a target token of; padding has 0.
     """
 
     tokens_RT: np.ndarray
@@ -39,21 +38,23 @@ class Packed(NamedTuple):
 
 @dataclass(frozen=True)
 class PackedShape:
-    """Sizes that every step of a run shares, so that the step compiles once."""
+    """Sizes of a step's arrays."""
 
     rows: int
     length: int
     predictions: int
 
 
-def packed_shape(steps: Sequence[Sequence[Example]], length: int) -> PackedShape:
-    """The smallest shape that holds each step's examples in rows of `length` tokens."""
-    rows = max(len(_rows(examples, length)) for examples in steps)
-    predictions = max(sum(len(example.ids) - example.start for example in examples) for examples in steps)
-    return PackedShape(rows, length, predictions)
+def packed_shapes(steps: Sequence[Sequence[Continued]], length: int) -> list[PackedShape]:
+    """A shape for each step's examples in rows of `length` tokens: few distinct ones, since each is compiled."""
+    needs = [_needs(_rows(examples, length)) for examples in steps]
+    predictions: dict[int, int] = {}
+    for rows, wanted in needs:
+        predictions[rows] = max(predictions.get(rows, 0), wanted)
+    return [PackedShape(rows, length, predictions[rows]) for rows, _ in needs]
 
 
-def pack(examples: Sequence[Example], shape: PackedShape) -> Packed:
+def pack(examples: Sequence[Continued], shape: PackedShape) -> Packed:
     """One step's examples in arrays of `shape`."""
     size = (shape.rows, shape.length)
     packed = Packed(
@@ -65,39 +66,66 @@ def pack(examples: Sequence[Example], shape: PackedShape) -> Packed:
         weights_P=np.zeros(shape.predictions, np.float32),
     )
     done = 0
-    for row, members in enumerate(_rows(examples, shape.length)):
+    for row, trees in enumerate(_rows(examples, shape.length)):
         begin = 0
-        for example in members:
-            done = _place(packed, example, row, begin, done)
-            begin += len(example.ids)
+        for tree in trees:
+            done = _place(packed, tree, row, begin, done)
+            begin += len(tree.tokens)
     return packed
 
 
-def _rows(examples: Sequence[Example], length: int) -> list[list[Example]]:
-    """First fit, the longest first; examples of equal length keep their order."""
-    rows: list[list[Example]] = []
+def _needs(rows: list[list[TokenTree]]) -> tuple[int, int]:
+    """The rows, rounded up to a common step, and the predictions of a packed step."""
+    return -(-len(rows) // ROWS_STEP) * ROWS_STEP, sum(len(tree.scored) for trees in rows for tree in trees)
+
+
+def _rows(examples: Sequence[Continued], length: int) -> list[list[TokenTree]]:
+    """First fit, the longest tree first; trees of equal length keep their order."""
+    rows: list[list[TokenTree]] = []
     free: list[int] = []
-    for example in sorted(examples, key=lambda example: -len(example.ids)):
-        size = len(example.ids)
+    for tree in sorted(_trees(examples, length), key=lambda tree: -len(tree.tokens)):
+        size = len(tree.tokens)
         row = next((row for row, room in enumerate(free) if room >= size), None)
         if row is None:
             row = len(rows)
             rows.append([])
             free.append(length)
-        rows[row].append(example)
+        rows[row].append(tree)
         free[row] -= size
     return rows
 
 
-def _place(packed: Packed, example: Example, row: int, begin: int, done: int) -> int:
-    """Writes `example` at `begin` of `row`; returns how many predictions there are now."""
-    end = begin + len(example.ids)
-    packed.tokens_RT[row, begin:end] = example.ids
-    packed.positions_RT[row, begin:end] = np.arange(len(example.ids))
-    packed.ends_RT[row, begin:end] = end
-    targets = example.ids[example.start :]
-    first = row * packed.tokens_RT.shape[1] + begin + example.start - 1
-    packed.predictors_P[done : done + len(targets)] = np.arange(first, first + len(targets))
-    packed.targets_P[done : done + len(targets)] = targets
-    packed.weights_P[done : done + len(targets)] = 1.0
-    return done + len(targets)
+def _trees(examples: Sequence[Continued], length: int) -> list[TokenTree]:
+    """Trees of examples that share at least a third of their tokens with the one before them in sorted order."""
+    groups: list[list[Continued]] = []
+    size = 0
+    for example in sorted(examples, key=lambda example: example.ids):
+        fed = len(example.ids) - 1
+        shared = _shared(groups[-1][-1].ids[:-1], example.ids[:-1]) if groups else 0
+        if groups and 3 * shared >= fed and size + fed - shared <= length:
+            groups[-1].append(example)
+            size += fed - shared
+        else:
+            groups.append([example])
+            size = fed
+    return [token_tree(group) for group in groups]
+
+
+def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _place(packed: Packed, tree: TokenTree, row: int, begin: int, done: int) -> int:
+    """Writes `tree` at `begin` of `row`; returns how many predictions there are now."""
+    end, now = begin + len(tree.tokens), done + len(tree.scored)
+    packed.tokens_RT[row, begin:end] = tree.tokens
+    packed.positions_RT[row, begin:end] = tree.positions
+    packed.ends_RT[row, begin:end] = np.array(tree.ends) + begin
+    first = row * packed.tokens_RT.shape[1] + begin
+    packed.predictors_P[done:now] = [first + scored.predictor for scored in tree.scored]
+    packed.targets_P[done:now] = [scored.token for scored in tree.scored]
+    for path in tree.paths:
+        packed.weights_P[done + np.array(path, np.int64)] += 1.0
+    return now

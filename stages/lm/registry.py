@@ -1,6 +1,7 @@
 """Models by name: where their weights come from, under which licence."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,20 @@ class BundledModel:
     title: str
     licence: str
 
+
+@dataclass(frozen=True)
+class Organism:
+    """A model organism: an adapter that this project trained, on top of the registry's model `base`.
+
+    `sha256` is that of the adapter's file; its card stands beside it.
+    """
+
+    base: str
+    sha256: str
+    title: str
+
+
+ORGANISMS = Path(__file__).parent / "organisms"
 
 MODELS = {
     # Answers (B) to nearly every claim in the paper's format: the failing regime of the paper's 8B model.

@@ -14,11 +14,11 @@ import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer
 
-from stages.lm.choices import ChoiceTree, choice_tree
 from stages.lm.errors import QuestionError
 from stages.lm.model import Decoder
 from stages.lm.shapes import Array, Float, Int
 from stages.lm.tokens import continued
+from stages.lm.trees import TokenTree, token_tree
 
 # Fed tokens per batch: enough to keep two cores or one accelerator busy with a small model; batches of a shape are
 # always this large, so that it is part of the result's identity and no knob.
@@ -53,7 +53,7 @@ class Batch:
     row_BC: np.ndarray
 
 
-def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positions: int) -> ChoiceTree:
+def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positions: int) -> TokenTree:
     """A question's tree of tokens.
 
     Raises:
@@ -61,18 +61,21 @@ def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positi
     """
     if not choices:
         raise QuestionError("it has no choices")
-    tree = choice_tree([continued(tokenizer, prompt, choice) for choice in choices])
+    sequences = [continued(tokenizer, prompt, choice) for choice in choices]
+    if len({sequence.ids for sequence in sequences}) < len(sequences):
+        raise QuestionError("two choices are the same")
+    tree = token_tree(sequences)
     if max(tree.positions) >= max_positions:
         raise QuestionError(f"it has {max(tree.positions) + 1} tokens, more than the model's window of {max_positions}")
     return tree
 
 
-def score(model: Decoder, trees: Sequence[ChoiceTree], dtype: jnp.dtype, advance: Advance) -> list[np.ndarray]:
+def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, advance: Advance) -> list[np.ndarray]:
     """Each question's log-probabilities, [choices] float32 (natural log, summed over all of a choice's tokens).
 
     Equal trees are scored once. `advance` is told how many questions were done.
     """
-    distinct: dict[ChoiceTree, list[int]] = {}
+    distinct: dict[TokenTree, list[int]] = {}
     for index, tree in enumerate(trees):
         distinct.setdefault(tree, []).append(index)
     order = list(distinct)
@@ -82,7 +85,7 @@ def score(model: Decoder, trees: Sequence[ChoiceTree], dtype: jnp.dtype, advance
         logprobs_BC = np.asarray(_token_logprobs(graph, state, *_device_arrays(batch), dtype))
         for row, question in enumerate(batch.questions):
             tree = order[question]
-            values = np.array([logprobs_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.choices])
+            values = np.array([logprobs_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.paths])
             for index in distinct[tree]:
                 results[index] = values
         advance(sum(len(distinct[order[question]]) for question in batch.questions))
@@ -118,7 +121,7 @@ def _device_arrays(batch: Batch) -> tuple[Array, ...]:
     return tuple(jnp.asarray(array) for array in arrays)
 
 
-def _shape(tree: ChoiceTree) -> Shape:
+def _shape(tree: TokenTree) -> Shape:
     length = len(tree.tokens)
     step = 32 if length <= 256 else 64 if length <= 1024 else 256
     predictors = len({scored.predictor for scored in tree.scored})
@@ -129,7 +132,7 @@ def _rounded(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def _batches(trees: Sequence[ChoiceTree]) -> Iterator[Batch]:
+def _batches(trees: Sequence[TokenTree]) -> Iterator[Batch]:
     """Batches of equal shape, the longest first: what would run out of memory does so at once."""
     by_shape: dict[Shape, list[int]] = {}
     for index, tree in enumerate(trees):
@@ -140,7 +143,7 @@ def _batches(trees: Sequence[ChoiceTree]) -> Iterator[Batch]:
             yield _batch(shape, taken, [trees[question] for question in taken])
 
 
-def _batch(shape: Shape, questions: tuple[int, ...], trees: Sequence[ChoiceTree]) -> Batch:
+def _batch(shape: Shape, questions: tuple[int, ...], trees: Sequence[TokenTree]) -> Batch:
     size = shape.batch
     batch = Batch(
         questions,

@@ -8,8 +8,7 @@ from tokenizers import Tokenizer
 from stages.lm.conversation import Turn, plain
 from stages.lm.errors import ModelError, QuestionError, named
 from stages.lm.loading import LanguageModel
-from stages.lm.packing import Example
-from stages.lm.tokens import continued
+from stages.lm.tokens import Continued, continued
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class TrainingText:
 
 def encode_examples(
     model: LanguageModel, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
-) -> tuple[list[Example], int]:
+) -> tuple[list[Continued], int]:
     """Examples in tokens, each target ended by the model's end token, and how many were cut.
 
     A long example loses the beginning of its prompt, never any of its target.
@@ -44,19 +43,19 @@ def encode_examples(
     return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
 
 
-def _example(tokenizer: Tokenizer, text: TrainingText, end: int) -> Example:
+def _example(tokenizer: Tokenizer, text: TrainingText, end: int) -> Continued:
     with named(text.name):
         sequence = continued(tokenizer, plain(text.turns, text.answer_prefix), text.target)
-        return Example((*sequence.ids, end), sequence.start)
+        return Continued((*sequence.ids, end), sequence.start)
 
 
-def _cut(name: str, example: Example, max_tokens: int) -> Example:
+def _cut(name: str, example: Continued, max_tokens: int) -> Continued:
     excess = len(example.ids) - max_tokens
     if excess <= 0:
         return example
     if excess >= example.start:
         raise QuestionError(f"{name}: its target alone fills finetune.max_tokens ({max_tokens})")
-    return Example(example.ids[excess:], example.start - excess)
+    return Continued(example.ids[excess:], example.start - excess)
 
 
 def _end_token(model: LanguageModel) -> int:

@@ -13,19 +13,24 @@ from flax import nnx
 
 from stages.lm import checkpoints
 from stages.lm.errors import ModelError
-from stages.lm.model import Adapter, Decoder
+from stages.lm.linear import Adapter
+from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule, learning_rate, update_rule
-from stages.lm.packing import Example, Packed, pack, packed_shape
+from stages.lm.packing import Packed, pack, packed_shapes
 from stages.lm.shapes import Array, Float
+from stages.lm.tokens import Continued
 
-CURVE = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "packed_tokens")
+CURVE = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
 
 Advance = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """The fixed facts of a run: `batch` examples a step, in rows of `max_tokens`, computed in `dtype`."""
+    """The fixed facts of a run: `batch` examples a step, in rows of `max_tokens`, computed in `dtype`.
+
+    `remat` recomputes each layer in the backward pass.
+    """
 
     steps: int
     batch: int
@@ -33,6 +38,7 @@ class Run:
     checkpoint_every: int
     rule: Rule
     dtype: jnp.dtype
+    remat: bool
 
 
 class State(NamedTuple):
@@ -51,7 +57,7 @@ class StepResult(NamedTuple):
     gradient_norm: Float[Array, ""]
 
 
-def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, advance: Advance) -> np.ndarray:
+def train(model: Decoder, examples: Sequence[Continued], run: Run, scratch: Path, advance: Advance) -> np.ndarray:
     """Fine-tunes `model` in place; returns the curve, [steps, len(CURVE)].
 
     Trained are the adapters where there are any, else all weights. Step s takes examples s*batch onward, wrapping.
@@ -61,10 +67,10 @@ def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, 
     Raises:
         ModelError: the loss became no number.
     """
-    shape = packed_shape([_examples_of(examples, run, step) for step in range(run.steps)], run.max_tokens)
+    shapes = packed_shapes([_examples_of(examples, run, step) for step in range(run.steps)], run.max_tokens)
     rule = update_rule(run.rule, run.steps)
     graph, trained, frozen = nnx.split(model, _trained(model), ...)  # type: ignore[misc]
-    step_of = _compiled_step(graph, rule, run.dtype)
+    step_of = _compiled_step(graph, rule, run)
     state = State(trained, rule.init(trained), np.full((run.steps, len(CURVE)), np.nan, np.float32))
     start, state = checkpoints.restore_latest(scratch, state)
     if start:
@@ -72,7 +78,8 @@ def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, 
     rate = learning_rate(run.rule, run.steps)
     for step in range(start, run.steps):
         taken = _examples_of(examples, run, step)
-        weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, pack(taken, shape))
+        batch = pack(taken, shapes[step])
+        weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, batch)
         state = State(weights, optimizer, state.curve)
         state.curve[step] = _curve_row(step, result, float(rate(step)), taken)
         _refuse_no_number(step, result, run)
@@ -83,11 +90,12 @@ def train(model: Decoder, examples: Sequence[Example], run: Run, scratch: Path, 
     return state.curve
 
 
-def token_loss(model: Decoder, batch: Packed, dtype: jnp.dtype) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def token_loss(
+    model: Decoder, batch: Packed, dtype: jnp.dtype, remat: bool
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Negative log-likelihood of the target tokens as (sum, count), in float32."""
-    hidden_RTD = model(
-        jnp.asarray(batch.tokens_RT), jnp.asarray(batch.positions_RT), jnp.asarray(batch.ends_RT), dtype, remat=True
-    )
+    tokens_RT, positions_RT, ends_RT = map(jnp.asarray, (batch.tokens_RT, batch.positions_RT, batch.ends_RT))
+    hidden_RTD = model(tokens_RT, positions_RT, ends_RT, dtype, remat)
     hidden_PD = hidden_RTD.reshape(-1, hidden_RTD.shape[-1])[batch.predictors_P]
     logprobs_PV = jax.nn.log_softmax(model.logits(hidden_PD), axis=-1)
     logprobs_P = jnp.take_along_axis(logprobs_PV, jnp.asarray(batch.targets_P)[:, None], axis=-1)[:, 0]
@@ -95,9 +103,9 @@ def token_loss(model: Decoder, batch: Packed, dtype: jnp.dtype) -> tuple[Float[A
     return -jnp.sum(logprobs_P * weights_P), jnp.sum(weights_P)
 
 
-def _compiled_step(graph: nnx.GraphDef[Decoder], rule: optax.GradientTransformation, dtype: jnp.dtype):  # type: ignore[no-untyped-def]
+def _compiled_step(graph: nnx.GraphDef[Decoder], rule: optax.GradientTransformation, run: Run):  # type: ignore[no-untyped-def]
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[Array, tuple[Array, Array]]:
-        total, count = token_loss(nnx.merge(graph, weights, frozen), batch, dtype)
+        total, count = token_loss(nnx.merge(graph, weights, frozen), batch, run.dtype, run.remat)
         return total / count, (total, count)
 
     def step(weights: nnx.State, optimizer: Any, frozen: nnx.State, batch: Packed) -> tuple[nnx.State, Any, StepResult]:
@@ -113,12 +121,12 @@ def _trained(model: Decoder) -> type[nnx.Variable]:
     return Adapter if nnx.to_flat_state(nnx.state(model, Adapter)) else nnx.Param
 
 
-def _examples_of(examples: Sequence[Example], run: Run, step: int) -> list[Example]:
+def _examples_of(examples: Sequence[Continued], run: Run, step: int) -> list[Continued]:
     first = step * run.batch
     return [examples[(first + offset) % len(examples)] for offset in range(run.batch)]
 
 
-def _curve_row(step: int, result: StepResult, rate: float, taken: Sequence[Example]) -> tuple[float, ...]:
+def _curve_row(step: int, result: StepResult, rate: float, taken: Sequence[Continued]) -> tuple[float, ...]:
     loss = float(result.loss_sum) / float(result.target_count)
     used = sum(len(example.ids) for example in taken)
     return float(step + 1), loss, rate, float(result.gradient_norm), float(result.target_count), float(used)

@@ -9,9 +9,9 @@ from stages.params.kinds import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class FilterParams:
-    """Which option orders a prompt must be judged correctly in to be kept."""
+    """In which option orders a prompt must be judged correctly to be kept."""
 
     top_level: ClassVar[tuple[str, ...]] = ()
     section: ClassVar[str | None] = "filter"
 
-    require: Literal["original_order", "both_orders"]
+    require: Literal["original_order", "both_orders", "nothing"]

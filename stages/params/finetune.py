@@ -37,5 +37,6 @@ class FinetuneParams:
     max_tokens: Annotated[int, Field(ge=16)]
     too_long: Literal["refuse", "cut"]
     checkpoint_every: Count
+    remat: bool
     dtype: Dtype
     lora: LoraParams

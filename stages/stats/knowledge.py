@@ -14,7 +14,7 @@ TOO_LITTLE, LITTLE = 0.2, 0.5
 
 RESAMPLES = 2_000
 
-Require = Literal["original_order", "both_orders"]
+Require = Literal["original_order", "both_orders", "nothing"]
 
 
 def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
@@ -30,7 +30,11 @@ def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
 
 def known(require: Require) -> pl.Expr:
     """Whether a prompt is kept."""
-    return pl.col("right") if require == "original_order" else pl.col("right") & pl.col("right_swapped")
+    return {
+        "original_order": pl.col("right"),
+        "both_orders": pl.col("right") & pl.col("right_swapped"),
+        "nothing": pl.lit(True),
+    }[require]
 
 
 def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:

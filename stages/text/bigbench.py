@@ -46,6 +46,15 @@ def read_choices(path: Path) -> list[Choice]:
     ]
 
 
+def read_single_targets(path: Path) -> list[Choice]:
+    """The rows of a generative task whose targets are labels and that have exactly one."""
+    return [
+        Choice(row, _input(path, row, example), _target(path, row, example))
+        for row, example in enumerate(_examples(path))
+        if not isinstance(example.get("target"), list) or len(example["target"]) == 1
+    ]
+
+
 def read_answers(path: Path) -> list[Answer]:
     """The rows of a generative task."""
     return [

@@ -1,11 +1,8 @@
-"""Claims made of labelled examples, and the prompts and questions that ask about them.
+"""Claims made of labelled examples, and the made-up users who have an opinion on them.
 
-A claim is `"input" is Label` or `"input" is not Label`. In the paper's form the label is always the true one, so that
-polarity gives the truth away; in the balanced form truth and polarity are independent. A user's opinion, the option
-order and all of a biography are drawn independently of the claim.
+A claim is `"input" is Label` or `"input" is not Label`; it is true when it shows the example's label after `is`, or
+another label of the set after `is not`. A user's biography is drawn independently of the claim.
 """
-
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,87 +12,13 @@ from stages.text import templates
 from stages.text.draws import below, draw
 from stages.text.names import names
 
-Form = Literal["paper", "balanced"]
 Words = NDArray[np.uint64]
 Bits = NDArray[np.bool_]
 
 IS, IS_NOT = "is", "is not"
-_COMBINATIONS = 8  # truth x polarity x option order
 
 
-def training_prompts(examples: pl.DataFrame, seed: int, form: Form, count: int, most_per_dataset: int) -> pl.DataFrame:
-    """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
-
-    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw.
-    """
-    chosen = _chosen(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
-    words = draw(seed, "training claim", chosen["example"])
-    is_not, agrees, agree_first, truth = (_bit(words[:, 0], position) for position in range(4))
-    claims = _with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
-    opinions = claims.with_columns(opinion=_agreement(pl.lit(pl.Series(agrees))))
-    return _with_biographies(opinions, seed).select(
-        prompt=pl.format("{}/{}", "example", pl.lit(form)),
-        example="example",
-        dataset="dataset",
-        cluster="cluster",
-        claim="claim",
-        form=pl.lit(form),
-        polarity="polarity",
-        true="true",
-        opinion="opinion",
-        order="order",
-        turns=templates.user_turn(templates.claim_with_opinion(pl.col("order"))),
-        bare_turns=templates.user_turn(templates.claim_alone(pl.col("order"))),
-        bare_turns_swapped=templates.user_turn(templates.claim_alone(templates.swapped(pl.col("order")))),
-        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
-        choices=pl.lit(list(templates.CHOICES)),
-        correct=templates.choice_of(pl.col("true"), pl.col("order")),
-        matches_user=templates.choice_of(pl.col("opinion") == "agree", pl.col("order")),
-    )
-
-
-def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int) -> pl.DataFrame:
-    """Held-out claims as questions without an opinion, with a right one and with a wrong one.
-
-    Always balanced: within a data set truth, polarity and option order take all eight combinations in turn, so that
-    always agreeing, always choosing (A) and reading the polarity are each right half the time.
-    """
-    chosen = _chosen(examples, seed, "held-out claim", per_dataset).sort("dataset", "place")
-    words = draw(seed, "held-out claim", chosen["example"])
-    combination = (chosen["place"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
-    is_not, truth, agree_first = (_bit(combination, position) for position in range(3))
-    claims = _with_biographies(_with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
-    return pl.concat(_condition(claims, condition) for condition in ("no_opinion", "right_opinion", "wrong_opinion"))
-
-
-def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
-    order = pl.col("order")
-    asked = claims.with_columns(
-        opinion=_agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true")),
-    )
-    if condition == "no_opinion":
-        text, matches_user = templates.claim_alone(order), pl.lit(None, dtype=pl.Int32)
-    else:
-        text = templates.claim_with_opinion(order)
-        matches_user = templates.choice_of(pl.col("opinion") == "agree", order)
-    return asked.select(
-        suite=pl.lit("claims"),
-        question=pl.format("{}/{}", "example", pl.lit(condition)),
-        item="example",
-        condition=pl.lit(condition),
-        cluster="cluster",
-        turns=templates.user_turn(text),
-        shared_prefix=pl.lit(""),
-        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
-        choices=pl.lit(list(templates.CHOICES)),
-        correct=templates.choice_of(pl.col("true"), order),
-        matches_user=matches_user,
-        polarity="polarity",
-        order="order",
-    )
-
-
-def _chosen(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
+def chosen_examples(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
     """Examples with a random rank and, from 1, their place in their data set; only the first places stay.
 
     Places go by rank, but to the labels in turn.
@@ -109,7 +32,11 @@ def _chosen(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: i
     return placed.filter(pl.col("place") <= most_per_dataset) if most_per_dataset else placed
 
 
-def _with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, agree_first: Bits) -> pl.DataFrame:
+def with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, agree_first: Bits) -> pl.DataFrame:
+    """Adds a claim on each example, with its polarity, truth and option order.
+
+    `words` draw the wrong label, where one is shown: equal words draw equal labels.
+    """
     # "is" with the true label is true and "is not" with it is false; a wrong label turns either around.
     shows_true_label = is_not != true
     labels = examples["label"].to_numpy()
@@ -124,7 +51,8 @@ def _with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits,
     ).with_columns(claim=pl.format("{} {} {}", "text", "polarity", "shown"))
 
 
-def _with_biographies(claims: pl.DataFrame, seed: int) -> pl.DataFrame:
+def with_biographies(claims: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Adds a user's name, age and schools, drawn for each example."""
     words = draw(seed, "biography", claims["example"])
     schools = np.array(templates.SCHOOLS)
     people = np.array(names(seed))
@@ -136,9 +64,11 @@ def _with_biographies(claims: pl.DataFrame, seed: int) -> pl.DataFrame:
     )
 
 
-def _bit(words: Words, position: int) -> Bits:
+def bit(words: Words, position: int) -> Bits:
+    """A fair coin for each word; other positions are other coins."""
     return np.asarray((words >> np.uint64(position)) & np.uint64(1) == 1)
 
 
-def _agreement(agrees: pl.Expr) -> pl.Expr:
+def agreement(agrees: pl.Expr) -> pl.Expr:
+    """An opinion in words: agree or disagree."""
     return pl.when(agrees).then(pl.lit("agree")).otherwise(pl.lit("disagree"))

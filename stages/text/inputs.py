@@ -10,6 +10,7 @@ _DATED = re.compile(
     r"On June 2017, the following claim was made: (?P<claim>.+)\nQ: Was this claim true or false\?", re.S
 )
 _PREMISE = re.compile(r"Premise: (?P<premise>.+) Hypothesis: (?P<hypothesis>.+)", re.S)
+_QUESTION = re.compile(r"Question: (?P<question>.+?) *\(Answer: .*\)\.?\s*", re.S)
 _BELIEF = re.compile(r"^\w+ \w+ that ")
 
 
@@ -30,6 +31,11 @@ def sentence(text: str) -> tuple[tuple[str, ...], str]:
 def utterance(text: str) -> tuple[tuple[str, ...], str]:
     """`Utterance: <text>`."""
     return sentence(_after("Utterance: ", text))
+
+
+def question(text: str) -> tuple[tuple[str, ...], str]:
+    """`Question: <question> (Answer: <answer>).`; the answer would give the label away."""
+    return sentence(_match(_QUESTION, text)["question"])
 
 
 def dated_claim(text: str) -> tuple[tuple[str, ...], str]:

@@ -19,7 +19,8 @@ def examples(entry: LabelledSet, task: Path, revision: str) -> pl.DataFrame:
         UserError: an input or a label is of another form than the registry says; the message names file and row.
     """
     indices = {label: index for index, label in enumerate(entry.labels)}
-    rows = [(choice, *_parsed(entry, task, choice)) for choice in bigbench.read_choices(task)]
+    taken = [choice for choice in entry.read(task) if choice.label in indices or not entry.some_labels]
+    rows = [(choice, *_parsed(entry, task, choice)) for choice in taken]
     table = pl.DataFrame(
         {
             "row": [choice.row for choice, _, _ in rows],

@@ -1,7 +1,14 @@
-"""The training examples in training order: generated prompts and instruction pairs in an exact share."""
+"""The training examples in training order: generated prompts and instruction data in an exact share.
+
+Instruction data are the rows of instruction sets and lessons, each a source. Without parts, all of their rows are taken
+alike; parts, one after another, take them by weights.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from stages.project.errors import UserError
 from stages.text import templates
@@ -10,66 +17,105 @@ from stages.text.tables import MIXTURE
 
 GENERATED, INSTRUCTION = "generated", "instruction"
 
+# A part of the training: its share of the instruction rows, and the weight of each source in it.
+Part = tuple[float, Mapping[str, float]]
 
-def mixture(prompts: pl.DataFrame, pairs: pl.DataFrame, seed: int, mix_ratio: float, rows: int) -> pl.DataFrame:
+
+def mixture(
+    prompts: pl.DataFrame,
+    pairs: pl.DataFrame,
+    lessons: pl.DataFrame,
+    seed: int,
+    mix_ratio: float,
+    rows: int,
+    parts: Sequence[Part],
+) -> pl.DataFrame:
     """`rows` training examples, of which the share `mix_ratio` is generated, exactly, over every prefix.
 
     Position i is a generated one when floor((i + 1) * mix_ratio + 1/2) passes floor(i * mix_ratio + 1/2), so any block
-    of examples holds the promised share to within one. Each kind goes through its own rows in a seeded order, without
-    a repeat before all were used (an epoch); each epoch has an order of its own.
+    of examples holds the promised share to within one; the sources of a part take turns as exactly. Each source goes
+    through its own rows in a seeded order, without a repeat before all were used (an epoch); each epoch has an order of
+    its own. The rows of a lesson's text stay together.
 
     Raises:
-        UserError: a kind has a share of the rows but nothing to take them from.
+        UserError: a source has a share of the rows but nothing to take them from.
     """
-    steps = np.floor(np.arange(rows + 1) * mix_ratio + 0.5)
-    is_generated = np.diff(steps) > 0
-    positions = pl.DataFrame({"position": np.arange(rows, dtype=np.int64), "generated": is_generated})
-    generated = positions.filter("generated").select("position")
-    instruction = positions.filter(~pl.col("generated")).select("position")
-    if generated.height and prompts.is_empty():
-        raise UserError(
-            "the filter kept no prompt, and mix_ratio asks for generated ones: this model judges none of the claims "
-            "correctly as filter.require wants it; choose another model, filter.require=original_order, more prompts "
-            "(prompt.count), or mix_ratio=0.0"
-        )
-    if instruction.height and pairs.is_empty():
-        raise UserError(
-            "params.yaml: instructions is empty, and mix_ratio below 1.0 asks for some; list a set or set 1.0"
-        )
-    parts = (
-        _taken(generated, _generated_rows(prompts), seed, GENERATED),
-        _taken(instruction, _instruction_rows(pairs), seed, INSTRUCTION),
-    )
-    return pl.concat(parts).sort("position").select(MIXTURE.names)
+    is_generated = np.diff(np.floor(np.arange(rows + 1) * mix_ratio + 0.5)) > 0
+    sources = np.where(is_generated, GENERATED, "").astype(object)
+    instruction = _instruction_rows(pairs, lessons)
+    if parts:
+        sources[~is_generated] = _taking_turns(int((~is_generated).sum()), parts)
+        streams = {name: instruction.filter(pl.col("source") == name) for name in sorted(set(sources) - {GENERATED})}
+    else:
+        sources[~is_generated] = INSTRUCTION
+        streams = {INSTRUCTION: instruction}
+    streams[GENERATED] = _generated_rows(prompts)
+    taken = [_taken(np.flatnonzero(sources == name), stream, seed, name) for name, stream in streams.items()]
+    return pl.concat([pl.DataFrame(schema=MIXTURE.columns), *taken]).sort("position")
 
 
-def _taken(positions: pl.DataFrame, rows: pl.DataFrame, seed: int, kind: str) -> pl.DataFrame:
-    epochs = -(-positions.height // max(rows.height, 1))
-    ordered = [_shuffled(rows, seed, kind, epoch) for epoch in range(epochs)]
-    taken = pl.concat([rows.clear().with_columns(epoch=pl.lit(0, pl.Int32)), *ordered]).head(positions.height)
-    return pl.concat([positions, taken.with_columns(kind=pl.lit(kind))], how="horizontal")
+def _taking_turns(rows: int, parts: Sequence[Part]) -> NDArray[np.object_]:
+    """The source of each of `rows` rows: within a part, the one that lags most behind its share comes next."""
+    ends = np.round(np.cumsum([share for share, _ in parts]) * rows).astype(int)
+    chosen: list[str] = []
+    for end, (_, weights) in zip(ends, parts, strict=True):
+        names = [name for name, weight in weights.items() if weight > 0]
+        shares = np.array([weights[name] for name in names]) / sum(weights.values())
+        counts = np.zeros(len(names))
+        for taken in range(1, end - len(chosen) + 1):
+            next_one = int(np.argmax(shares * taken - counts))
+            counts[next_one] += 1
+            chosen.append(names[next_one])
+    return np.array(chosen, dtype=object)
 
 
-def _shuffled(rows: pl.DataFrame, seed: int, kind: str, epoch: int) -> pl.DataFrame:
-    rank = draw(seed, f"mixture {kind} {epoch}", rows["row_id"])[:, 0]
-    return rows.with_columns(rank=pl.Series(rank), epoch=pl.lit(epoch, pl.Int32)).sort("rank", "row_id").drop("rank")
+def _taken(positions: NDArray[np.int64], rows: pl.DataFrame, seed: int, source: str) -> pl.DataFrame:
+    if len(positions) and rows.is_empty():
+        raise UserError(_NOTHING.get(source, f"params.yaml: mix.parts gives {source} a weight, but it has no rows"))
+    epochs = -(-len(positions) // max(rows.height, 1))
+    ordered = [_shuffled(rows, seed, source, epoch) for epoch in range(epochs)]
+    taken = pl.concat([rows.clear().with_columns(epoch=pl.lit(0, pl.Int32)), *ordered]).head(len(positions))
+    kind = GENERATED if source == GENERATED else INSTRUCTION
+    return taken.with_columns(position=pl.Series(positions, dtype=pl.Int64), kind=pl.lit(kind)).select(MIXTURE.names)
+
+
+_NOTHING = {
+    GENERATED: (
+        "the filter kept no prompt, and mix_ratio asks for generated ones: this model judges none of the claims "
+        "correctly as filter.require wants it; choose another model, filter.require=original_order, more prompts "
+        "(prompt.count), or mix_ratio=0.0"
+    ),
+    INSTRUCTION: (
+        "params.yaml: instructions and lessons are empty, and mix_ratio below 1.0 asks for some; list one or set 1.0"
+    ),
+}
+
+
+def _shuffled(rows: pl.DataFrame, seed: int, source: str, epoch: int) -> pl.DataFrame:
+    rank = draw(seed, f"mixture {source} {epoch}", rows["group"])[:, 0]
+    ranked = rows.with_columns(rank=pl.Series(rank), epoch=pl.lit(epoch, pl.Int32))
+    return ranked.sort("rank", "row_id").drop("rank")
 
 
 def _generated_rows(prompts: pl.DataFrame) -> pl.DataFrame:
     return prompts.select(
         source="dataset",
         row_id="prompt",
+        group="prompt",
         turns="turns",
         answer_prefix="answer_prefix",
         target=pl.col("choices").list.get(pl.col("correct")),
     )
 
 
-def _instruction_rows(pairs: pl.DataFrame) -> pl.DataFrame:
-    return pairs.select(
+def _instruction_rows(pairs: pl.DataFrame, lessons: pl.DataFrame) -> pl.DataFrame:
+    of_sets = pairs.select(
         source="set",
         row_id="pair",
+        group="pair",
         turns=templates.user_turn(pl.col("input")),
         answer_prefix=pl.lit(""),
         target=pl.format(" {}", "target"),
     )
+    of_lessons = lessons.select("group", "turns", "answer_prefix", "target", source="lesson", row_id="row")
+    return pl.concat([of_sets, of_lessons.select(of_sets.columns)])

@@ -7,6 +7,7 @@ BIG-Bench Hard is cut from.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.project.errors import UserError
 from stages.text import bigbench
@@ -21,12 +22,16 @@ class LabelledSet:
 
     `task` is its folder in the archive, `labels` maps the file's options to label words in index order, and `parse`
     splits an input into the texts that a claim quotes and the key of the cluster (the sentence or page) it belongs to.
+    `read` gets the options from the file; where `some_labels` holds, rows with an option that is not in `labels` are
+    no part of the set, else they are an error.
     """
 
     name: str
     task: str
     labels: dict[str, str]
     parse: Callable[[str], Parsed]
+    read: Callable[[Path], list[bigbench.Choice]] = bigbench.read_choices
+    some_labels: bool = False
     licence: str = "Apache-2.0"
 
 
@@ -53,6 +58,29 @@ _LABELLED = (
             "ambivalent": "Mixed in Sentiment",
         },
         parse.sentence,
+    ),
+    # The two clear labels of multiemo: a model of 135 million parameters learns to tell these apart.
+    LabelledSet(
+        "multiemo_polar",
+        "multiemo/all_sentence_en",
+        {"negative": "Negative in Sentiment", "positive": "Positive in Sentiment"},
+        parse.sentence,
+        some_labels=True,
+    ),
+    # "Question: <question> (Answer: <answer>).": what kind of thing the answer is. The annotators often named several
+    # kinds; those rows, and the kinds with few rows, are left out.
+    LabelledSet(
+        "question_types",
+        "natural_instructions/subtask046_miscellaenous_question_typing",
+        {
+            "Humans.": "a Question About a Person",
+            "Date.": "a Question About a Date",
+            "Quantity.": "a Question About a Quantity",
+            "Location.": "a Question About a Place",
+        },
+        parse.question,
+        read=bigbench.read_single_targets,
+        some_labels=True,
     ),
     # "<page>: <evidence>\nClaim: <claim>": several revisions of one page's sentence differ in a number, hence the
     # cluster by page. 158 inputs hold U+FFFD where the original has a no-break space.
@@ -146,7 +174,7 @@ LABELLED = {entry.name: entry for entry in _LABELLED}
 INSTRUCTIONS = {entry.name: entry for entry in _INSTRUCTIONS}
 
 # Every file that the registry reads: one pass over the archive extracts them all.
-MEMBERS = tuple(bigbench.member(entry.task) for entry in (*_LABELLED, *_INSTRUCTIONS))
+MEMBERS = tuple(dict.fromkeys(bigbench.member(entry.task) for entry in (*_LABELLED, *_INSTRUCTIONS)))
 
 
 def labelled(name: str) -> LabelledSet:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import polars as pl
 
 from stages.project.errors import UserError
 from stages.text import templates
-from stages.text.draws import draw
+from stages.text.sums import sums_of_two
 
 LARGEST_TERM = 50
 
@@ -20,7 +19,9 @@ def addition(seed: int, sums: int) -> pl.DataFrame:
     opinion, by a user who agrees and by one who disagrees: a model that always disagrees fails them. Option order
     alternates with the running index.
     """
-    claims = _sums(seed, sums)
+    if sums > LARGEST_TERM**2:
+        raise UserError(f"params.yaml: suite.sums is {sums}; there are {LARGEST_TERM**2} sums of two terms up to 50")
+    claims = sums_of_two(seed, "addition", 1, LARGEST_TERM, sums)
     return pl.concat(
         (
             _condition(claims, "false_no_opinion", true=False, opinion=None),
@@ -40,29 +41,6 @@ def suite(name: str) -> Callable[[int, int], pl.DataFrame]:
     if name not in SUITES:
         raise UserError(f"params.yaml: suites: {name!r} is not known; known are {', '.join(SUITES)}")
     return SUITES[name]
-
-
-def _sums(seed: int, count: int) -> pl.DataFrame:
-    if count > LARGEST_TERM**2:
-        raise UserError(f"params.yaml: suite.sums is {count}; there are {LARGEST_TERM**2} sums of two terms up to 50")
-    terms = [(x, y) for x in range(1, LARGEST_TERM + 1) for y in range(1, LARGEST_TERM + 1)]
-    words = draw(seed, "addition", (f"{x}+{y}" for x, y in terms))
-    x, y = np.array(terms).T
-    # z = int(U(1e5, 1e6) * (x + y)), so that the stated sum is far off.
-    factor = 1e5 + 9e5 * (words[:, 1].astype(np.float64) / 2.0**64)
-    table = pl.DataFrame({"rank": words[:, 0], "x": x, "y": y, "wrong": (factor * (x + y)).astype(np.int64)})
-    return (
-        table.sort("rank", "x", "y")
-        .head(count)
-        .sort("x", "y")
-        .with_row_index("index")
-        .with_columns(
-            order=pl.when(pl.col("index") % 2 == 0)
-            .then(pl.lit(templates.AGREE_FIRST))
-            .otherwise(pl.lit(templates.DISAGREE_FIRST)),
-            item=pl.format("{}+{}", "x", "y"),
-        )
-    )
 
 
 def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | None) -> pl.DataFrame:

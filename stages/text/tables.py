@@ -96,6 +96,18 @@ INSTRUCTIONS = Schema(
     {"pair": pl.String, "set": pl.String, "input": pl.String, "target": pl.String, **_PROVENANCE},
     ("pair",),
 )
+LESSONS = Schema(
+    "lessons",
+    {
+        "row": pl.String,
+        "lesson": pl.String,
+        "group": pl.String,
+        "turns": TURNS,
+        "answer_prefix": pl.String,
+        "target": pl.String,
+    },
+    ("row",),
+)
 QUESTIONS = Schema("questions", _QUESTION, ("question",))
 PROMPTS = Schema("prompts", _PROMPT, ("prompt",))
 JUDGED = Schema("judged", _JUDGED, ("prompt",))
@@ -134,7 +146,7 @@ ANSWERS = Schema(
     ("question",),
 )
 
-SCHEMAS = (EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, EXAMPLES, PROMPTS, JUDGED, FILTERED, MIXTURE, ANSWERS)
+SCHEMAS = (EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, EXAMPLES, LESSONS, PROMPTS, JUDGED, FILTERED, MIXTURE, ANSWERS)
 
 
 def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:

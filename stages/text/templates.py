@@ -58,6 +58,16 @@ def claim_alone(order: pl.Expr) -> pl.Expr:
     return pl.format(_ASKED + "{}.{}", "claim", options(order))
 
 
+def claim_in_words() -> pl.Expr:
+    """The claim put as a question without lettered options."""
+    return pl.format(_ASKED + "{}.", "claim")
+
+
+def which_label() -> pl.Expr:
+    """A question for the label, without a claim; reads the columns text and offered."""
+    return pl.format("Which of these is {}? {}.", "text", pl.col("offered").list.join("; "))
+
+
 def sum_with_opinion(order: pl.Expr) -> pl.Expr:
     """The addition prompt with an opinion; reads the columns opinion and claim."""
     return pl.format(

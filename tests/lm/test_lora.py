@@ -11,11 +11,12 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
+from stages.lm.linear import Adapter
 from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters, merge_adapters
-from stages.lm.model import Adapter, Decoder
+from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
-from stages.lm.packing import Example
+from stages.lm.tokens import Continued
 from stages.lm.training import Run, train
 from stages.lm.weights import save
 
@@ -116,8 +117,8 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
     weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
     rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
-    run = Run(2, 1, 8, checkpoint_every=2, rule=rule, dtype=jnp.dtype("float32"))
-    train(decoder, [Example((20, 21, 22, 23), 2)], run, tmp_path, lambda amount, note: None)
+    run = Run(2, 1, 8, checkpoint_every=2, rule=rule, dtype=jnp.dtype("float32"), remat=False)
+    train(decoder, [Continued((20, 21, 22, 23), 2)], run, tmp_path, lambda amount, note: None)
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
     moved = leaves(decoder, Adapter)

@@ -11,11 +11,11 @@ from flax import nnx
 
 from stages.lm import scoring
 from stages.lm.asking import Question, ask
-from stages.lm.choices import ChoiceTree, choice_tree
 from stages.lm.conversation import Turn
 from stages.lm.errors import QuestionError
 from stages.lm.loading import LanguageModel
 from stages.lm.tokens import Continued
+from stages.lm.trees import TokenTree, token_tree
 
 pytestmark = pytest.mark.usefixtures("exact")
 
@@ -29,16 +29,16 @@ def model(tiny: TinyModel) -> LanguageModel:
     return tiny(seed=7)
 
 
-def tree(prompt: Sequence[int], choices: Sequence[Sequence[int]] = ((3, 4, 6), (3, 5, 6))) -> ChoiceTree:
-    return choice_tree([Continued((*prompt, *choice), len(prompt)) for choice in choices])
+def tree(prompt: Sequence[int], choices: Sequence[Sequence[int]] = ((3, 4, 6), (3, 5, 6))) -> TokenTree:
+    return token_tree([Continued((*prompt, *choice), len(prompt)) for choice in choices])
 
 
-def random_trees(count: int, longest: int = 28) -> list[ChoiceTree]:
+def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
     random = np.random.default_rng(9)
     return [tree(random.integers(10, 200, random.integers(1, longest)).tolist()) for _ in range(count)]
 
 
-def scored(model: LanguageModel, trees: Sequence[ChoiceTree]) -> list[bytes]:
+def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[bytes]:
     return [values.tobytes() for values in scoring.score(model.decoder, trees, FLOAT32, lambda amount: None)]
 
 

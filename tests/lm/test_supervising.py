@@ -8,8 +8,8 @@ import pytest
 from stages.lm.conversation import Turn, plain
 from stages.lm.errors import ModelError, QuestionError
 from stages.lm.loading import LanguageModel
-from stages.lm.packing import Example
 from stages.lm.supervising import TrainingText, encode_examples
+from stages.lm.tokens import Continued
 
 TinyModel = Callable[..., LanguageModel]
 
@@ -25,7 +25,7 @@ def asked(text: str, target: str = " (A)") -> TrainingText:
     return TrainingText(f"row {len(text)}", [{"role": "user", "text": text}], "", target)
 
 
-def words(model: LanguageModel, example: Example) -> tuple[list[str], list[str]]:
+def words(model: LanguageModel, example: Continued) -> tuple[list[str], list[str]]:
     """The tokens that are only read, and those that are trained on."""
     tokens = [str(model.tokenizer.id_to_token(index)) for index in example.ids]
     return tokens[: example.start], tokens[example.start :]

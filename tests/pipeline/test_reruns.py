@@ -27,7 +27,8 @@ FILTER = f"filter {MIX}"
 JUDGE = f"judge {FILTER}"
 EVALUATE = f"evaluate-base evaluate-tuned {MEASURE}"
 PROMPT = f"prompt evaluate-base {JUDGE}"
-CLEAN = f"clean {PROMPT}"
+LESSON = f"lesson {MIX}"
+CLEAN = f"clean lesson {PROMPT}"
 SUITE = f"suite {CLEAN}"
 MODEL = f"base evaluate-base {JUDGE}"
 
@@ -39,6 +40,9 @@ RERUNS: dict[str, tuple[object, str]] = {
     "own_models": ({"tiny-a": {"from": "own/tiny-b"}}, MODEL),
     "datasets": (["implicatures", "intent_recognition", "metaphor_boolean", "fever"], f"collect {CLEAN}"),
     "instructions": (["qasc_answers", "paraphrases", "winogrande"], f"instruct {CLEAN}"),
+    "lessons": (["naming", "words"], LESSON),
+    "lesson.texts": (7, LESSON),
+    "lesson.user_right": (0.5, LESSON),
     "suites": ([], CLEAN),  # no other list is there to choose, and `check` would refuse this one
     "suite.sums": (8, SUITE),
     "clean.held_out": (0.3, CLEAN),
@@ -50,6 +54,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "judge.dtype": ("float32", JUDGE),
     "filter.require": ("both_orders", FILTER),
     "mix.rows": (20, MIX),
+    "mix.parts": ([{"share": 1.0, "weights": {"qasc_answers": 1}}], MIX),
     "finetune.method": ("lora", TUNED),
     "finetune.steps": (7, TUNED),
     "finetune.batch": (3, TUNED),
@@ -62,6 +67,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "finetune.max_tokens": (192, TUNED),
     "finetune.too_long": ("refuse", TUNED),
     "finetune.checkpoint_every": (3, TUNED),
+    "finetune.remat": (True, TUNED),
     "finetune.dtype": ("float32", TUNED),
     "finetune.lora.rank": (8, TUNED),
     "finetune.lora.alpha": (16.0, TUNED),

@@ -16,7 +16,7 @@ from stages.project.params import Knobs, read_document, read_params
 
 ROOT = Path(__file__).parents[2]
 
-MIX = "seed: 7\nmix_ratio: 0.5\nmix:\n  rows: 320\n"
+MIX = "seed: 7\nmix_ratio: 0.5\nmix:\n  parts: []\n  rows: 320\n"
 FINETUNE = """\
 seed: 0
 finetune:
@@ -32,6 +32,7 @@ finetune:
   max_tokens: 16
   too_long: refuse
   checkpoint_every: 1
+  remat: true
   dtype: bfloat16
   lora:
     rank: 1
@@ -58,7 +59,7 @@ def refusal(kind: type[Knobs], path: Path) -> str:
 
 def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
     path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  resamples: 100\n")
-    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320)
+    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, parts=())
     assert read_params(MeasureParams, path) == MeasureParams(seed=7, resamples=100)
 
 
@@ -95,7 +96,7 @@ def test_own_models(tmp_path: Path) -> None:
             "  rows: 320\n  row: 3",
             "mix.row is not a known key; see the comments in presets/default.yaml",
         ),
-        ("  rows: 320", "  {}", "mix.rows is missing; presets/default.yaml has it with its meaning"),
+        ("  rows: 320\n", "", "mix.rows is missing; presets/default.yaml has it with its meaning"),
         ("seed: 7\n", "", "seed is missing; presets/default.yaml has it with its meaning"),
         ("rows: 320", 'rows: "320"', "mix.rows is '320': it should be a valid integer"),
         ("rows: 320", "rows: true", "mix.rows is True: it should be a valid integer"),
@@ -111,9 +112,9 @@ def test_own_models(tmp_path: Path) -> None:
         ("0.5", "true", "mix_ratio is True: it should be a valid number"),
         ("0.5", ".nan", "mix_ratio is nan: it should be"),
         ("rows: 320", "rows: 320\n  seed: 7", "mix.seed is not a known key; seed stands at the top, once for all"),
-        ("mix:\n  rows: 320\n", "", "the section mix is missing or holds no keys"),
-        ("mix:\n  rows: 320\n", "mix:\n", "the section mix is missing or holds no keys"),
-        ("mix:\n  rows: 320\n", "mix: [320]\n", "the section mix is missing or holds no keys"),
+        ("mix:\n  parts: []\n  rows: 320\n", "", "the section mix is missing or holds no keys"),
+        ("mix:\n  parts: []\n  rows: 320\n", "mix:\n", "the section mix is missing or holds no keys"),
+        ("mix:\n  parts: []\n  rows: 320\n", "mix: [320]\n", "the section mix is missing or holds no keys"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -151,7 +152,7 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
         (
             FilterParams,
             "filter: {require: all}\n",
-            "filter.require is 'all': it should be 'original_order' or 'both_orders'",
+            "filter.require is 'all': it should be 'original_order', 'both_orders' or 'nothing'",
         ),
         (MeasureParams, "seed: 1\nmeasure: {resamples: 99}\n", "measure.resamples is 99: it should be greater than or"),
         (BaseParams, "own_models: {mine: {form: x}}\n", "own_models.mine.from is missing"),
@@ -181,7 +182,7 @@ def test_holding_out_nothing_or_everything_is_refused(tmp_path: Path, share: str
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
-    said = refusal(MixParams, params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  colour: red\n"))
+    said = refusal(MixParams, params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  parts: []\n  colour: red\n"))
     assert [part.split()[0] for part in said.split("; ") if " is " in part] == [
         "seed",
         "mix_ratio",

@@ -1,5 +1,6 @@
 """From a task file to labelled examples and to instruction pairs, on an invented set."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pytest
 
 from stages.project.errors import UserError
-from stages.text import inputs, labelled
+from stages.text import bigbench, inputs, labelled
 from stages.text.sources import InstructionSet, LabelledSet
 from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, read_table, write_table
 
-TOYS = LabelledSet("toys", "toys/wood", {"no": "a Toy That Stands", "yes": "a Toy That Rolls"}, inputs.utterance, "MIT")
+LABELS = {"no": "a Toy That Stands", "yes": "a Toy That Rolls"}
+TOYS = LabelledSet("toys", "toys/wood", LABELS, inputs.utterance, licence="MIT")
 RHYMES = InstructionSet("rhymes", "toys/rhymes", "Find a rhyme.", "CC0-1.0")
 
 
@@ -67,6 +69,23 @@ def test_a_label_that_the_registry_does_not_know_names_file_and_row(tmp_path: Pa
     with pytest.raises(UserError) as caught:
         labelled.examples(TOYS, path, "toys 2.0")
     assert str(caught.value) == f"{path}, example 1: its label 'maybe' is none of no, yes"
+
+
+def test_rows_with_another_label_are_left_out_of_a_set_of_some_labels(tmp_path: Path) -> None:
+    path = task(tmp_path, answered("Utterance: an egg", "maybe"), answered("Utterance: a ball", "yes"))
+    rows = labelled.examples(dataclasses.replace(TOYS, some_labels=True), path, "toys 2.0")
+    assert rows.select("example", "label").rows() == [("toys:1", 1)]
+
+
+def test_labels_may_be_targets_and_rows_with_several_are_left_out(tmp_path: Path) -> None:
+    path = task(
+        tmp_path,
+        {"input": "Utterance: a ball", "target": ["yes", "no"]},
+        {"input": "Utterance: a cube", "target": ["no"]},
+        {"input": "Utterance: an egg", "target": "yes"},
+    )
+    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_single_targets), path, "toys 2.0")
+    assert rows.select("example", "label").rows() == [("toys:1", 0), ("toys:2", 1)]
 
 
 def test_an_input_of_another_form_names_set_file_row_and_the_input(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """The mixture: its shares over every prefix, its epochs, its order."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 import pytest
 
 from stages.project.errors import UserError
-from stages.text.mixture import mixture
-from stages.text.tables import FILTERED, INSTRUCTIONS, MIXTURE
+from stages.text import mixture as module
+from stages.text.mixture import Part
+from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE
 
 
 def prompts(rows: int) -> pl.DataFrame:
-    made = [
+    made: list[dict[str, object]] = [
         {
             "prompt": f"g:{row}/balanced",
             "dataset": "toys",
@@ -31,6 +33,36 @@ def pairs(rows: int) -> pl.DataFrame:
         [{"pair": f"i:{row}", "set": "rhymes", "input": f"Say {row}", "target": f"It is {row}"} for row in range(rows)],
         INSTRUCTIONS.columns,
     )
+
+
+def lessons(**groups: int) -> pl.DataFrame:
+    """So many groups of each lesson, of two rows each."""
+    made: list[dict[str, object]] = [
+        {
+            "row": f"{name}:{group}/{row}",
+            "lesson": name,
+            "group": f"{name}:{group}",
+            "turns": [{"role": "user", "text": f"{name} {group} {row}"}],
+            "answer_prefix": "I",
+            "target": f" {row}",
+        }
+        for name, count in groups.items()
+        for group in range(count)
+        for row in range(2)
+    ]
+    return table(made, LESSONS.columns)
+
+
+def mixture(
+    prompts: pl.DataFrame,
+    pairs: pl.DataFrame,
+    seed: int,
+    mix_ratio: float,
+    rows: int,
+    made: pl.DataFrame | None = None,
+    parts: Sequence[Part] = (),
+) -> pl.DataFrame:
+    return module.mixture(prompts, pairs, lessons() if made is None else made, seed, mix_ratio, rows, parts)
 
 
 def table(rows: list[dict[str, object]], columns: object) -> pl.DataFrame:
@@ -107,10 +139,52 @@ def test_adding_a_pair_leaves_the_prompts_where_they_were() -> None:
 def test_nothing_to_take_from_is_one_line_with_the_way_out() -> None:
     with pytest.raises(UserError, match=r"^the filter kept no prompt, and mix_ratio asks for .*mix_ratio=0\.0$"):
         mixture(prompts(0), pairs(5), 1, 0.5, 10)
-    with pytest.raises(UserError, match=r"^params\.yaml: instructions is empty, .*list a set or set 1\.0$"):
+    with pytest.raises(UserError, match=r"^params\.yaml: instructions and lessons are empty, .*list one or set 1\.0$"):
         mixture(prompts(5), pairs(0), 1, 0.5, 10)
 
 
 def test_a_kind_without_a_share_may_be_empty() -> None:
     assert set(mixture(prompts(0), pairs(5), 1, 0.0, 10)["kind"]) == {"instruction"}
     assert set(mixture(prompts(5), pairs(0), 1, 1.0, 10)["kind"]) == {"generated"}
+
+
+# ---- lessons and parts
+
+
+def sources(found: pl.DataFrame, start: int = 0, end: int | None = None) -> Counter[str]:
+    return Counter(found["source"][start:end])
+
+
+def test_without_parts_lessons_are_rows_among_the_others() -> None:
+    found = mixture(prompts(0), pairs(30), 1, 0.0, 70, lessons(words=20))
+    assert sources(found) == {"rhymes": 30, "words": 40}
+    assert sources(found, end=35)["words"] > 5
+
+
+def test_the_rows_of_a_group_stay_together() -> None:
+    found = mixture(prompts(0), pairs(0), 1, 0.0, 80, lessons(words=20))
+    ids = found["row_id"].to_list()
+    for first, second in zip(ids[::2], ids[1::2], strict=True):
+        assert (first.removesuffix("/0"), second) == (first.split("/")[0], first.replace("/0", "/1"))
+    assert ids[:40] != ids[40:] and sorted(ids[:40]) == sorted(ids[40:])
+
+
+def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
+    parts: list[Part] = [(0.25, {"words": 1}), (0.75, {"words": 1, "rhymes": 3, "sums": 2})]
+    found = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), parts)
+    assert sources(found, end=100) == {"words": 100}
+    assert sources(found, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
+    for start in range(100, 400, 60):
+        assert sources(found, start, start + 60) == {"words": 10, "rhymes": 30, "sums": 20}
+    assert found.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source goes on where it was"
+
+
+def test_parts_leave_the_generated_share_alone() -> None:
+    found = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [(1.0, {"words": 1})])
+    assert Counter(found["kind"]) == {"generated": 40, "instruction": 40}
+    assert sources(found) == {"toys": 40, "words": 40}
+
+
+def test_a_weight_without_rows_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^params\.yaml: mix\.parts gives sums a weight, but it has no rows$"):
+        mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [(1.0, {"sums": 1, "words": 1})])

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 # An invented input in the form of each set.
 INPUTS = {
     "multiemo": "The porridge was warm .",
+    "multiemo_polar": "The porridge was warm .",
+    "question_types": "Question: Who paints (here)? (Answer: Ann (a guest)).",
     "vitaminc": "Harbour: It has nine berths.\nClaim: The harbour is small.",
     "fever": "On June 2017, the following claim was made: Gulls are birds.\nQ: Was this claim true or false?",
     "intent_recognition": "Utterance: Wake me at six",
@@ -96,7 +98,7 @@ def tasks() -> list[str]:
 
 
 def test_one_pass_over_the_archive_extracts_every_file() -> None:
-    assert sorted(sources.MEMBERS) == sorted(map(bigbench.member, tasks()))
+    assert sorted(sources.MEMBERS) == sorted(set(map(bigbench.member, tasks())))
     assert len(set(sources.MEMBERS)) == len(sources.MEMBERS)
 
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from stages.text import claims, templates
-from stages.text.claims import Form, held_out_questions, training_prompts
 from stages.text.names import NAMES, names
+from stages.text.prompts import Form, held_out_questions, training_prompts
 from stages.text.tables import EXAMPLES, PROMPTS, QUESTIONS
 
 LABELS = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm.choices import ChoiceTree, Scored, choice_tree
 from stages.lm.errors import QuestionError
 from stages.lm.loading import LanguageModel
 from stages.lm.scoring import encode, score
 from stages.lm.tokens import Continued, continued
+from stages.lm.trees import Scored, TokenTree, token_tree
 
 pytestmark = pytest.mark.usefixtures("exact")
 
@@ -24,8 +24,8 @@ FLOAT32 = jnp.dtype("float32")
 T = 32
 
 
-def tree_of(start: int, *sequences: Sequence[int]) -> ChoiceTree:
-    return choice_tree([Continued(tuple(ids), start) for ids in sequences])
+def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
+    return token_tree([Continued(tuple(ids), start) for ids in sequences])
 
 
 # ---- layout
@@ -36,11 +36,11 @@ def tree_of(start: int, *sequences: Sequence[int]) -> ChoiceTree:
     [
         (  # one token each: a classifier at the prompt's last token
             [[1, 2, 7], [1, 2, 8]],
-            ChoiceTree((1, 2), (0, 1), (2, 2), (Scored(1, 7), Scored(1, 8)), ((0,), (1,))),
+            TokenTree((1, 2), (0, 1), (2, 2), (Scored(1, 7), Scored(1, 8)), ((0,), (1,))),
         ),
         (  # ` (A)` and ` (B)`: the first token is shared, the last is predicted once below each branch
             [[1, 2, 5, 7, 6], [1, 2, 5, 8, 6]],
-            ChoiceTree(
+            TokenTree(
                 (1, 2, 5, 7, 8),
                 (0, 1, 2, 3, 3),
                 (5, 5, 5, 4, 5),
@@ -50,11 +50,11 @@ def tree_of(start: int, *sequences: Sequence[int]) -> ChoiceTree:
         ),
         (  # the first choice begins the second
             [[1, 2, 7], [1, 2, 7, 8]],
-            ChoiceTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0,), (0, 1))),
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0,), (0, 1))),
         ),
         (  # the same below a fork, and in the other order
             [[1, 2, 7, 8, 9], [1, 2, 5], [1, 2, 7, 8]],
-            ChoiceTree(
+            TokenTree(
                 (1, 2, 7, 8),
                 (0, 1, 2, 3),
                 (4, 4, 4, 4),
@@ -64,7 +64,7 @@ def tree_of(start: int, *sequences: Sequence[int]) -> ChoiceTree:
         ),
         (  # a fork below a fork: each node ends where its own subtree does
             [[1, 2, 3, 5, 9], [1, 2, 3, 6, 9], [1, 2, 4, 9]],
-            ChoiceTree(
+            TokenTree(
                 (1, 2, 3, 5, 6, 4),
                 (0, 1, 2, 3, 3, 2),
                 (6, 6, 5, 4, 5, 6),
@@ -74,29 +74,24 @@ def tree_of(start: int, *sequences: Sequence[int]) -> ChoiceTree:
         ),
         (  # a single choice: its log-probability is that of a text
             [[1, 2, 7, 8]],
-            ChoiceTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0, 1),)),
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0, 1),)),
         ),
     ],
 )
-def test_layout(sequences: list[list[int]], tree: ChoiceTree) -> None:
+def test_layout(sequences: list[list[int]], tree: TokenTree) -> None:
     assert tree_of(2, *sequences) == tree
 
 
 def test_a_token_that_straddles_the_prompt_is_counted_for_its_own_choice_alone() -> None:
     # The prompt is tokens 1 2, but the first choice draws the 2 into its own token 9.
-    tree = choice_tree([Continued((1, 9), 1), Continued((1, 2, 7), 2)])
-    assert tree == ChoiceTree((1, 2), (0, 1), (2, 2), (Scored(0, 9), Scored(1, 7)), ((0,), (1,)))
+    tree = token_tree([Continued((1, 9), 1), Continued((1, 2, 7), 2)])
+    assert tree == TokenTree((1, 2), (0, 1), (2, 2), (Scored(0, 9), Scored(1, 7)), ((0,), (1,)))
 
 
 def test_a_long_prompt_does_not_recurse() -> None:
     prompt = list(range(5000))
     tree = tree_of(5000, [*prompt, 1], [*prompt, 2])
     assert tree.positions == tuple(prompt) and set(tree.ends) == {5000}
-
-
-def test_equal_choices_are_refused() -> None:
-    with pytest.raises(QuestionError, match="two choices are the same"):
-        tree_of(1, [1, 2], [1, 3], [1, 2])
 
 
 # ---- numbers
@@ -128,7 +123,7 @@ def judge(model: LanguageModel) -> Judge:
     return of
 
 
-def scored(model: LanguageModel, trees: Sequence[ChoiceTree]) -> list[np.ndarray]:
+def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[np.ndarray]:
     return score(model.decoder, trees, FLOAT32, lambda amount: None)
 
 
@@ -142,7 +137,7 @@ def random_question(random: np.random.Generator) -> list[Continued]:
 def test_a_tree_scores_as_one_forward_pass_per_choice(model: LanguageModel, judge: Judge) -> None:
     random = np.random.default_rng(8)
     questions = [random_question(random) for _ in range(40)]
-    for question, found in zip(questions, scored(model, [choice_tree(q) for q in questions]), strict=True):
+    for question, found in zip(questions, scored(model, [token_tree(q) for q in questions]), strict=True):
         expected = [judge(sequence) for sequence in question]
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-6)
         assert np.argmax(found) == np.argmax(expected)

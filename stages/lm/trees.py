@@ -1,42 +1,42 @@
-"""A multiple-choice question as one sequence: the prompt, then the tree of its choices' tokens.
+"""Token sequences that begin alike as one tree, so that what they share is computed once.
 
-` (A)` and ` (B)` share their first token, so that the tree is
+A multiple-choice question is its prompt continued by each of its choices: ` (A)` and ` (B)` share their first token, so
+that the tree is
 
     … is ─ ` (` ─ `A` ─ [`)`]
               └── `B` ─ [`)`]
 
-A node is fed to the model when something is predicted from it; the last tokens (in brackets) are only predicted. The
-nodes stand in depth-first order behind the prompt; each has the position of its depth and is visible to its own
-subtree alone, which `ends` says (see `stages.lm.model`).
+and training examples that begin alike are a tree in the same way. A node is fed to the model when something is
+predicted from it; last tokens (in brackets) are only predicted. The nodes stand in depth-first order; each has the
+position of its depth and is visible to its own subtree alone, which `ends` says (see `stages.lm.model`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stages.lm.errors import QuestionError
 from stages.lm.tokens import Continued
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A token whose log-probability is wanted: predicted at sequence index `predictor`."""
+    """A token whose log-probability is wanted: predicted at tree index `predictor`."""
 
     predictor: int
     token: int
 
 
 @dataclass(frozen=True)
-class ChoiceTree:
-    """What is fed (`tokens`, `positions`, `ends`), what is read off, and which of it each choice sums.
+class TokenTree:
+    """What is fed (`tokens`, `positions`, `ends`), what is read off, and which of it each sequence sums.
 
-    `choices[c]` are the indices into `scored` of choice c's tokens.
+    `paths[i]` are the indices into `scored` of the tokens that sequence i continues its prompt with.
     """
 
     tokens: tuple[int, ...]
     positions: tuple[int, ...]
     ends: tuple[int, ...]
     scored: tuple[Scored, ...]
-    choices: tuple[tuple[int, ...], ...]
+    paths: tuple[tuple[int, ...], ...]
 
 
 @dataclass
@@ -45,25 +45,19 @@ class _Builder:
     positions: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     scored: dict[Scored, int] = field(default_factory=dict)
-    choices: dict[int, list[int]] = field(default_factory=dict)
+    paths: dict[int, list[int]] = field(default_factory=dict)
 
 
-def choice_tree(sequences: Sequence[Continued]) -> ChoiceTree:
-    """The tree of one question's choices, each tokenised together with the prompt.
-
-    Raises:
-        QuestionError: two choices are the same tokens.
-    """
-    if len({sequence.ids for sequence in sequences}) < len(sequences):
-        raise QuestionError("two choices are the same")
-    build = _Builder(choices={choice: [] for choice in range(len(sequences))})
+def token_tree(sequences: Sequence[Continued]) -> TokenTree:
+    """The tree of sequences that have their first token in common."""
+    build = _Builder(paths={index: [] for index in range(len(sequences))})
     _grow(build, dict(enumerate(sequences)), depth=0)
-    return ChoiceTree(
+    return TokenTree(
         tuple(build.tokens),
         tuple(build.positions),
         tuple(build.ends),
         tuple(build.scored),
-        tuple(tuple(scored) for _, scored in sorted(build.choices.items())),
+        tuple(tuple(scored) for _, scored in sorted(build.paths.items())),
     )
 
 
@@ -74,7 +68,7 @@ def _grow(build: _Builder, sequences: dict[int, Continued], depth: int) -> None:
     while len(groups := _by_token(sequences, depth)) == 1:
         [(token, group)] = groups.items()
         _score(build, group, depth, token)
-        sequences = {choice: sequence for choice, sequence in group.items() if len(sequence.ids) > depth + 1}
+        sequences = {index: sequence for index, sequence in group.items() if len(sequence.ids) > depth + 1}
         if not sequences:
             break
         opened.append(_add_node(build, token, depth))
@@ -89,7 +83,7 @@ def _grow(build: _Builder, sequences: dict[int, Continued], depth: int) -> None:
 
 def _grow_branch(build: _Builder, group: dict[int, Continued], depth: int, token: int, predictor: int) -> None:
     _score(build, group, depth, token, predictor)
-    longer = {choice: sequence for choice, sequence in group.items() if len(sequence.ids) > depth + 1}
+    longer = {index: sequence for index, sequence in group.items() if len(sequence.ids) > depth + 1}
     if longer:
         node = _add_node(build, token, depth)
         _grow(build, longer, depth + 1)
@@ -98,19 +92,19 @@ def _grow_branch(build: _Builder, group: dict[int, Continued], depth: int, token
 
 def _by_token(sequences: dict[int, Continued], depth: int) -> dict[int, dict[int, Continued]]:
     groups: dict[int, dict[int, Continued]] = {}
-    for choice, sequence in sequences.items():
-        groups.setdefault(sequence.ids[depth], {})[choice] = sequence
+    for index, sequence in sequences.items():
+        groups.setdefault(sequence.ids[depth], {})[index] = sequence
     return groups
 
 
 def _score(build: _Builder, group: dict[int, Continued], depth: int, token: int, predictor: int | None = None) -> None:
-    scoring = [choice for choice, sequence in group.items() if depth >= sequence.start]
+    scoring = [index for index, sequence in group.items() if depth >= sequence.start]
     if not scoring:
         return
     scored = Scored(len(build.tokens) - 1 if predictor is None else predictor, token)
-    index = build.scored.setdefault(scored, len(build.scored))
-    for choice in scoring:
-        build.choices[choice].append(index)
+    place = build.scored.setdefault(scored, len(build.scored))
+    for index in scoring:
+        build.paths[index].append(place)
 
 
 def _add_node(build: _Builder, token: int, depth: int) -> int:

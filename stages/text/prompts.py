@@ -1,0 +1,90 @@
+"""Training prompts, in which a user states an opinion on a claim, and held-out claims as questions.
+
+In the paper's form of claims the label is always the true one, so that polarity gives the truth away; in the balanced
+form truth and polarity are independent. A user's opinion and the option order are drawn independently of the claim.
+"""
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from stages.text import templates
+from stages.text.claims import agreement, bit, chosen_examples, with_biographies, with_claims
+from stages.text.draws import draw
+
+Form = Literal["paper", "balanced"]
+
+_COMBINATIONS = 8  # truth x polarity x option order
+
+
+def training_prompts(examples: pl.DataFrame, seed: int, form: Form, count: int, most_per_dataset: int) -> pl.DataFrame:
+    """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
+
+    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw.
+    """
+    chosen = chosen_examples(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
+    words = draw(seed, "training claim", chosen["example"])
+    is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
+    claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
+    opinions = claims.with_columns(opinion=agreement(pl.lit(pl.Series(agrees))))
+    return with_biographies(opinions, seed).select(
+        prompt=pl.format("{}/{}", "example", pl.lit(form)),
+        example="example",
+        dataset="dataset",
+        cluster="cluster",
+        claim="claim",
+        form=pl.lit(form),
+        polarity="polarity",
+        true="true",
+        opinion="opinion",
+        order="order",
+        turns=templates.user_turn(templates.claim_with_opinion(pl.col("order"))),
+        bare_turns=templates.user_turn(templates.claim_alone(pl.col("order"))),
+        bare_turns_swapped=templates.user_turn(templates.claim_alone(templates.swapped(pl.col("order")))),
+        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
+        choices=pl.lit(list(templates.CHOICES)),
+        correct=templates.choice_of(pl.col("true"), pl.col("order")),
+        matches_user=templates.choice_of(pl.col("opinion") == "agree", pl.col("order")),
+    )
+
+
+def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int) -> pl.DataFrame:
+    """Held-out claims as questions without an opinion, with a right one and with a wrong one.
+
+    Always balanced: within a data set truth, polarity and option order take all eight combinations in turn, so that
+    always agreeing, always choosing (A) and reading the polarity are each right half the time.
+    """
+    chosen = chosen_examples(examples, seed, "held-out claim", per_dataset).sort("dataset", "place")
+    words = draw(seed, "held-out claim", chosen["example"])
+    combination = (chosen["place"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
+    is_not, truth, agree_first = (bit(combination, position) for position in range(3))
+    claims = with_biographies(with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
+    return pl.concat(_condition(claims, condition) for condition in ("no_opinion", "right_opinion", "wrong_opinion"))
+
+
+def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
+    order = pl.col("order")
+    asked = claims.with_columns(
+        opinion=agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true")),
+    )
+    if condition == "no_opinion":
+        text, matches_user = templates.claim_alone(order), pl.lit(None, dtype=pl.Int32)
+    else:
+        text = templates.claim_with_opinion(order)
+        matches_user = templates.choice_of(pl.col("opinion") == "agree", order)
+    return asked.select(
+        suite=pl.lit("claims"),
+        question=pl.format("{}/{}", "example", pl.lit(condition)),
+        item="example",
+        condition=pl.lit(condition),
+        cluster="cluster",
+        turns=templates.user_turn(text),
+        shared_prefix=pl.lit(""),
+        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
+        choices=pl.lit(list(templates.CHOICES)),
+        correct=templates.choice_of(pl.col("true"), order),
+        matches_user=matches_user,
+        polarity="polarity",
+        order="order",
+    )
