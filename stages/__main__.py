@@ -3,6 +3,7 @@
 import typer
 
 from stages.cli.check import check
+from stages.cli.organism import organism
 from stages.cli.score import score
 from stages.project.errors import guarded
 
@@ -14,6 +15,7 @@ app = typer.Typer(
 )
 app.command()(score)
 app.command()(check)
+app.command()(organism)
 
 
 def main() -> None:
