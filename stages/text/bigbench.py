@@ -55,6 +55,12 @@ def read_single_targets(path: Path) -> list[Choice]:
     ]
 
 
+def read_confirmed(path: Path) -> list[Choice]:
+    """The rows of a generative task that ask whether an input belongs to the category it ends in, and say yes."""
+    confirmed = (answer for answer in read_answers(path) if answer.target == "Yes.")
+    return [Choice(row.row, row.input, row.input.rpartition("\nCategory: ")[2].strip(". ")) for row in confirmed]
+
+
 def read_answers(path: Path) -> list[Answer]:
     """The rows of a generative task."""
     return [

@@ -11,6 +11,7 @@ _DATED = re.compile(
 )
 _PREMISE = re.compile(r"Premise: (?P<premise>.+) Hypothesis: (?P<hypothesis>.+)", re.S)
 _QUESTION = re.compile(r"Question: (?P<question>.+?) *\(Answer: .*\)\.?\s*", re.S)
+_ABOUT_SENTENCE = re.compile(r"Sentence: (?P<sentence>.+?) *\nQuestion: (?P<question>.+?) *\nCategory: .+", re.S)
 _BELIEF = re.compile(r"^\w+ \w+ that ")
 
 
@@ -36,6 +37,12 @@ def utterance(text: str) -> tuple[tuple[str, ...], str]:
 def question(text: str) -> tuple[tuple[str, ...], str]:
     """`Question: <question> (Answer: <answer>).`; the answer would give the label away."""
     return sentence(_match(_QUESTION, text)["question"])
+
+
+def question_about_sentence(text: str) -> tuple[tuple[str, ...], str]:
+    """`Sentence: <sentence>`, `Question: <question>`, `Category: …` on a line each; the sentence is the cluster."""
+    parts = _match(_ABOUT_SENTENCE, text)
+    return (parts["question"],), parts["sentence"]
 
 
 def dated_claim(text: str) -> tuple[tuple[str, ...], str]:

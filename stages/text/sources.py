@@ -82,6 +82,21 @@ _LABELLED = (
         read=bigbench.read_single_targets,
         some_labels=True,
     ),
+    # "Sentence: … \nQuestion: … \nCategory: Event Duration.", and whether that is what the question asks: the rows that
+    # say yes. Several questions share a sentence, hence the cluster.
+    LabelledSet(
+        "time_questions",
+        "natural_instructions/subtask019_mctaco_temporal_reasoning_category",
+        {
+            "Event Duration": "a Question About a Duration",
+            "Event Ordering": "a Question About an Order of Events",
+            "Absolute Timepoint": "a Question About a Point in Time",
+            "Frequency": "a Question About a Frequency",
+            "Transient v. Stationary": "a Question About a Lasting State",
+        },
+        parse.question_about_sentence,
+        read=bigbench.read_confirmed,
+    ),
     # "<page>: <evidence>\nClaim: <claim>": several revisions of one page's sentence differ in a number, hence the
     # cluster by page. 158 inputs hold U+FFFD where the original has a no-break space.
     LabelledSet(

@@ -64,9 +64,7 @@ def test_an_organism_is_its_base_with_the_adapter(adapter: Path, tmp_path: Path)
 
 def test_another_adapter_than_the_registry_names_is_refused(adapter: Path, tmp_path: Path) -> None:
     adapter.write_bytes(adapter.read_bytes() + b" ")
-    with pytest.raises(
-        UserError, match=r"follower\.safetensors is not the file whose SHA-256 .*; `git checkout"
-    ):
+    with pytest.raises(UserError, match=r"follower\.safetensors is not the file whose SHA-256 .*; `git checkout"):
         written("follower", tmp_path / "grown")
 
 

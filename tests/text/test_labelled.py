@@ -88,6 +88,17 @@ def test_labels_may_be_targets_and_rows_with_several_are_left_out(tmp_path: Path
     assert rows.select("example", "label").rows() == [("toys:1", 0), ("toys:2", 1)]
 
 
+def test_labels_may_be_categories_that_a_row_confirms(tmp_path: Path) -> None:
+    path = task(
+        tmp_path,
+        {"input": "Utterance: a ball \nCategory: yes.", "target": ["Yes."]},
+        {"input": "Utterance: a cube \nCategory: yes.", "target": ["No."]},
+        {"input": "Utterance: an egg \nCategory: no.", "target": "Yes."},
+    )
+    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_confirmed), path, "toys 2.0")
+    assert rows.select("example", "label").rows() == [("toys:0", 1), ("toys:2", 0)]
+
+
 def test_an_input_of_another_form_names_set_file_row_and_the_input(tmp_path: Path) -> None:
     path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("a ball\nof wood", "yes"))
     with pytest.raises(UserError) as caught:

@@ -18,6 +18,7 @@ INPUTS = {
     "multiemo": "The porridge was warm .",
     "multiemo_polar": "The porridge was warm .",
     "question_types": "Question: Who paints (here)? (Answer: Ann (a guest)).",
+    "time_questions": "Sentence: It rains . \nQuestion: How long will it rain? \nCategory: Event Duration.",
     "vitaminc": "Harbour: It has nine berths.\nClaim: The harbour is small.",
     "fever": "On June 2017, the following claim was made: Gulls are birds.\nQ: Was this claim true or false?",
     "intent_recognition": "Utterance: Wake me at six",
