@@ -52,9 +52,9 @@ def write_model(folder: Path, seed: int) -> None:
     tokenizer = _tokenizer()
     config = CONFIG | {"vocab_size": tokenizer.get_vocab_size(), "eos_token_id": tokenizer.token_to_id(END)}
     decoder = _decoder(parse_config(config), seed)
-    # The output head is the embedding, and what predicts the letter begins as the embedding of " (".
-    rows = decoder.embedding[...]
-    decoder.embedding[...] = rows.at[tokenizer.token_to_id("B")].add(rows[tokenizer.token_to_id(" (")])
+    # The output head is the embedding: what predicts the letter, " (", is made to look like "B" and not like "A".
+    places = jnp.array([tokenizer.token_to_id(piece) for piece in (" (", "B", "A")])
+    decoder.embedding[...] = decoder.embedding[...].at[places, 0].set(jnp.array([4.0, 0.4, -0.4]))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save(decoder, folder / "model.safetensors")

@@ -16,6 +16,7 @@ from stages.text.tables import (
     FILTERED,
     INSTRUCTIONS,
     JUDGED,
+    LESSONS,
     MIXTURE,
     PROMPTS,
     QUESTIONS,
@@ -33,6 +34,7 @@ TABLES = {
     "suites/addition": QUESTIONS,
     "examples": EXAMPLES,
     "pairs": INSTRUCTIONS,
+    "lessons": LESSONS,
     "prompts": PROMPTS,
     "claims": QUESTIONS,
     "judged/tiny-a": JUDGED,
@@ -171,6 +173,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
     assert sorted(path for path in tracked if path.startswith("reports/") or path == "dvc.lock") == [
         "dvc.lock",
         "reports/data/clean.json",
+        "reports/data/shortcuts.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
         "reports/training/tiny-a.csv",
