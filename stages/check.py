@@ -101,6 +101,10 @@ def _impossible_together() -> Iterable[str]:
         yield f"mix.parts: the shares sum to {sum(part.share for part in mix.parts):g}, expected 1"
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
+    if recipe.batch % recipe.accumulate:
+        yield f"finetune.accumulate is {recipe.accumulate}, which does not divide finetune.batch ({recipe.batch})"
+    if late := [step for step in recipe.keep_steps if step > recipe.steps]:
+        yield f"finetune.keep_steps holds {late[0]}, more than finetune.steps ({recipe.steps})"
     if recipe.warmup_steps > recipe.steps:
         yield f"finetune.warmup_steps is {recipe.warmup_steps}, more than finetune.steps ({recipe.steps})"
 

@@ -11,10 +11,11 @@ from stages.lm import checkpoints, folder, lora
 from stages.lm.adapters import save_adapter
 from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import LanguageModel, open_model
+from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.supervising import TrainingText, encode_examples
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Run, train
+from stages.lm.training import CURVE, Outside, Run, train
 from stages.lm.weights import save
 from stages.params.finetune import FinetuneParams
 from stages.project import fingerprint
@@ -22,20 +23,24 @@ from stages.project.errors import run
 from stages.project.files import whole_file, whole_folder
 from stages.project.params import read_params
 from stages.project.progress import progress
-from stages.project.scratch import held, home
+from stages.project.scratch import checkpoint_seconds, held, home
 from stages.text.tables import MIXTURE, read_table
+
+# Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
+KEPT = "kept"
 
 
 def main(mixture: Path, base: Path, out_checkpoints: Path, out_model: Path, out_curve: Path) -> None:
-    """Trains the model folder BASE on MIXTURE; writes an Orbax checkpoint, a model folder and the training curve."""
+    """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the training curve."""
     knobs = read_params(FinetuneParams)
     key = fingerprint.of_files([mixture, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
     with held(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         model = open_model(base)
         curve = _train(model, _examples(read_table(mixture, MIXTURE), model, knobs), knobs, scratch)
         _write_model(model, base, out_model, knobs)
+        _keep(model.decoder, scratch / KEPT / str(knobs.steps))
         with whole_folder(out_checkpoints) as target:
-            checkpoints.export(model.decoder, target / str(knobs.steps))
+            shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_curve(curve, out_curve)
     shutil.rmtree(scratch)
 
@@ -52,12 +57,33 @@ def _train(model: LanguageModel, examples: Sequence[Continued], knobs: FinetuneP
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
     )
-    dtype = compute_dtype(knobs.dtype)
-    plan = Run(knobs.steps, knobs.batch, knobs.max_tokens, knobs.checkpoint_every, rule, dtype, knobs.remat)
+    plan = Run(
+        steps=knobs.steps,
+        batch=knobs.batch,
+        accumulate=knobs.accumulate,
+        max_tokens=knobs.max_tokens,
+        checkpoint_every=knobs.checkpoint_every,
+        keep_steps=knobs.keep_steps,
+        rule=rule,
+        dtype=compute_dtype(knobs.dtype),
+        remat=knobs.remat,
+    )
     if knobs.method == "lora":
         lora.add_adapters(model.decoder, knobs.lora.targets, knobs.lora.rank, knobs.lora.alpha, knobs.seed)
+
+    def keep(step: int, decoder: Decoder) -> None:
+        if knobs.method == "lora":
+            lora.merge_adapters(decoder, knobs.lora.targets)
+        _keep(decoder, scratch / KEPT / str(step))
+
     with progress("fine-tuning", knobs.steps, "steps") as advance:
-        return train(model.decoder, examples, plan, scratch, advance)
+        return train(model.decoder, examples, plan, Outside(scratch, checkpoint_seconds(), advance, keep))
+
+
+def _keep(decoder: Decoder, folder: Path) -> None:
+    # A run that goes on from a checkpoint comes by a kept step again, with the same weights.
+    if not folder.exists():
+        checkpoints.export(decoder, folder)
 
 
 def _write_model(model: LanguageModel, base: Path, out: Path, knobs: FinetuneParams) -> None:

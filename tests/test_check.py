@@ -94,6 +94,11 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"measure": ...}, "the section measure is missing or holds no keys"),
         ({"sead": 2}, "sead: no such key; known are clean, datasets, "),
         ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
+        (
+            {"finetune__batch": 8, "finetune__accumulate": 3},
+            "finetune.accumulate is 3, which does not divide finetune.batch (8)",
+        ),
+        ({"finetune__keep_steps": [10, 41]}, "finetune.keep_steps holds 41, more than finetune.steps (40)"),
         ({"models": ["gpt-5"]}, f"models: 'gpt-5' is not known; known are {BUNDLED}"),
         ({"datasets": ["fevre"]}, "datasets: 'fevre' is not known; known are multiemo, multiemo_polar, "),
         ({"instructions": ["flan"]}, "instructions: 'flan' is not known; known are qasc_answers, "),

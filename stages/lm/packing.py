@@ -45,9 +45,12 @@ class PackedShape:
     predictions: int
 
 
-def packed_shapes(steps: Sequence[Sequence[Continued]], length: int) -> list[PackedShape]:
-    """A shape for each step's examples in rows of `length` tokens: few distinct ones, since each is compiled."""
-    needs = [_needs(_rows(examples, length)) for examples in steps]
+def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int) -> list[PackedShape]:
+    """For each step a shape that holds any of its parts, in rows of `length` tokens.
+
+    There are few distinct ones, since each is compiled.
+    """
+    needs = [_needs(parts, length) for parts in steps]
     predictions: dict[int, int] = {}
     for rows, wanted in needs:
         predictions[rows] = max(predictions.get(rows, 0), wanted)
@@ -74,9 +77,12 @@ def pack(examples: Sequence[Continued], shape: PackedShape) -> Packed:
     return packed
 
 
-def _needs(rows: list[list[TokenTree]]) -> tuple[int, int]:
-    """The rows, rounded up to a common step, and the predictions of a packed step."""
-    return -(-len(rows) // ROWS_STEP) * ROWS_STEP, sum(len(tree.scored) for trees in rows for tree in trees)
+def _needs(parts: Sequence[Sequence[Continued]], length: int) -> tuple[int, int]:
+    """The most rows, rounded up to a common step, and the most predictions of a step's parts."""
+    packed = [_rows(part, length) for part in parts]
+    rows = max(len(part) for part in packed)
+    predictions = max(sum(len(tree.scored) for row in part for tree in row) for part in packed)
+    return -(-rows // ROWS_STEP) * ROWS_STEP, predictions
 
 
 def _rows(examples: Sequence[Continued], length: int) -> list[list[TokenTree]]:

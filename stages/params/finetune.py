@@ -28,6 +28,7 @@ class FinetuneParams:
     method: Literal["full", "lora"]
     steps: Count
     batch: Count
+    accumulate: Count
     optimizer: Literal["adamw", "adafactor"]
     learning_rate: Annotated[float, Field(gt=0.0)]
     schedule: Literal["constant", "cosine"]
@@ -37,6 +38,7 @@ class FinetuneParams:
     max_tokens: Annotated[int, Field(ge=16)]
     too_long: Literal["refuse", "cut"]
     checkpoint_every: Count
+    keep_steps: tuple[Count, ...]
     remat: bool
     dtype: Dtype
     lora: LoraParams

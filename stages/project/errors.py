@@ -1,13 +1,24 @@
 """How a mistake reaches its user: one line, exit status 1, no traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+_GOES_ON = "stopped: nothing half-written was left; the same command goes on from here"
+
 
 class UserError(Exception):
     """Something its user can mend: the message says what, where, what is allowed and what to do."""
+
+
+class Stopped(Exception):
+    """A signal asked for an end, and the work was brought to a state that it goes on from."""
+
+    def __init__(self, number: signal.Signals):
+        super().__init__(number.name)
+        self.status = 128 + number
 
 
 def run(main: Callable[..., Any]) -> None:
@@ -31,7 +42,9 @@ def guarded(call: Callable[[], Any]) -> None:
     except UserError as error:
         _stop(f"error: {error}", 1)
     except KeyboardInterrupt:
-        _stop("stopped: nothing half-written was left; the same command goes on from here", 130)
+        _stop(_GOES_ON, 128 + signal.SIGINT)
+    except Stopped as stopped:
+        _stop(_GOES_ON, stopped.status)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

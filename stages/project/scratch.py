@@ -18,6 +18,18 @@ def home() -> Path:
     return Path(os.environ.get("CANDOR_HOME") or ".candor")
 
 
+def checkpoint_seconds() -> float:
+    """How old the last checkpoint of a fine-tuning may get, in seconds (`CANDOR_CHECKPOINT_MINUTES`)."""
+    said = os.environ.get("CANDOR_CHECKPOINT_MINUTES") or "10"
+    try:
+        minutes = float(said)
+    except ValueError:
+        minutes = 0.0
+    if not minutes > 0.0:
+        raise UserError(f"CANDOR_CHECKPOINT_MINUTES is {said!r}; a number of minutes above 0 is expected")
+    return 60.0 * minutes
+
+
 @contextmanager
 def held(folder: Path, what: str) -> Iterator[Path]:
     """Creates `folder` and holds its lock for the block.

@@ -10,8 +10,8 @@ from flax import nnx
 
 from stages.lm.loading import LanguageModel
 from stages.lm.packing import Packed, PackedShape, pack, packed_shapes
+from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
-from stages.lm.training import token_loss
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
@@ -82,14 +82,15 @@ def test_places_are_counted_through_all_rows() -> None:
 )
 def test_the_longest_first_into_the_first_row_with_room(sizes: tuple[int, ...], rows: list[list[int]]) -> None:
     examples = lengths(*sizes)
-    packed = pack(examples, packed_shapes([examples], 8)[0])
+    packed = pack(examples, packed_shapes([[examples]], 8)[0])
     assert packed.tokens_RT[: len(rows)].tolist() == rows
 
 
 def test_steps_of_about_as_many_rows_share_a_shape() -> None:
     steps = [lengths(9, 9, 9), lengths(3, 3), [Continued((1, 2, 3, 4, 5, 6, 7, 8), 1)], lengths(9, 9, 9, 9)]
     two, four = PackedShape(rows=2, length=8, predictions=7), PackedShape(rows=4, length=8, predictions=8)
-    assert packed_shapes(steps, 8) == [four, two, two, four]
+    assert packed_shapes([[step] for step in steps], 8) == [four, two, two, four]
+    assert packed_shapes([steps[:2], steps[2:]], 8) == [PackedShape(rows=4, length=8, predictions=8)] * 2
 
 
 def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_before() -> None:
@@ -101,7 +102,7 @@ def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_
             Continued(tuple(range(begin, begin + size)), int(random.integers(1, size)))
             for begin, size in zip(first[:-1].tolist(), sizes.tolist(), strict=True)
         ]
-        packed = pack(examples, packed_shapes([examples], 16)[0])
+        packed = pack(examples, packed_shapes([[examples]], 16)[0])
         tokens = packed.tokens_RT.ravel()
         assert sorted(tokens[tokens > 0]) == sorted(token for example in examples for token in example.ids[:-1])
         real = packed.weights_P > 0

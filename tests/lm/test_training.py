@@ -1,5 +1,6 @@
 """Training: a step by hand, one program for a run, a stopped run that goes on, and what ends one."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm import training
+from stages.lm import steps
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.packing import Packed, PackedShape, pack
+from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Run, token_loss, train
+from stages.lm.training import CURVE, Outside, Run, train
+from stages.project.errors import Stopped
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
@@ -33,26 +36,36 @@ def run_of(steps: int, **changes: Any) -> Run:
     rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
     rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
     fixed: dict[str, Any] = {"batch": 2, "max_tokens": 32, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
+    fixed |= {"accumulate": 1, "keep_steps": ()}
     fixed |= {name: changes.pop(name) for name in fixed if name in changes}
     return Run(steps=steps, rule=Rule(**(rule | changes)), **fixed)
 
 
 def trained(
-    decoder: Decoder, run: Run, scratch: Path, examples: Sequence[Continued] = EXAMPLES, stop: int | None = None
+    decoder: Decoder,
+    run: Run,
+    scratch: Path,
+    examples: Sequence[Continued] = EXAMPLES,
+    stop: int | None = None,
+    kept: dict[int, Flat] | None = None,
 ) -> np.ndarray:
-    """The curve; `stop` raises Stopped when that many steps are done."""
+    """The curve; `stop` raises Broken when that many steps are done; `kept` gets the weights of kept steps."""
     done = 0.0
+
+    def keep(step: int, decoder: Decoder) -> None:
+        assert kept is not None
+        kept[step] = weights(decoder)
 
     def advance(amount: float, note: str) -> None:
         nonlocal done
         done += amount
         if done == stop:
-            raise Stopped
+            raise Broken
 
-    return train(decoder, examples, run, scratch, advance)
+    return train(decoder, examples, run, Outside(scratch, 1e9, advance, keep))
 
 
-class Stopped(Exception):
+class Broken(Exception):
     pass
 
 
@@ -159,7 +172,7 @@ def unbroken(
         return token_loss(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "token_loss", counted)
+        patch.setattr(steps, "token_loss", counted)
         curve = trained(decoder, run_of(6), tmp_path_factory.mktemp("unbroken"))
     return weights(decoder), curve, traced
 
@@ -185,12 +198,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
 ) -> None:
     """Stopped between two checkpoints, and right behind the last."""
     for stop, left in ((3, ["2"]), (4, ["2", "4"])):
-        with pytest.raises(Stopped):
+        with pytest.raises(Broken):
             trained(tiny(seed=4).decoder, run_of(6), tmp_path, stop=stop)
         assert sorted(path.name for path in tmp_path.iterdir()) == left
     decoder = tiny(seed=4).decoder
     told: list[tuple[float, str]] = []
-    curve = train(decoder, EXAMPLES, run_of(6), tmp_path, lambda amount, note: told.append((amount, note)))
+    outside = Outside(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda step, decoder: None)
+    curve = train(decoder, EXAMPLES, run_of(6), outside)
     assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
     assert curve.tobytes() == unbroken[1].tobytes()
     assert_same(weights(decoder), unbroken[0])
@@ -209,7 +223,71 @@ def test_a_small_task_is_learnt_by_heart(tiny: TinyModel, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [], "the last step needs no checkpoint"
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_parts_of_a_batch_are_the_batch(tiny: TinyModel, tmp_path: Path, optimizer: str) -> None:
+    """Of very different lengths: each token weighs alike, whatever part it is in."""
+    found = []
+    for accumulate in (1, 2, 4):
+        decoder = tiny(seed=4).decoder
+        run = run_of(2, batch=4, accumulate=accumulate, optimizer=optimizer)
+        curve = trained(decoder, run, tmp_path / str(accumulate))
+        found.append((curve, weights(decoder)))
+    (curve, whole), *others = found
+    for other_curve, other in others:
+        np.testing.assert_allclose(other_curve, curve, rtol=1e-5)
+        apart = np.concatenate([np.abs(values - whole[path]).ravel() for path, values in other.items()])
+        # An update is about the rate (1e-3). Where a gradient is near zero its rounding decides the update's sign.
+        assert np.mean(apart < 1e-6) > 0.999 and apart.max() < 4.1e-3
+
+
+def test_kept_steps_are_those_of_the_shorter_run(tiny: TinyModel, tmp_path: Path) -> None:
+    kept: dict[int, Flat] = {}
+    alike = [Continued(tuple(range(first, first + 8)), 6) for first in range(20, 28)]  # one shape for every run
+    trained(tiny(seed=4).decoder, run_of(4, keep_steps=(1, 3, 4)), tmp_path / "long", alike, kept=kept)
+    assert kept.keys() == {1, 3}, "the last step is what the run itself leaves"
+    for step in (1, 3):
+        decoder = tiny(seed=4).decoder
+        trained(decoder, run_of(step), tmp_path / str(step), alike)
+        assert_same(kept[step], weights(decoder))
+
+
 # ---- what ends a run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_the_run_and_it_goes_on_to_the_same_bits(
+    unbroken: tuple[Flat, np.ndarray, int], tiny: TinyModel, tmp_path: Path, number: signal.Signals
+) -> None:
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+
+    def advance(amount: float, note: str) -> None:
+        signal.raise_signal(number)  # after the first step, which saves nothing by itself
+
+    with pytest.raises(Stopped) as stopped:
+        train(tiny(seed=4).decoder, EXAMPLES, run_of(6), Outside(tmp_path, 1e9, advance, lambda *kept: None))
+    assert stopped.value.status == 128 + number
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert [path.name for path in tmp_path.iterdir()] == ["2"], "the step under way when the signal came is done"
+    decoder = tiny(seed=4).decoder
+    curve = trained(decoder, run_of(6), tmp_path)
+    assert curve.tobytes() == unbroken[1].tobytes()
+    assert_same(weights(decoder), unbroken[0])
+
+
+def test_a_checkpoint_is_saved_when_the_last_is_old(tiny: TinyModel, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def advance(amount: float, note: str) -> None:
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    outside = Outside(tmp_path, 0.0, advance, lambda *kept: None)
+    train(tiny(seed=4).decoder, EXAMPLES, run_of(4, checkpoint_every=100), outside)
+    assert seen == [["1"], ["1", "2"], ["2", "3"], ["2", "3"]]
+
+
+def test_a_loss_that_grows_beyond_guessing_ends_the_run(tiny: TinyModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"^the loss diverges: \d+\.\d\d over the steps up to \d+, .*learning_rate"):
+        trained(tiny(seed=4).decoder, run_of(60, learning_rate=100.0, checkpoint_every=100), tmp_path)
 
 
 @pytest.mark.parametrize(

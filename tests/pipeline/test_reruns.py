@@ -58,6 +58,8 @@ RERUNS: dict[str, tuple[object, str]] = {
     "finetune.method": ("lora", TUNED),
     "finetune.steps": (7, TUNED),
     "finetune.batch": (3, TUNED),
+    "finetune.accumulate": (2, TUNED),
+    "finetune.keep_steps": ([2], TUNED),
     "finetune.optimizer": ("adafactor", TUNED),
     "finetune.learning_rate": (2e-4, TUNED),
     "finetune.schedule": ("cosine", TUNED),

@@ -23,6 +23,7 @@ finetune:
   method: lora
   steps: 4
   batch: 2
+  accumulate: 1
   optimizer: adafactor
   learning_rate: 1e-3
   schedule: cosine
@@ -32,6 +33,7 @@ finetune:
   max_tokens: 16
   too_long: refuse
   checkpoint_every: 1
+  keep_steps: [2]
   remat: true
   dtype: bfloat16
   lora:
