@@ -66,6 +66,14 @@ class Counts:
     instructions: dict[str, dict[str, int]]
 
 
+@dataclass(frozen=True, config=_FORM)
+class Shortcut:
+    """How often a rule that does not read a claim's text is right, or null where there was nothing to try it on."""
+
+    training_prompts: Share | None
+    held_out_claims: Share | None
+
+
 def read_metrics(path: Path) -> dict[str, Change]:
     """The headline measures at `path`, by name; the filter's part of the file is left out.
 
@@ -85,6 +93,12 @@ def read_filter(path: Path) -> FilterReport:
 def read_counts(path: Path) -> Counts:
     """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
     return _checked(Counts, _json(path), path, "a report of cleaning")
+
+
+def read_shortcuts(path: Path) -> dict[str, Shortcut]:
+    """The shortcut audit at `path`, by rule; raises UserError as `read_metrics` does."""
+    rules = {name: entry for name, entry in _json(path).items() if name not in ("prompts", "claims")}
+    return _checked(dict[str, Shortcut], rules, path, "a shortcut audit")
 
 
 def read_training(path: Path) -> pl.DataFrame:

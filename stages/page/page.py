@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.page import alternatives, answers, figures
-from stages.page.inputs import Change, Counts, FilterReport
+from stages.page.inputs import Change, Counts, FilterReport, Shortcut
 from stages.page.measures import MEASURES, percent, sentence, signed, tally, verdict, warnings
 from stages.page.svg import render
 
@@ -75,7 +75,9 @@ def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
     )
 
 
-def page(parts: Sequence[ModelPart], counts: Counts, versions: Mapping[str, str]) -> str:
+def page(
+    parts: Sequence[ModelPart], counts: Counts, shortcuts: Mapping[str, Shortcut], versions: Mapping[str, str]
+) -> str:
     """The whole page as HTML; every text that comes from data or a model's name is escaped."""
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
     environment = Environment(
@@ -95,6 +97,7 @@ def page(parts: Sequence[ModelPart], counts: Counts, versions: Mapping[str, str]
         parts=parts,
         rows=_count_table(counts.rows),
         instructions=_count_table(counts.instructions),
+        shortcuts=_shortcut_table(shortcuts),
         versions=versions,
     )
 
@@ -164,3 +167,13 @@ def _count_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     columns = list(dict.fromkeys(column for row in counts.values() for column in row))
     texts = {name: [f"{row[column]:,}" if column in row else "–" for column in columns] for name, row in counts.items()}
     return {"columns": [column.replace("_", " ") for column in columns], "rows": texts}
+
+
+def _shortcut_table(shortcuts: Mapping[str, Shortcut]) -> dict[str, Any]:
+    rows = {
+        name.replace("_", " "): [
+            "–" if share is None else percent(share) for share in (rule.training_prompts, rule.held_out_claims)
+        ]
+        for name, rule in shortcuts.items()
+    }
+    return {"columns": ["training prompts", "held-out claims"], "rows": rows}

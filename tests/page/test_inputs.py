@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.page.inputs import Change, read_counts, read_filter, read_metrics, read_training
+from stages.page.inputs import Change, Shortcut, read_counts, read_filter, read_metrics, read_shortcuts, read_training
 from stages.project.errors import UserError
 
 MEASURE = {"base": 0.5, "tuned": 0.52, "delta": 0.02, "delta_low": -0.01, "delta_high": 0.05, "n": 192}
@@ -38,6 +38,7 @@ def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
         (read_metrics, [1], "no keys"),
         (read_filter, {"judged": 1}, "kept"),
         (read_counts, {"rows": {"zoo": {"raw": "many"}}, "instructions": {}}, "rows.zoo.raw"),
+        (read_shortcuts, {"order": {"training_prompts": 1.5, "held_out_claims": 0.5}}, "order.training_prompts"),
         (read_training, "step,gain\n1,2\n", "loss"),
         (read_training, "step,loss\n1,low\n", "training curve"),
         (read_training, "", "training curve"),
@@ -54,7 +55,14 @@ def test_a_damaged_file_is_named_with_the_place(
     assert "dvc repro" in str(error.value)
 
 
-@pytest.mark.parametrize("read", [read_metrics, read_filter, read_counts, read_training])
+def test_shortcuts_by_rule(tmp_path: Path) -> None:
+    rule = {"training_prompts": 0.5, "held_out_claims": None}
+    assert read_shortcuts(written(tmp_path, {"prompts": 3, "claims": 0, "order": rule})) == {
+        "order": Shortcut(0.5, None)
+    }
+
+
+@pytest.mark.parametrize("read", [read_metrics, read_filter, read_counts, read_shortcuts, read_training])
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         read(tmp_path / "nowhere")

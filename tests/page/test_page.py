@@ -9,12 +9,13 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from stages.page.inputs import Change, Counts, FilterReport, Kept
+from stages.page.inputs import Change, Counts, FilterReport, Kept, Shortcut
 from stages.page.page import PACKAGES, ModelInputs, model_part, page, versions
 from stages.text.tables import ANSWERS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 COUNTS = Counts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
+SHORTCUTS = {"polarity_and_label": Shortcut(1.0, 0.49), "order": Shortcut(0.5, None)}
 KINDS = {"x": Kept(10, 5, 0.5)}
 
 
@@ -57,7 +58,7 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
 
 def html(*models: ModelInputs, counts: Counts = COUNTS) -> str:
     parts = [model_part(inputs, f"m{number}") for number, inputs in enumerate(models)]
-    return page(parts, counts, {"Python": "3.11"})
+    return page(parts, counts, SHORTCUTS, {"Python": "3.11"})
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +128,12 @@ def test_changed_answers_are_listed_with_their_log_odds(two: str) -> None:
     assert cells[7:12] == ["zoo", "zoo", "+2.00", "−1.50", "−3.50"]
 
 
-def test_counts_that_a_set_lacks_are_dashes(two: str) -> None:
+def test_counts_and_shares_that_are_not_there_are_dashes(two: str) -> None:
     data = two[two.index('id="data"') :]
-    assert re.findall(r"<td[^>]*>([^<]*)</td>", data) == ["1,200", "3", "7", "–", "5", "4"]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", data) == [
+        *("1,200", "3", "7", "–", "5", "4"),
+        *("100.0%", "49.0%", "50.0%", "–"),  # the shortcuts
+    ]
 
 
 def test_a_model_without_headline_measures_still_has_a_page() -> None:
