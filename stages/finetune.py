@@ -15,54 +15,72 @@ from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.supervising import TrainingText, encode_examples
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Outside, Run, train
+from stages.lm.training import CURVE, Material, Outside, Run, State, train
 from stages.lm.weights import save
 from stages.params.finetune import FinetuneParams
 from stages.project import fingerprint
 from stages.project.errors import run
 from stages.project.files import whole_file, whole_folder
+from stages.project.memory import free_bytes
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scratch import checkpoint_seconds, held, home
-from stages.text.tables import MIXTURE, read_table
+from stages.text.tables import MIXTURE, VALIDATION, read_table
 
 # Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
 KEPT = "kept"
 
 
-def main(mixture: Path, base: Path, out_checkpoints: Path, out_model: Path, out_curve: Path) -> None:
-    """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the training curve."""
+def main(
+    mixture: Path,
+    validation: Path,
+    base: Path,
+    out_checkpoints: Path,
+    out_model: Path,
+    out_curve: Path,
+    out_validation: Path,
+) -> None:
+    """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
-    key = fingerprint.of_files([mixture, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
+    key = fingerprint.of_files([mixture, validation, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
     with held(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         model = open_model(base)
-        curve = _train(model, _examples(read_table(mixture, MIXTURE), model, knobs), knobs, scratch)
+        material = Material(
+            _examples(read_table(mixture, MIXTURE), model, knobs),
+            {
+                str(name): _examples(rows, model, knobs)
+                for (name,), rows in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
+            },
+        )
+        run, state = _train(model, material, knobs, scratch)
         _write_model(model, base, out_model, knobs)
         _keep(model.decoder, scratch / KEPT / str(knobs.steps))
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
-        _write_curve(curve, out_curve)
+        _write_csv(_curve(state.curve), out_curve)
+        _write_csv(_validation(state.validation, run.validated, material), out_validation)
     shutil.rmtree(scratch)
 
 
-def _examples(mixture: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Continued]:
-    texts = [TrainingText(*row) for row in mixture.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
+def _examples(rows: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Continued]:
+    texts = [TrainingText(*row) for row in rows.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
     examples, cut = encode_examples(model, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
     if cut:
         print(f"{cut} of {len(texts)} examples were cut to finetune.max_tokens ({knobs.max_tokens})")
     return examples
 
 
-def _train(model: LanguageModel, examples: Sequence[Continued], knobs: FinetuneParams, scratch: Path) -> np.ndarray:
+def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scratch: Path) -> tuple[Run, State]:
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
     )
-    plan = Run(
+    run = Run(
         steps=knobs.steps,
         batch=knobs.batch,
         accumulate=knobs.accumulate,
         max_tokens=knobs.max_tokens,
         checkpoint_every=knobs.checkpoint_every,
+        validate_every=knobs.validate_every,
         keep_steps=knobs.keep_steps,
         rule=rule,
         dtype=compute_dtype(knobs.dtype),
@@ -77,7 +95,8 @@ def _train(model: LanguageModel, examples: Sequence[Continued], knobs: FinetuneP
         _keep(decoder, scratch / KEPT / str(step))
 
     with progress("fine-tuning", knobs.steps, "steps") as advance:
-        return train(model.decoder, examples, plan, Outside(scratch, checkpoint_seconds(), advance, keep))
+        outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes)
+        return run, train(model.decoder, material, run, outside)
 
 
 def _keep(decoder: Decoder, folder: Path) -> None:
@@ -107,9 +126,22 @@ def _card(base: Path, knobs: FinetuneParams) -> str:
     )
 
 
-def _write_curve(curve: np.ndarray, path: Path) -> None:
+def _curve(curve: np.ndarray) -> pl.DataFrame:
     whole = ("step", "target_tokens", "example_tokens")
-    table = pl.DataFrame(curve.astype(np.float64), schema=list(CURVE)).with_columns(pl.col(whole).cast(pl.Int64))
+    return pl.DataFrame(curve.astype(np.float64), schema=list(CURVE)).with_columns(pl.col(whole).cast(pl.Int64))
+
+
+def _validation(losses: np.ndarray, steps: list[int], material: Material) -> pl.DataFrame:
+    """A row for each step after which the loss was taken, and each source."""
+    rows = [
+        (step, source, float(loss))
+        for step, taken in zip(steps, losses, strict=True)
+        for source, loss in zip(material.validation, taken, strict=True)
+    ]
+    return pl.DataFrame(rows, schema={"step": pl.Int64, "source": pl.String, "loss": pl.Float64}, orient="row")
+
+
+def _write_csv(table: pl.DataFrame, path: Path) -> None:
     with whole_file(path) as temporary:
         table.with_columns(pl.selectors.float().round_sig_figs(6)).write_csv(temporary)
 

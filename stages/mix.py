@@ -9,14 +9,14 @@ from stages.params.mix import MixParams
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.text.mixture import mixture
-from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, read_table, write_table
+from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, VALIDATION, read_table, write_table
 
 
-def main(filtered: Path, instructions: Path, lessons: Path, out: Path) -> None:
-    """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS."""
+def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_validation: Path) -> None:
+    """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS; sets some aside."""
     knobs = read_params(MixParams)
     parts = [(part.share, part.weights) for part in knobs.parts]
-    table = mixture(
+    mixed = mixture(
         read_table(filtered, FILTERED),
         read_table(instructions, INSTRUCTIONS),
         read_table(lessons, LESSONS),
@@ -24,8 +24,11 @@ def main(filtered: Path, instructions: Path, lessons: Path, out: Path) -> None:
         knobs.mix_ratio,
         knobs.rows,
         parts,
+        knobs.validation,
     )
+    table = mixed.training
     write_table(table, MIXTURE, out)
+    write_table(mixed.validation, VALIDATION, out_validation)
     for source, rows, epochs in table.group_by("source").agg(_rows(), _epochs()).sort("source").iter_rows():
         print(f"{source}: {rows} of {table.height} examples, {epochs} time(s) through its rows")
     for name in sorted({name for _, weights in parts for name in weights} - set(table["source"])):

@@ -1,9 +1,8 @@
 """Fine-tuning: a thin loop over steps, and what makes a stopped run go on where it was."""
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,23 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from stages.lm import checkpoints
-from stages.lm.errors import ModelError
+from stages.lm import checkpoints, memory
+from stages.lm.health import refuse_divergence, refuse_no_number
 from stages.lm.linear import Adapter
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule, learning_rate, update_rule
 from stages.lm.packing import Packed, PackedShape, pack, packed_shapes
-from stages.lm.steps import StepResult, compiled_step, stacked
+from stages.lm.steps import Step, StepResult, compiled_step, stacked
 from stages.lm.stopping import Stop, stoppable
 from stages.lm.tokens import Continued
+from stages.lm.validation import Losses, validation_losses
 
 CURVE = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
 LOSS = CURVE.index("loss")
 
-# Steps over which a loss is averaged before a run is said to diverge.
-SMOOTHED = 10
-
 Advance = Callable[[float, str], None]
+Parts = list[list[Continued]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,8 @@ class Run:
     """The fixed facts of a run: `batch` examples a step, in rows of `max_tokens`, computed in `dtype`.
 
     A step's examples are taken in `accumulate` parts, one after another; `remat` recomputes each layer in the backward
-    pass. `keep_steps` are the steps whose model is handed out besides the last.
+    pass. `keep_steps` are the steps whose model is handed out besides the last. Every `validate_every` steps (0: never)
+    and after the last the loss on the validation examples is taken.
     """
 
     steps: int
@@ -43,18 +42,29 @@ class Run:
     accumulate: int
     max_tokens: int
     checkpoint_every: int
+    validate_every: int
     keep_steps: tuple[int, ...]
     rule: Rule
     dtype: jnp.dtype
     remat: bool
 
+    @property
+    def validated(self) -> list[int]:
+        """The steps after which the validation loss is taken."""
+        every = range(self.validate_every, self.steps, self.validate_every) if self.validate_every else ()
+        return [*every, self.steps] if self.validate_every else []
+
 
 class State(NamedTuple):
-    """What training changes: the trained weights, the optimizer's state, and the curve so far [steps, columns]."""
+    """What training changes: the trained weights, the optimizer's state, and the curves so far.
+
+    `curve` is [steps, columns], `validation` [validated steps, sources].
+    """
 
     weights: nnx.State
     optimizer: Any
     curve: np.ndarray
+    validation: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,103 +73,124 @@ class Outside:
 
     `scratch` receives resume checkpoints and is where a stopped run goes on from; its name must change with the
     examples, the model and the run. A checkpoint is also saved when the last is `checkpoint_seconds` old. `keep` gets
-    each step of `keep_steps` with the model after it, adapters and all.
+    each step of `keep_steps` with the model after it, adapters and all. `free_bytes` says what a CPU has left.
     """
 
     scratch: Path
     checkpoint_seconds: float
     advance: Advance
     keep: Callable[[int, Decoder], None]
+    free_bytes: Callable[[], int]
 
 
-def train(model: Decoder, examples: Sequence[Continued], run: Run, outside: Outside) -> np.ndarray:
-    """Fine-tunes `model` in place; returns the curve, [steps, len(CURVE)].
+@dataclass(frozen=True)
+class Material:
+    """The examples to train on, and by source those to validate on."""
+
+    examples: Sequence[Continued]
+    validation: Mapping[str, Sequence[Continued]] = field(default_factory=dict)
+
+
+def train(model: Decoder, material: Material, run: Run, outside: Outside) -> State:
+    """Fine-tunes `model` in place; returns the last state.
 
     Trained are the adapters where there are any, else all weights. Step s takes examples s*batch onward, wrapping.
 
     Raises:
-        ModelError: the loss became no number, or worse than guessing.
+        ModelError: memory does not suffice, or the loss became no number, or worse than guessing.
         Stopped: a signal asked for an end; what was done is saved.
     """
-    parts = [_parts(examples, run, step) for step in range(run.steps)]
-    shapes = packed_shapes(parts, run.max_tokens)
-    rule = update_rule(run.rule, run.steps)
     graph, trained, frozen = nnx.split(model, _trained(model), ...)  # type: ignore[misc]
-    step_of = compiled_step(graph, rule, run.dtype, run.remat)
-    fresh = State(trained, rule.init(trained), np.full((run.steps, len(CURVE)), np.nan, np.float32))
+    rule = update_rule(run.rule, run.steps)
+    curve = np.full((run.steps, len(CURVE)), np.nan, np.float32)
+    validation = np.full((len(run.validated), len(material.validation)), np.nan, np.float32)
+    fresh = State(trained, rule.init(trained), curve, validation)
+
+    def step_of(other: Run) -> Step:
+        return compiled_step(graph, rule, other.dtype, other.remat)
+
+    def needs(other: Run) -> int:
+        largest = max(_plan(material.examples, other)[1], key=lambda shape: shape.rows)
+        batches = memory.abstract_batches(largest, other.accumulate)
+        return memory.bytes_beyond_arguments(step_of(other), fresh.weights, fresh.optimizer, frozen, batches)
+
+    memory.refuse_what_does_not_fit(run, needs, memory.free_bytes(outside.free_bytes))
+    losses_of = validation_losses(graph, material.validation, run.max_tokens, run.dtype)
+    loop = _Loop(
+        run, outside, graph, frozen, model.config.vocab, *_plan(material.examples, run), step_of(run), losses_of
+    )
     start, state = checkpoints.restore_latest(outside.scratch, fresh)
     if start:
         outside.advance(start, f"resumed at step {start}")
-    rate = learning_rate(run.rule, run.steps)
-    due = _Due(run, outside.checkpoint_seconds)
     with stoppable() as stop:
         for step in range(start, run.steps):
-            batches = _packed(parts[step], shapes[step])
-            weights, optimizer, result = step_of(state.weights, state.optimizer, frozen, batches)
-            state = State(weights, optimizer, state.curve)
-            state.curve[step] = _curve_row(step, result, float(rate(step)), parts[step])
-            _refuse_bad_loss(step, result, state.curve, run, model.config.vocab)
-            done = step + 1
-            if done in run.keep_steps and done < run.steps:
-                outside.keep(done, nnx.merge(graph, state.weights, frozen))
-            if done < run.steps and due(done, stop):
-                checkpoints.save(outside.scratch, done, state)
-                stop.end_if_requested()
+            state = loop.take(step, state)
+            loop.save_if_due(step + 1, state, stop)
             outside.advance(1, f"loss {state.curve[step, LOSS]:.3f}")
     nnx.update(model, state.weights)
-    return state.curve
+    return state
 
 
-class _Due:
-    """When a checkpoint is due: every so many steps or seconds, and at once where somebody asked for an end."""
+@dataclass
+class _Loop:
+    """What every step of a run is taken with."""
 
-    def __init__(self, run: Run, seconds: float):
-        self._every = run.checkpoint_every
-        self._seconds = seconds
-        self._last = time.monotonic()
+    run: Run
+    outside: Outside
+    graph: nnx.GraphDef[Decoder]
+    frozen: nnx.State
+    vocab: int
+    parts: list[Parts]
+    shapes: list[PackedShape]
+    step_of: Step
+    losses_of: Losses
+    saved: float = field(default_factory=time.monotonic)
 
-    def __call__(self, done: int, stop: Stop) -> bool:
-        now = time.monotonic()
-        due = done % self._every == 0 or now - self._last >= self._seconds or stop.requested is not None
-        if due:
-            self._last = now
-        return due
+    def take(self, step: int, state: State) -> State:
+        """The state after step `step` (from 0), its curves filled in."""
+        batches = _packed(self.parts[step], self.shapes[step])
+        weights, optimizer, result = self.step_of(state.weights, state.optimizer, self.frozen, batches)
+        state = State(weights, optimizer, state.curve, state.validation)
+        rate = float(learning_rate(self.run.rule, self.run.steps)(step))
+        state.curve[step] = _curve_row(step, result, rate, self.parts[step])
+        refuse_no_number(step, result, self.run.rule)
+        refuse_divergence(state.curve[: step + 1, LOSS], self.vocab, self.run.rule)
+        if step + 1 in self.run.validated:
+            state.validation[self.run.validated.index(step + 1)] = self.losses_of(weights, self.frozen)
+        return state
+
+    def save_if_due(self, done: int, state: State, stop: Stop) -> None:
+        """Hands out and saves the state after `done` steps, every so many steps or seconds or where an end is asked."""
+        if done == self.run.steps:
+            return
+        if done in self.run.keep_steps:
+            self.outside.keep(done, nnx.merge(self.graph, state.weights, self.frozen))
+        old = time.monotonic() - self.saved >= self.outside.checkpoint_seconds
+        if done % self.run.checkpoint_every == 0 or old or stop.requested is not None:
+            checkpoints.save(self.outside.scratch, done, state)
+            self.saved = time.monotonic()
+        stop.end_if_requested()
 
 
 def _trained(model: Decoder) -> type[nnx.Variable]:
     return Adapter if nnx.to_flat_state(nnx.state(model, Adapter)) else nnx.Param
 
 
-def _parts(examples: Sequence[Continued], run: Run, step: int) -> list[list[Continued]]:
-    """The step's examples in `accumulate` parts of equal size."""
-    taken = [examples[(step * run.batch + offset) % len(examples)] for offset in range(run.batch)]
+def _plan(examples: Sequence[Continued], run: Run) -> tuple[list[Parts], list[PackedShape]]:
+    """Each step's examples in `accumulate` parts of equal size, and the shape that they are packed into."""
     size = run.batch // run.accumulate
-    return [taken[start : start + size] for start in range(0, run.batch, size)]
+    parts = []
+    for step in range(run.steps):
+        taken = [examples[(step * run.batch + offset) % len(examples)] for offset in range(run.batch)]
+        parts.append([taken[start : start + size] for start in range(0, run.batch, size)])
+    return parts, packed_shapes(parts, run.max_tokens)
 
 
-def _packed(parts: Sequence[Sequence[Continued]], shape: PackedShape) -> Packed:
+def _packed(parts: Parts, shape: PackedShape) -> Packed:
     return stacked([pack(part, shape) for part in parts])
 
 
-def _curve_row(step: int, result: StepResult, rate: float, parts: Sequence[Sequence[Continued]]) -> tuple[float, ...]:
+def _curve_row(step: int, result: StepResult, rate: float, parts: Parts) -> tuple[float, ...]:
     loss = float(result.loss_sum) / float(result.target_count)
     used = sum(len(example.ids) for part in parts for example in part)
     return float(step + 1), loss, rate, float(result.gradient_norm), float(result.target_count), float(used)
-
-
-def _refuse_bad_loss(step: int, result: StepResult, curve: np.ndarray, run: Run, vocab: int) -> None:
-    way_out = (
-        f"lower finetune.learning_rate (now {run.rule.learning_rate}) or finetune.clip_norm, or give more "
-        "finetune.warmup_steps"
-    )
-    for what, value in (("loss", result.loss_sum), ("gradient", result.gradient_norm)):
-        if not np.isfinite(value):
-            raise ModelError(f"the {what} at step {step + 1} is {float(value)}; {way_out}")
-    if step + 1 < 2 * SMOOTHED:
-        return
-    first, last = curve[:SMOOTHED, LOSS].mean(), curve[step + 1 - SMOOTHED : step + 1, LOSS].mean()
-    if last > max(1.5 * first, math.log(vocab)):
-        raise ModelError(
-            f"the loss diverges: {last:.2f} over the steps up to {step + 1}, {first:.2f} over the first, and guessing "
-            f"at random would be {math.log(vocab):.2f}; {way_out}"
-        )

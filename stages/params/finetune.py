@@ -39,6 +39,7 @@ class FinetuneParams:
     too_long: Literal["refuse", "cut"]
     checkpoint_every: Count
     keep_steps: tuple[Count, ...]
+    validate_every: Annotated[int, Field(ge=0)]
     remat: bool
     dtype: Dtype
     lora: LoraParams

@@ -27,3 +27,4 @@ class MixParams:
     mix_ratio: Share
     rows: Count
     parts: tuple[Part, ...]
+    validation: Annotated[int, Field(ge=0)]

@@ -5,6 +5,7 @@ alike; parts, one after another, take them by weights.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -13,12 +14,20 @@ from numpy.typing import NDArray
 from stages.project.errors import UserError
 from stages.text import templates
 from stages.text.draws import draw
-from stages.text.tables import MIXTURE
+from stages.text.tables import MIXTURE, VALIDATION
 
 GENERATED, INSTRUCTION = "generated", "instruction"
 
 # A part of the training: its share of the instruction rows, and the weight of each source in it.
 Part = tuple[float, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The training examples in training order, and for each source rows that are not among them."""
+
+    training: pl.DataFrame
+    validation: pl.DataFrame
 
 
 def mixture(
@@ -28,8 +37,9 @@ def mixture(
     seed: int,
     mix_ratio: float,
     rows: int,
-    parts: Sequence[Part],
-) -> pl.DataFrame:
+    parts: Sequence[Part] = (),
+    validation: int = 0,
+) -> Mixed:
     """`rows` training examples, of which the share `mix_ratio` is generated, exactly, over every prefix.
 
     Position i is a generated one when floor((i + 1) * mix_ratio + 1/2) passes floor(i * mix_ratio + 1/2), so any block
@@ -37,21 +47,37 @@ def mixture(
     through its own rows in a seeded order, without a repeat before all were used (an epoch); each epoch has an order of
     its own. The rows of a lesson's text stay together.
 
+    Of each source that is used, `validation` rows, but at most a tenth, are set aside before.
+
     Raises:
         UserError: a source has a share of the rows but nothing to take them from.
     """
     is_generated = np.diff(np.floor(np.arange(rows + 1) * mix_ratio + 0.5)) > 0
-    sources = np.where(is_generated, GENERATED, "").astype(object)
-    instruction = _instruction_rows(pairs, lessons)
+    sources = np.where(is_generated, GENERATED, INSTRUCTION).astype(object)
+    generated, kept_generated = _set_aside(_generated_rows(prompts), seed, validation)
+    instruction, kept_instruction = _set_aside(_instruction_rows(pairs, lessons), seed, validation)
+    streams = {GENERATED: generated, INSTRUCTION: instruction}
     if parts:
         sources[~is_generated] = _taking_turns(int((~is_generated).sum()), parts)
-        streams = {name: instruction.filter(pl.col("source") == name) for name in sorted(set(sources) - {GENERATED})}
-    else:
-        sources[~is_generated] = INSTRUCTION
-        streams = {INSTRUCTION: instruction}
-    streams[GENERATED] = _generated_rows(prompts)
-    taken = [_taken(np.flatnonzero(sources == name), stream, seed, name) for name, stream in streams.items()]
-    return pl.concat([pl.DataFrame(schema=MIXTURE.columns), *taken]).sort("position")
+        streams |= {name: instruction.filter(pl.col("source") == name) for name in set(sources) - {GENERATED}}
+    taken = [_taken(np.flatnonzero(sources == name), stream, seed, name) for name, stream in sorted(streams.items())]
+    training = pl.concat(taken).sort("position")
+    aside = pl.concat([kept_generated, kept_instruction]).filter(pl.col("source").is_in(training["source"].implode()))
+    return Mixed(training, aside.select(VALIDATION.names))
+
+
+def _set_aside(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What is left, and of each source `wanted` rows, at most a tenth, in whole groups."""
+    rank = pl.Series(draw(seed, "validation", rows["group"])[:, 0])
+    ranked = rows.with_columns(rank=rank).sort("source", "rank", "row_id")
+    aside = ranked.with_columns(
+        place=pl.int_range(pl.len(), dtype=pl.Int64).over("source"),
+        most=pl.min_horizontal(pl.lit(wanted), pl.len().over("source") // 10),
+    ).with_columns(last=pl.col("place").max().over("source", "group"))  # a group is taken whole or not at all
+    chosen = aside.filter(pl.col("last") < pl.col("most"))
+    return rows.join(chosen.select("row_id"), on="row_id", how="anti", maintain_order="left"), chosen.select(
+        rows.columns
+    )
 
 
 def _taking_turns(rows: int, parts: Sequence[Part]) -> NDArray[np.object_]:

@@ -126,6 +126,11 @@ MIXTURE = Schema(
     },
     ("position",),
 )
+VALIDATION = Schema(
+    "validation",
+    {"source": pl.String, "row_id": pl.String, "turns": TURNS, "answer_prefix": pl.String, "target": pl.String},
+    ("source", "row_id"),
+)
 ANSWERS = Schema(
     "answers",
     {
@@ -146,7 +151,19 @@ ANSWERS = Schema(
     ("question",),
 )
 
-SCHEMAS = (EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, EXAMPLES, LESSONS, PROMPTS, JUDGED, FILTERED, MIXTURE, ANSWERS)
+SCHEMAS = (
+    EXAMPLES_RAW,
+    INSTRUCTIONS,
+    QUESTIONS,
+    EXAMPLES,
+    LESSONS,
+    PROMPTS,
+    JUDGED,
+    FILTERED,
+    MIXTURE,
+    VALIDATION,
+    ANSWERS,
+)
 
 
 def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:

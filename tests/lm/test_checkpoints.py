@@ -28,7 +28,9 @@ def state_of(fill: float, width: int = 3) -> State:
     )
     optimizer = optax.adamw(1e-3).init(weights)
     optimizer = jax.tree.map(lambda leaf: leaf + jnp.asarray(fill, leaf.dtype), optimizer)
-    return State(weights, optimizer, np.array([[1.0, fill], [np.nan, np.nan]], np.float32))
+    return State(
+        weights, optimizer, np.array([[1.0, fill], [np.nan, np.nan]], np.float32), np.zeros((0, 2), np.float32)
+    )
 
 
 def assert_same(one: State, other: State) -> None:

@@ -17,7 +17,7 @@ from stages.lm.lora import add_adapters, merge_adapters
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.tokens import Continued
-from stages.lm.training import Outside, Run, train
+from stages.lm.training import Material, Outside, Run, train
 from stages.lm.weights import save
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
@@ -117,9 +117,9 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
     weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
     rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
-    run = Run(2, 1, 1, 8, checkpoint_every=2, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
-    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None)
-    train(decoder, [Continued((20, 21, 22, 23), 2)], run, outside)
+    run = Run(2, 1, 1, 8, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
+    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside)
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
     moved = leaves(decoder, Adapter)

@@ -19,7 +19,7 @@ from stages.lm.optimizer import Rule
 from stages.lm.packing import Packed, PackedShape, pack
 from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Outside, Run, train
+from stages.lm.training import CURVE, Material, Outside, Run, train
 from stages.project.errors import Stopped
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
@@ -36,7 +36,7 @@ def run_of(steps: int, **changes: Any) -> Run:
     rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
     rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
     fixed: dict[str, Any] = {"batch": 2, "max_tokens": 32, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
-    fixed |= {"accumulate": 1, "keep_steps": ()}
+    fixed |= {"accumulate": 1, "keep_steps": (), "validate_every": 0}
     fixed |= {name: changes.pop(name) for name in fixed if name in changes}
     return Run(steps=steps, rule=Rule(**(rule | changes)), **fixed)
 
@@ -62,7 +62,11 @@ def trained(
         if done == stop:
             raise Broken
 
-    return train(decoder, examples, run, Outside(scratch, 1e9, advance, keep))
+    return train(decoder, Material(examples), run, Outside(scratch, 1e9, advance, keep, plenty)).curve
+
+
+def plenty() -> int:
+    return 2**40
 
 
 class Broken(Exception):
@@ -203,8 +207,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
         assert sorted(path.name for path in tmp_path.iterdir()) == left
     decoder = tiny(seed=4).decoder
     told: list[tuple[float, str]] = []
-    outside = Outside(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda step, decoder: None)
-    curve = train(decoder, EXAMPLES, run_of(6), outside)
+    outside = Outside(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda *kept: None, plenty)
+    curve = train(decoder, Material(EXAMPLES), run_of(6), outside).curve
     assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
     assert curve.tobytes() == unbroken[1].tobytes()
     assert_same(weights(decoder), unbroken[0])
@@ -251,6 +255,19 @@ def test_kept_steps_are_those_of_the_shorter_run(tiny: TinyModel, tmp_path: Path
         assert_same(kept[step], weights(decoder))
 
 
+def test_validation_is_the_loss_of_each_source_at_the_steps_asked_for(tiny: TinyModel, tmp_path: Path) -> None:
+    sources = {"short": EXAMPLES[:2], "long": EXAMPLES[3:]}
+    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda *kept: None, plenty)
+    decoder = tiny(seed=4).decoder
+    state = train(decoder, Material(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside)
+    assert state.validation.shape == (3, 2), "after the steps 2, 4 and 5"
+    for column, examples in enumerate(sources.values()):
+        total, count = token_loss(decoder, pack(examples, PackedShape(2, 32, 40)), FLOAT32, remat=False)
+        assert state.validation[-1, column] == pytest.approx(float(total) / float(count), rel=1e-5)
+    assert np.isfinite(state.validation).all() and len(np.unique(state.validation)) == 6
+    assert train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(5), outside).validation.size == 0
+
+
 # ---- what ends a run
 
 
@@ -263,8 +280,9 @@ def test_a_signal_saves_and_ends_the_run_and_it_goes_on_to_the_same_bits(
     def advance(amount: float, note: str) -> None:
         signal.raise_signal(number)  # after the first step, which saves nothing by itself
 
+    outside = Outside(tmp_path, 1e9, advance, lambda *kept: None, plenty)
     with pytest.raises(Stopped) as stopped:
-        train(tiny(seed=4).decoder, EXAMPLES, run_of(6), Outside(tmp_path, 1e9, advance, lambda *kept: None))
+        train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(6), outside)
     assert stopped.value.status == 128 + number
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert [path.name for path in tmp_path.iterdir()] == ["2"], "the step under way when the signal came is done"
@@ -280,8 +298,8 @@ def test_a_checkpoint_is_saved_when_the_last_is_old(tiny: TinyModel, tmp_path: P
     def advance(amount: float, note: str) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    outside = Outside(tmp_path, 0.0, advance, lambda *kept: None)
-    train(tiny(seed=4).decoder, EXAMPLES, run_of(4, checkpoint_every=100), outside)
+    outside = Outside(tmp_path, 0.0, advance, lambda *kept: None, plenty)
+    train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(4, checkpoint_every=100), outside)
     assert seen == [["1"], ["1", "2"], ["2", "3"], ["2", "3"]]
 
 

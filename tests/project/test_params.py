@@ -16,7 +16,8 @@ from stages.project.params import Knobs, read_document, read_params
 
 ROOT = Path(__file__).parents[2]
 
-MIX = "seed: 7\nmix_ratio: 0.5\nmix:\n  parts: []\n  rows: 320\n"
+MIX_SECTION = "mix:\n  parts: []\n  validation: 2\n  rows: 320\n"
+MIX = "seed: 7\nmix_ratio: 0.5\n" + MIX_SECTION
 FINETUNE = """\
 seed: 0
 finetune:
@@ -34,6 +35,7 @@ finetune:
   too_long: refuse
   checkpoint_every: 1
   keep_steps: [2]
+  validate_every: 2
   remat: true
   dtype: bfloat16
   lora:
@@ -61,7 +63,7 @@ def refusal(kind: type[Knobs], path: Path) -> str:
 
 def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
     path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  resamples: 100\n")
-    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, parts=())
+    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, parts=(), validation=2)
     assert read_params(MeasureParams, path) == MeasureParams(seed=7, resamples=100)
 
 
@@ -114,9 +116,13 @@ def test_own_models(tmp_path: Path) -> None:
         ("0.5", "true", "mix_ratio is True: it should be a valid number"),
         ("0.5", ".nan", "mix_ratio is nan: it should be"),
         ("rows: 320", "rows: 320\n  seed: 7", "mix.seed is not a known key; seed stands at the top, once for all"),
-        ("mix:\n  parts: []\n  rows: 320\n", "", "the section mix is missing or holds no keys"),
-        ("mix:\n  parts: []\n  rows: 320\n", "mix:\n", "the section mix is missing or holds no keys"),
-        ("mix:\n  parts: []\n  rows: 320\n", "mix: [320]\n", "the section mix is missing or holds no keys"),
+        (MIX_SECTION, "", "the section mix is missing or holds no keys"),
+        (MIX_SECTION, "mix:\n", "the section mix is missing or holds no keys"),
+        (
+            "mix:\n  parts: []\n  validation: 2\n  rows: 320\n",
+            "mix: [320]\n",
+            "the section mix is missing or holds no keys",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -184,7 +190,10 @@ def test_holding_out_nothing_or_everything_is_refused(tmp_path: Path, share: str
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
-    said = refusal(MixParams, params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  parts: []\n  colour: red\n"))
+    said = refusal(
+        MixParams,
+        params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  parts: []\n  validation: 2\n  colour: red\n"),
+    )
     assert [part.split()[0] for part in said.split("; ") if " is " in part] == [
         "seed",
         "mix_ratio",

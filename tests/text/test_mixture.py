@@ -62,7 +62,7 @@ def mixture(
     made: pl.DataFrame | None = None,
     parts: Sequence[Part] = (),
 ) -> pl.DataFrame:
-    return module.mixture(prompts, pairs, lessons() if made is None else made, seed, mix_ratio, rows, parts)
+    return module.mixture(prompts, pairs, lessons() if made is None else made, seed, mix_ratio, rows, parts).training
 
 
 def table(rows: list[dict[str, object]], columns: object) -> pl.DataFrame:
@@ -188,3 +188,22 @@ def test_parts_leave_the_generated_share_alone() -> None:
 def test_a_weight_without_rows_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^params\.yaml: mix\.parts gives sums a weight, but it has no rows$"):
         mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [(1.0, {"sums": 1, "words": 1})])
+
+
+# ---- rows set aside
+
+
+def test_rows_of_each_source_are_set_aside_and_not_trained_on() -> None:
+    mixed = module.mixture(prompts(100), pairs(40), lessons(words=60), 1, 0.5, 400, validation=6)
+    aside = mixed.validation
+    assert Counter(aside["source"]) == {"toys": 6, "rhymes": 4, "words": 6}, "a tenth at most"
+    assert not set(aside["row_id"]) & set(mixed.training["row_id"])
+    assert mixed.training["row_id"].n_unique() == 100 + 40 + 120 - 16
+    words = [name.split("/")[0] for name in aside.filter(pl.col("source") == "words")["row_id"]]
+    assert Counter(words) == dict.fromkeys(words, 2), "groups are whole"
+
+
+def test_nothing_is_set_aside_of_a_source_that_is_not_used() -> None:
+    mixed = module.mixture(prompts(100), pairs(40), lessons(words=60), 1, 0.0, 40, [(1.0, {"words": 1})], validation=6)
+    assert set(mixed.validation["source"]) == {"words"}
+    assert module.mixture(prompts(100), pairs(40), lessons(), 1, 1.0, 40, validation=0).validation.is_empty()
