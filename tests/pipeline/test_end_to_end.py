@@ -1,6 +1,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +21,7 @@ from stages.text.tables import (
     MIXTURE,
     PROMPTS,
     QUESTIONS,
+    VALIDATION,
     Schema,
     read_table,
 )
@@ -40,6 +42,7 @@ TABLES = {
     "judged/tiny-a": JUDGED,
     "filtered/tiny-a": FILTERED,
     "mixture/tiny-a": MIXTURE,
+    "validation/tiny-a": VALIDATION,
     "answers/tiny-a-base": ANSWERS,
     "answers/tiny-a-tuned": ANSWERS,
 }
@@ -148,6 +151,15 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
+def test_the_loss_on_rows_set_aside_is_there_for_each_source_and_step(finished: Project) -> None:
+    losses = pl.read_csv(finished.root / "reports/validation/tiny-a.csv")
+    aside = table(finished, "validation/tiny-a", VALIDATION)
+    trained = table(finished, "mixture/tiny-a", MIXTURE)
+    assert not set(aside["row_id"]) & set(trained["row_id"])
+    assert set(zip(losses["step"], losses["source"], strict=True)) == set(product((4, 6), set(aside["source"])))
+    assert losses["loss"].is_finite().all() and losses["source"].n_unique() > 3
+
+
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
     assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 4
@@ -177,6 +189,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
         "reports/training/tiny-a.csv",
+        "reports/validation/tiny-a.csv",
     ]
 
 
