@@ -1,7 +1,9 @@
 """Stage `finetune`: the base model trained on the mixture."""
 
+import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.supervising import TrainingText, encode_examples
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Material, Outside, Run, State, train
+from stages.lm.training import CURVE, PACE, Material, Outside, Run, State, train
 from stages.lm.weights import save
 from stages.params.finetune import FinetuneParams
 from stages.project import fingerprint
@@ -94,9 +96,20 @@ def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scra
             lora.merge_adapters(decoder, knobs.lora.targets)
         _keep(decoder, scratch / KEPT / str(step))
 
-    with progress("fine-tuning", knobs.steps, "steps") as advance:
-        outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes)
+    with _pace_log() as log, progress("fine-tuning", knobs.steps, "steps") as advance:
+        outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes, log)
         return run, train(model.decoder, material, run, outside)
+
+
+@contextmanager
+def _pace_log() -> Iterator[Callable[[Sequence[float]], None]]:
+    """Speed and memory of each step go to scratch: they differ from run to run, and no output may."""
+    path = home() / "logs" / "finetune.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="", buffering=1) as file:
+        writer = csv.writer(file)
+        writer.writerow(PACE)
+        yield writer.writerow
 
 
 def _keep(decoder: Decoder, folder: Path) -> None:

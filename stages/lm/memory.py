@@ -1,5 +1,7 @@
 """Whether a training step fits into memory, asked of the compiler before the first one."""
 
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,15 @@ def free_bytes(host: Callable[[], int]) -> int:
     """What is free on the first device: its own memory, or the host's where it has none (a CPU)."""
     stats = jax.local_devices()[0].memory_stats()
     return int(stats["bytes_limit"] - stats["bytes_in_use"]) if stats else host()
+
+
+def peak_bytes() -> int:
+    """The most memory that was in use: on the first device, or by this process where the device has none of its own."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats:
+        return int(stats["peak_bytes_in_use"])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def refuse_what_does_not_fit(run: "Run", needs: Callable[["Run"], int], free: int) -> None:

@@ -23,6 +23,8 @@ from stages.lm.validation import Losses, validation_losses
 
 CURVE = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
 LOSS = CURVE.index("loss")
+# Of a step: seconds, tokens of its examples a second, and the most memory that was in use until then, in bytes.
+PACE = ("step", "seconds", "tokens_per_second", "peak_bytes")
 
 Advance = Callable[[float, str], None]
 Parts = list[list[Continued]]
@@ -73,7 +75,8 @@ class Outside:
 
     `scratch` receives resume checkpoints and is where a stopped run goes on from; its name must change with the
     examples, the model and the run. A checkpoint is also saved when the last is `checkpoint_seconds` old. `keep` gets
-    each step of `keep_steps` with the model after it, adapters and all. `free_bytes` says what a CPU has left.
+    each step of `keep_steps` with the model after it, adapters and all. `free_bytes` says what a CPU has left. `log` is
+    told what differs from run to run: PACE, step by step.
     """
 
     scratch: Path
@@ -81,6 +84,7 @@ class Outside:
     advance: Advance
     keep: Callable[[int, Decoder], None]
     free_bytes: Callable[[], int]
+    log: Callable[[Sequence[float]], None] = lambda pace: None
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,13 @@ def train(model: Decoder, material: Material, run: Run, outside: Outside) -> Sta
         outside.advance(start, f"resumed at step {start}")
     with stoppable() as stop:
         for step in range(start, run.steps):
+            began = time.monotonic()
             state = loop.take(step, state)
+            pace = _pace(state.curve[step], time.monotonic() - began)
+            outside.log(pace)
             loop.save_if_due(step + 1, state, stop)
-            outside.advance(1, f"loss {state.curve[step, LOSS]:.3f}")
+            note = f"loss {state.curve[step, LOSS]:.3f}, {pace[2]:,.0f} tokens/s, {pace[3] / memory.GIB:.1f} GiB"
+            outside.advance(1, note)
     nnx.update(model, state.weights)
     return state
 
@@ -194,3 +202,8 @@ def _curve_row(step: int, result: StepResult, rate: float, parts: Parts) -> tupl
     loss = float(result.loss_sum) / float(result.target_count)
     used = sum(len(example.ids) for part in parts for example in part)
     return float(step + 1), loss, rate, float(result.gradient_norm), float(result.target_count), float(used)
+
+
+def _pace(row: np.ndarray, seconds: float) -> tuple[float, ...]:
+    tokens = float(row[CURVE.index("example_tokens")])
+    return float(row[0]), seconds, tokens / seconds, float(memory.peak_bytes())
