@@ -97,9 +97,13 @@ def test_ctrl_c_says_so_in_one_line(project: Project, stage: str, moment: str) -
 
 # No file may grow past so many blocks of 512 bytes, as if the disk were full.
 FULL = {
-    "prompt": (2, "data/examples.parquet out/prompts.parquet out/claims.parquet"),
+    "prompt": (2, "data/examples.parquet out/prompts.parquet out/claims.parquet out/shortcuts.json"),
     "base": (2, "tiny-a out/base"),
-    "finetune": (64, "data/mixture/tiny-a.parquet models/base/tiny-a out/checkpoints out/tuned out/curve.csv"),
+    "finetune": (
+        64,
+        "data/mixture/tiny-a.parquet data/validation/tiny-a.parquet models/base/tiny-a out/checkpoints out/tuned "
+        "out/curve.csv out/validation.csv",
+    ),
     "report": (
         2,
         "out/index.html out/plots --metrics reports/metrics --filter reports/filter --training reports/training "
