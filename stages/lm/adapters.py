@@ -51,7 +51,8 @@ def save_small(folder: Path, path: Path) -> None:
     """Writes the adapter in `folder` as one bfloat16 file that carries its scale, half the size."""
     config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     tensors = {key: jnp.asarray(array, jnp.bfloat16) for key, array in load_file(folder / ADAPTER_WEIGHTS).items()}
-    save_arrays(tensors, path, metadata={"format": "pt", "scale": repr(config["lora_alpha"] / config["r"])})
+    # One entry: of several, safetensors writes the order by chance, and equal adapters would have other bytes.
+    save_arrays(tensors, path, metadata={"scale": repr(config["lora_alpha"] / config["r"])})
 
 
 def merge_into(folder: Path, adapter: Path) -> None:
