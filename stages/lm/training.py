@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,18 +111,19 @@ def train(model: Decoder, material: Material, run: Run, outside: Outside) -> Sta
     validation = np.full((len(run.validated), len(material.validation)), np.nan, np.float32)
     fresh = State(trained, rule.init(trained), curve, validation)
 
-    def step_of(other: Run) -> Step:
-        return compiled_step(graph, rule, other.dtype, other.remat)
+    @cache  # what is compiled to ask for its memory is not compiled again to be run
+    def step_of(remat: bool) -> Step:
+        return compiled_step(graph, rule, run.dtype, remat)
 
     def needs(other: Run) -> int:
         largest = max(_plan(material.examples, other)[1], key=lambda shape: shape.rows)
         batches = memory.abstract_batches(largest, other.accumulate)
-        return memory.bytes_beyond_arguments(step_of(other), fresh.weights, fresh.optimizer, frozen, batches)
+        return memory.bytes_beyond_arguments(step_of(other.remat), fresh.weights, fresh.optimizer, frozen, batches)
 
     memory.refuse_what_does_not_fit(run, needs, memory.free_bytes(outside.free_bytes))
     losses_of = validation_losses(graph, material.validation, run.max_tokens, run.dtype)
     loop = _Loop(
-        run, outside, graph, frozen, model.config.vocab, *_plan(material.examples, run), step_of(run), losses_of
+        run, outside, graph, frozen, model.config.vocab, *_plan(material.examples, run), step_of(run.remat), losses_of
     )
     start, state = checkpoints.restore_latest(outside.scratch, fresh)
     if start:

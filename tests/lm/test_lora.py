@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from stages.lm.linear import Adapter
+from stages.lm.linear import Adapter, Linear
 from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters, merge_adapters
 from stages.lm.model import Decoder
@@ -126,3 +126,25 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     assert moved.keys() == adapters.keys() and len(moved) == 14
     for path, values in moved.items():
         assert not np.array_equal(values, adapters[path]), path
+
+
+def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
+    """The backward pass is written out: every gradient against the one that JAX derives of x W + s (x A) B."""
+    random = np.random.default_rng(4)
+    shapes = ((2, 5, 3, 4), (3, 4, 6), (3, 4, 2), (2, 6))
+    arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
+
+    def adapted(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        linear = Linear((3, 4), (6,), bias=False, rngs=nnx.Rngs(0))
+        linear.kernel[...] = kernel
+        linear.lora_a, linear.lora_b, linear.lora_scale = Adapter(a), Adapter(b), 1.5
+        return jnp.sum(jnp.sin(linear(x)))
+
+    def plain(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        low = jnp.einsum("bthi,hir->btr", x, a)
+        return jnp.sum(jnp.sin(jnp.einsum("bthi,hio->bto", x, kernel) + 1.5 * low @ b))
+
+    for found, expected in zip(
+        *(jax.grad(each, argnums=(0, 1, 2, 3))(*arrays) for each in (adapted, plain)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
