@@ -4,6 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages.lm.config import read_config
+from stages.lm.weights import check_weights
 from tests.miniature.project import CHECKOUT, Project, make, stages_run
 
 MIXTURE = "data/mixture/tiny-a.parquet"
@@ -89,3 +91,15 @@ def test_a_filter_that_keeps_nothing_stops_the_mix_in_one_line(project: Project)
     project.set("mix_ratio", 0.0)
     assert project.dvc("repro", "mix").returncode == 0
     assert set(pl.read_parquet(project.root / MIXTURE)["kind"]) == {"instruction"}
+
+
+def test_adapters_leave_themselves_beside_the_merged_weights(project: Project) -> None:
+    project.set("finetune.method", "lora")
+    done = project.dvc("repro", "finetune")
+    assert done.returncode == 0, done.stderr
+    tuned = project.root / "models/tuned/tiny-a"
+    check_weights(tuned, read_config(tuned / "config.json"))
+    assert sorted(path.name for path in (tuned / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
