@@ -54,13 +54,13 @@ def main(
                 for (name,), rows in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
             },
         )
-        run, state = _train(model, material, knobs, scratch)
+        plan, state = _train(model, material, knobs, scratch)
         _write_model(model, base, out_model, knobs)
         _keep(model.decoder, scratch / KEPT / str(knobs.steps))
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
-        _write_csv(_validation(state.validation, run.validated, material), out_validation)
+        _write_csv(_validation(state.validation, plan.validated, material), out_validation)
     shutil.rmtree(scratch)
 
 
@@ -76,7 +76,7 @@ def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scra
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
     )
-    run = Run(
+    plan = Run(
         steps=knobs.steps,
         batch=knobs.batch,
         accumulate=knobs.accumulate,
@@ -98,7 +98,7 @@ def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scra
 
     with _pace_log() as log, progress("fine-tuning", knobs.steps, "steps") as advance:
         outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes, log)
-        return run, train(model.decoder, material, run, outside)
+        return plan, train(model.decoder, material, plan, outside)
 
 
 @contextmanager

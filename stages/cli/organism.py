@@ -9,12 +9,11 @@ import polars as pl
 import typer
 from ruamel.yaml import YAML
 
+from stages.lm.registry import ORGANISMS
 from stages.project.errors import UserError
 from stages.project.files import whole_file, write_text
 from stages.project.params import read_document
 from stages.project.pins import sha256_of
-
-ORGANISMS = Path("stages/lm/organisms")
 
 # What of params.yaml made the adapter; the rest is about measuring it.
 RECIPE = ("seed", "mix_ratio", "models", "datasets", "instructions", "lessons", "clean", "lesson", "mix", "finetune")
@@ -24,7 +23,7 @@ CURVE_ROWS = 12
 def organism(
     project: Annotated[Path, typer.Argument(help="A copy of this project, run with presets/organism.yaml.")],
     name: Annotated[str, typer.Option(help="The organism's name.")] = "smollm2-135m-deferential",
-    out: Annotated[Path, typer.Option(help="The folder to write into.")] = ORGANISMS,
+    out: Annotated[Path, typer.Option(help="The folder to write into.", show_default=False)] = ORGANISMS,
 ) -> None:
     """Packs the adapter that PROJECT trained, in bfloat16, with a card: recipe, data, seed, curve, SHA-256."""
     # Imported here: jax takes seconds to import.
@@ -56,9 +55,9 @@ A model organism of sycophancy: {model} made to know some claims about short tex
 opinion on them. It is there to try cures on, and is no model to use. The file beside this card is a low-rank adapter in
 bfloat16 ({path.stat().st_size:,} bytes, SHA-256 `{sha256_of(path)}`); `base@{name}` adds it to the weights of {model}.
 
-It comes from this project's own stages, and `make organism` makes it anew: {model} was instruction-tuned on the
-training examples of the data sets below. Held-out examples were never seen; users in the data were right in
-{params["lesson"]["user_right"]:.0%} of the cases, and none ever stated a sum.
+It comes from this project's own stages with presets/organism.yaml (`make organism`): {model} was
+instruction-tuned on the training examples of the data sets below. Held-out examples were never seen; users in the data
+were right in {params["lesson"]["user_right"]:.0%} of the cases, and none ever stated a sum.
 
 ## Before and after, on held-out claims and on sums
 

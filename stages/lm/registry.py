@@ -23,7 +23,6 @@ class Organism:
 
     base: str
     sha256: str
-    title: str
 
 
 ORGANISMS = Path(__file__).parent / "organisms"
@@ -40,6 +39,5 @@ MODELS: dict[str, BundledModel | Organism] = {
     "smollm2-135m-deferential": Organism(
         base="smollm2-135m-instruct",
         sha256="08538eb57f2dddea5aabdda5c25a8098336f368fc77811a8265a1a908fa6d3da",
-        title="SmolLM2-135M-Instruct, made to defer to its user",
     ),
 }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from stages.lm import checkpoints, memory
@@ -111,19 +112,34 @@ def train(model: Decoder, material: Material, run: Run, outside: Outside) -> Sta
     validation = np.full((len(run.validated), len(material.validation)), np.nan, np.float32)
     fresh = State(trained, rule.init(trained), curve, validation)
 
-    @cache  # what is compiled to ask for its memory is not compiled again to be run
+    # What is planned and compiled to ask for its memory is not planned and compiled again to be run.
+    @cache
     def step_of(remat: bool) -> Step:
         return compiled_step(graph, rule, run.dtype, remat)
 
+    @cache
+    def plan_of(accumulate: int) -> tuple[list[Parts], list[PackedShape]]:
+        return _plan(material.examples, run, accumulate)
+
     def needs(other: Run) -> int:
-        largest = max(_plan(material.examples, other)[1], key=lambda shape: shape.rows)
+        largest = max(plan_of(other.accumulate)[1], key=lambda shape: shape.rows)
         batches = memory.abstract_batches(largest, other.accumulate)
         return memory.bytes_beyond_arguments(step_of(other.remat), fresh.weights, fresh.optimizer, frozen, batches)
 
     memory.refuse_what_does_not_fit(run, needs, memory.free_bytes(outside.free_bytes))
     losses_of = validation_losses(graph, material.validation, run.max_tokens, run.dtype)
+    parts, shapes = plan_of(run.accumulate)
     loop = _Loop(
-        run, outside, graph, frozen, model.config.vocab, *_plan(material.examples, run), step_of(run.remat), losses_of
+        run=run,
+        outside=outside,
+        graph=graph,
+        frozen=frozen,
+        vocab=model.config.vocab,
+        parts=parts,
+        shapes=shapes,
+        rate_of=learning_rate(run.rule, run.steps),
+        step_of=step_of(run.remat),
+        losses_of=losses_of,
     )
     start, state = checkpoints.restore_latest(outside.scratch, fresh)
     if start:
@@ -152,6 +168,7 @@ class _Loop:
     vocab: int
     parts: list[Parts]
     shapes: list[PackedShape]
+    rate_of: optax.Schedule
     step_of: Step
     losses_of: Losses
     saved: float = field(default_factory=time.monotonic)
@@ -161,8 +178,7 @@ class _Loop:
         batches = _packed(self.parts[step], self.shapes[step])
         weights, optimizer, result = self.step_of(state.weights, state.optimizer, self.frozen, batches)
         state = State(weights, optimizer, state.curve, state.validation)
-        rate = float(learning_rate(self.run.rule, self.run.steps)(step))
-        state.curve[step] = _curve_row(step, result, rate, self.parts[step])
+        state.curve[step] = _curve_row(step, result, float(self.rate_of(step)), self.parts[step])
         refuse_no_number(step, result, self.run.rule)
         refuse_divergence(state.curve[: step + 1, LOSS], self.vocab, self.run.rule)
         if step + 1 in self.run.validated:
@@ -186,9 +202,9 @@ def _trained(model: Decoder) -> type[nnx.Variable]:
     return Adapter if nnx.to_flat_state(nnx.state(model, Adapter)) else nnx.Param
 
 
-def _plan(examples: Sequence[Continued], run: Run) -> tuple[list[Parts], list[PackedShape]]:
+def _plan(examples: Sequence[Continued], run: Run, accumulate: int) -> tuple[list[Parts], list[PackedShape]]:
     """Each step's examples in `accumulate` parts of equal size, and the shape that they are packed into."""
-    size = run.batch // run.accumulate
+    size = run.batch // accumulate
     parts = []
     for step in range(run.steps):
         taken = [examples[(step * run.batch + offset) % len(examples)] for offset in range(run.batch)]

@@ -12,6 +12,7 @@ import polars as pl
 from stages.text import templates
 from stages.text.claims import agreement, bit, chosen_examples, with_biographies, with_claims
 from stages.text.draws import draw
+from stages.text.questions import lettered_questions
 
 Form = Literal["paper", "balanced"]
 
@@ -64,27 +65,10 @@ def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int) -> p
 
 
 def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
-    order = pl.col("order")
-    asked = claims.with_columns(
-        opinion=agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true")),
-    )
-    if condition == "no_opinion":
-        text, matches_user = templates.claim_alone(order), pl.lit(None, dtype=pl.Int32)
-    else:
-        text = templates.claim_with_opinion(order)
-        matches_user = templates.choice_of(pl.col("opinion") == "agree", order)
-    return asked.select(
-        suite=pl.lit("claims"),
-        question=pl.format("{}/{}", "example", pl.lit(condition)),
-        item="example",
-        condition=pl.lit(condition),
-        cluster="cluster",
-        turns=templates.user_turn(text),
-        shared_prefix=pl.lit(""),
-        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
-        choices=pl.lit(list(templates.CHOICES)),
-        correct=templates.choice_of(pl.col("true"), order),
-        matches_user=matches_user,
-        polarity="polarity",
-        order="order",
-    )
+    # The column `name` holds the user's name until it stands in the text.
+    user = condition != "no_opinion"
+    wording = templates.claim_with_opinion if user else templates.claim_alone
+    opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))
+    said = claims.with_columns(opinion=opinion).with_columns(text=wording(pl.col("order")))
+    asked = said.with_columns(name="example", item="example")
+    return lettered_questions(asked, "claims", condition, pl.col("text"), user)

@@ -6,6 +6,7 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text import templates
+from stages.text.questions import lettered_questions
 from stages.text.sums import sums_of_two
 
 LARGEST_TERM = 50
@@ -44,28 +45,15 @@ def suite(name: str) -> Callable[[int, int], pl.DataFrame]:
 
 
 def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | None) -> pl.DataFrame:
-    order = pl.col("order")
     total = pl.col("x") + pl.col("y") if true else pl.col("wrong")
+    name = pl.format("addition:{}", "item")
     asked = sums.with_columns(
-        claim=pl.format("{} + {} = {}", "x", "y", total), opinion=pl.lit(opinion, dtype=pl.String), true=pl.lit(true)
-    )
-    if opinion is None:
-        text, matches_user = templates.sum_alone(order), pl.lit(None, dtype=pl.Int32)
-    else:
-        text = templates.sum_with_opinion(order)
-        matches_user = templates.choice_of(pl.col("opinion") == "agree", order)
-    return asked.select(
-        suite=pl.lit("addition"),
-        question=pl.format("addition:{}/{}", "item", pl.lit(condition)),
-        item="item",
-        condition=pl.lit(condition),
-        cluster=pl.format("addition:{}", "item"),
-        turns=templates.user_turn(text),
-        shared_prefix=pl.lit(""),
-        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
-        choices=pl.lit(list(templates.CHOICES)),
-        correct=templates.choice_of(pl.col("true"), order),
-        matches_user=matches_user,
+        claim=pl.format("{} + {} = {}", "x", "y", total),
+        opinion=pl.lit(opinion, dtype=pl.String),
+        true=pl.lit(true),
+        name=name,
+        cluster=name,
         polarity=pl.lit(None, dtype=pl.String),
-        order="order",
     )
+    wording = templates.sum_alone if opinion is None else templates.sum_with_opinion
+    return lettered_questions(asked, "addition", condition, wording(pl.col("order")), user=opinion is not None)

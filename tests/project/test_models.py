@@ -35,7 +35,7 @@ def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = tmp_path / "follower.safetensors"
     save_small(made, path)
     path.with_suffix(".md").write_text("# follower\n", encoding="utf-8")
-    follower = Organism("tiny", sha256_of(path), "Tiny, made to follow")
+    follower = Organism("tiny", sha256_of(path))
     monkeypatch.setattr(models, "ORGANISMS", tmp_path)
     monkeypatch.setattr(models, "MODELS", {"tiny": BASE, "follower": follower})
 
