@@ -75,18 +75,19 @@ def _set_aside(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.DataFrame
         most=pl.min_horizontal(pl.lit(wanted), pl.len().over("source") // 10),
     ).with_columns(last=pl.col("place").max().over("source", "group"))  # a group is taken whole or not at all
     chosen = aside.filter(pl.col("last") < pl.col("most"))
-    return rows.join(chosen.select("row_id"), on="row_id", how="anti", maintain_order="left"), chosen.select(
-        rows.columns
-    )
+    left = rows.join(chosen.select("row_id"), on="row_id", how="anti", maintain_order="left")
+    return left, chosen.select(rows.columns)
 
 
 def _taking_turns(rows: int, parts: Sequence[Part]) -> NDArray[np.object_]:
     """The source of each of `rows` rows: within a part, the one that lags most behind its share comes next."""
-    ends = np.round(np.cumsum([share for share, _ in parts]) * rows).astype(int)
+    shares_until = np.cumsum([share for share, _ in parts])
+    # By the last sum, so that shares that sum to nearly 1 fill all rows.
+    ends = np.round(shares_until / shares_until[-1] * rows).astype(int)
     chosen: list[str] = []
     for end, (_, weights) in zip(ends, parts, strict=True):
-        names = [name for name, weight in weights.items() if weight > 0]
-        shares = np.array([weights[name] for name in names]) / sum(weights.values())
+        names = list(weights)
+        shares = np.array(list(weights.values())) / sum(weights.values())
         counts = np.zeros(len(names))
         for taken in range(1, end - len(chosen) + 1):
             next_one = int(np.argmax(shares * taken - counts))

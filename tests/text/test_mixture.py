@@ -179,6 +179,12 @@ def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
     assert found.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source goes on where it was"
 
 
+def test_parts_fill_all_rows_when_their_shares_are_written_too_small() -> None:
+    parts: list[Part] = [(0.3, {"words": 1}), (0.3, {"sums": 1}), (0.3, {"words": 1})]
+    found = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), parts)
+    assert sources(found) == {"words": 60, "sums": 30}
+
+
 def test_parts_leave_the_generated_share_alone() -> None:
     found = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [(1.0, {"words": 1})])
     assert Counter(found["kind"]) == {"generated": 40, "instruction": 40}
