@@ -1,26 +1,34 @@
-"""Stage `finetune`: the base model trained on the mixture."""
+"""Stage `finetune`: the base model trained on the mixture.
+
+Several processes may be started with the same arguments in one folder (CANDOR_PROCESSES): they train together, and the
+first one writes.
+"""
 
 import csv
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from stages.lm import checkpoints, folder, lora
-from stages.lm.adapters import save_adapter
+from stages.lm import checkpoints, folder, lora, processes
+from stages.lm.adapters import adapter_tensors, save_adapter
 from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
+from stages.lm.runs import CURVE, PACE, Material, Outside, Run, State
+from stages.lm.shapes import Mesh
+from stages.lm.sharding import device_mesh, placer
 from stages.lm.supervising import TrainingText, encode_examples
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, PACE, Material, Outside, Run, State, train
-from stages.lm.weights import save
+from stages.lm.training import train
+from stages.lm.weights import save, tensors_of
 from stages.params.finetune import FinetuneParams
-from stages.project import fingerprint
+from stages.project import fingerprint, machines
 from stages.project.errors import run
 from stages.project.files import whole_file, whole_folder
 from stages.project.memory import free_bytes
@@ -44,9 +52,13 @@ def main(
 ) -> None:
     """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
+    asked = machines.processes()
+    if asked is not None:
+        processes.join(asked.coordinator, asked.count, asked.index)
     key = fingerprint.of_files([mixture, validation, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
-    with held(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
-        model = open_model(base)
+    with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
+        mesh = device_mesh(machines.tensor_devices())
+        model = open_model(base, placer(mesh))
         material = Material(
             _examples(read_table(mixture, MIXTURE), model, knobs),
             {
@@ -54,14 +66,26 @@ def main(
                 for (name,), rows in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
             },
         )
-        plan, state = _train(model, material, knobs, scratch)
-        _write_model(model, base, out_model, knobs)
-        _keep(model.decoder, scratch / KEPT / str(knobs.steps))
+        plan, state = _train(model, material, knobs, scratch, mesh)
+        tuned = _tuned(model, knobs, scratch)
+        if not processes.is_first():
+            return
+        _write_model(tuned, base, out_model, knobs)
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
         _write_csv(_validation(state.validation, plan.validated, material), out_validation)
     shutil.rmtree(scratch)
+
+
+@contextmanager
+def _scratch(folder: Path, what: str) -> Iterator[Path]:
+    """The folder of a run's resume state, held by the first of its processes for all of them."""
+    if processes.is_first():
+        with held(folder, what):
+            yield folder
+    else:
+        yield folder
 
 
 def _examples(rows: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Continued]:
@@ -72,7 +96,9 @@ def _examples(rows: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -
     return examples
 
 
-def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scratch: Path) -> tuple[Run, State]:
+def _train(
+    model: LanguageModel, material: Material, knobs: FinetuneParams, scratch: Path, mesh: Mesh
+) -> tuple[Run, State]:
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
     )
@@ -98,13 +124,13 @@ def _train(model: LanguageModel, material: Material, knobs: FinetuneParams, scra
 
     with _pace_log() as log, progress("fine-tuning", knobs.steps, "steps") as advance:
         outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes, log)
-        return plan, train(model.decoder, material, plan, outside)
+        return plan, train(model.decoder, material, plan, outside, mesh)
 
 
 @contextmanager
 def _pace_log() -> Iterator[Callable[[Sequence[float]], None]]:
     """Speed and memory of each step go to scratch: they differ from run to run, and no output may."""
-    path = home() / "logs" / "finetune.csv"
+    path = home() / "logs" / ("finetune.csv" if processes.is_first() else f"finetune-{processes.index()}.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="", buffering=1) as file:
         writer = csv.writer(file)
@@ -114,19 +140,34 @@ def _pace_log() -> Iterator[Callable[[Sequence[float]], None]]:
 
 def _keep(decoder: Decoder, folder: Path) -> None:
     # A run that goes on from a checkpoint comes by a kept step again, with the same weights.
-    if not folder.exists():
+    if not processes.largest(float(folder.exists())):
         checkpoints.export(decoder, folder)
 
 
-def _write_model(model: LanguageModel, base: Path, out: Path, knobs: FinetuneParams) -> None:
+class _Tuned(NamedTuple):
+    """What was trained, gathered from all processes, by Hugging Face and by PEFT key."""
+
+    weights: dict[str, np.ndarray]
+    adapter: dict[str, np.ndarray]
+
+
+def _tuned(model: LanguageModel, knobs: FinetuneParams, scratch: Path) -> _Tuned:
+    adapter = {}
+    if knobs.method == "lora":
+        adapter = adapter_tensors(model.decoder, knobs.lora.rank)
+        lora.merge_adapters(model.decoder, knobs.lora.targets)
+    _keep(model.decoder, scratch / KEPT / str(knobs.steps))
+    return _Tuned(tensors_of(model.decoder), adapter)
+
+
+def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams) -> None:
     with whole_folder(out) as target:
         folder.copy_small_files(base, target)
-        if knobs.method == "lora":
+        if tuned.adapter:
             # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
             (target / "adapter").mkdir()
-            save_adapter(model.decoder, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
-            lora.merge_adapters(model.decoder, knobs.lora.targets)
-        save(model.decoder, target / folder.WEIGHTS)
+            save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
+        save(tuned.weights, target / folder.WEIGHTS)
         folder.write_card(target, _card(base, knobs))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.lm.training import CURVE
+from stages.lm.runs import CURVE
 from stages.project.params import read_document
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE

@@ -19,7 +19,7 @@ from stages.lm.errors import ModelError
 from stages.lm.folder import WEIGHTS
 from stages.lm.linear import Adapter
 from stages.lm.model import Decoder
-from stages.lm.shapes import Array
+from stages.lm.sharding import whole
 from stages.lm.weights import LEAVES
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -28,9 +28,13 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
-def save_adapter(model: Decoder, folder: Path, rank: int, alpha: float) -> None:
-    """Writes the model's adapters, in float32, and their config into `folder`."""
-    tensors = dict(sorted(_matrices(model, rank)))
+def adapter_tensors(model: Decoder, rank: int) -> dict[str, np.ndarray]:
+    """The model's adapters by their keys in a file; of several processes that hold them all have to ask."""
+    return dict(sorted(_matrices(model, rank)))
+
+
+def save_adapter(tensors: dict[str, np.ndarray], folder: Path, rank: int, alpha: float) -> None:
+    """Writes what `adapter_tensors` gave, in float32, and its config into `folder`."""
     modules = sorted({key.split(".")[-3] for key in tensors})
     config = {
         "peft_type": "LORA",
@@ -84,11 +88,11 @@ def _matrices(model: Decoder, rank: int) -> Iterator[tuple[str, np.ndarray]]:
         *projection, name = (str(key) for key in path)
         module = LEAVES[*projection, "kernel"].key.removesuffix(".weight")
         side = {"lora_a": "A", "lora_b": "B"}[name]
-        for layer, values in enumerate(np.asarray(_flat(leaf[...], side, rank))):
+        for layer, values in enumerate(_flat(whole(leaf[...]), side, rank)):
             yield f"{_PREFIX}{module.format(layer=layer)}.lora_{side}.weight", np.ascontiguousarray(values.T)
 
 
-def _flat(leaf_L: Array, side: str, rank: int) -> Array:
+def _flat(leaf_L: np.ndarray, side: str, rank: int) -> np.ndarray:
     """[layers, inputs, rank] of A, [layers, rank, outputs] of B, whatever axes the projection has."""
     layers = leaf_L.shape[0]
     return leaf_L.reshape(layers, -1, rank) if side == "A" else leaf_L.reshape(layers, rank, -1)

@@ -2,42 +2,42 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
+from stages.lm import processes
 from stages.lm.errors import ModelError
 from stages.lm.model import Decoder
+from stages.lm.runs import State
 from stages.project.files import place_named
-
-if TYPE_CHECKING:
-    from stages.lm.training import State
 
 # Two, since a checkpoint that was being written when the machine died is no checkpoint.
 KEPT = 2
 
 
-def save(scratch: Path, step: int, state: "State") -> None:
+def save(scratch: Path, step: int, state: State) -> None:
     """Writes the state after `step` steps and drops all but the last ones."""
     with place_named(scratch):
         ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
-    for old in _steps(scratch)[:-KEPT]:
-        shutil.rmtree(_step_folder(scratch, old))
+    if processes.is_first():
+        for old in _steps(scratch)[:-KEPT]:
+            shutil.rmtree(_step_folder(scratch, old))
 
 
-def restore_latest(scratch: Path, fresh: "State") -> tuple[int, "State"]:
+def restore_latest(scratch: Path, fresh: State) -> tuple[int, State]:
     """The latest saved state and its step, or (0, `fresh`) where there is none.
 
     Raises:
         ModelError: the latest checkpoint is damaged.
     """
-    steps = _steps(scratch)
-    if not steps:
+    # A step that any of several processes knows is there for all: they share the folder.
+    latest = int(processes.largest(float(max(_steps(scratch), default=0))))
+    if not latest:
         return 0, fresh
-    folder = _step_folder(scratch, steps[-1])
+    folder = _step_folder(scratch, latest)
     tree = _as_tree(fresh)
     try:
         found = ocp.load(folder, jax.tree.map(_abstract, tree))
@@ -48,7 +48,7 @@ def restore_latest(scratch: Path, fresh: "State") -> tuple[int, "State"]:
         ) from error
     saved = iter(jax.tree.leaves(found))
     leaves = [next(saved) if leaf.size else leaf for leaf in jax.tree.leaves(fresh)]
-    return steps[-1], jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+    return latest, jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
 def export(model: Decoder, folder: Path) -> None:
@@ -56,7 +56,7 @@ def export(model: Decoder, folder: Path) -> None:
     ocp.save(folder.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
 
 
-def _as_tree(state: "State") -> dict[str, object]:
+def _as_tree(state: State) -> dict[str, object]:
     # Leaves in a plain list: Orbax needs no class of ours to read them, and their order is that of the fresh state.
     # Without empty ones (a curve that nobody asked for): Orbax 0.12 waits for them until it gives up.
     return {"leaves": [leaf for leaf in jax.tree.leaves(state) if leaf.size]}

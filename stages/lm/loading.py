@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from stages.lm.config import ModelConfig, read_config
 from stages.lm.model import Decoder
 from stages.lm.tokens import load_tokenizer
-from stages.lm.weights import load
+from stages.lm.weights import Place, load, on_first_device
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class LanguageModel:
     tokenizer: Tokenizer
 
 
-def open_model(folder: Path) -> LanguageModel:
-    """Opens a model folder in the Hugging Face layout; weights are float32."""
+def open_model(folder: Path, place: Place = on_first_device) -> LanguageModel:
+    """Opens a model folder in the Hugging Face layout; weights are float32, each put by `place` where it belongs."""
     config = read_config(folder / "config.json")
-    return LanguageModel(load(folder, config), config, load_tokenizer(folder))
+    return LanguageModel(load(folder, config, place), config, load_tokenizer(folder))

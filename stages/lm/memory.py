@@ -4,16 +4,16 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from stages.lm.errors import ModelError
 from stages.lm.packing import Packed, PackedShape
-
-if TYPE_CHECKING:
-    from stages.lm.training import Run
+from stages.lm.runs import Run
+from stages.lm.shapes import Mesh
+from stages.lm.sharding import rows_sharding
 
 GIB = 2**30
 
@@ -24,18 +24,19 @@ def bytes_beyond_arguments(step: Any, *arguments: Any) -> int:
     return int(found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes)
 
 
-def abstract_batches(shape: PackedShape, parts: int) -> Packed:
+def abstract_batches(shape: PackedShape, parts: int, mesh: Mesh) -> Packed:
     """The shapes of a step's stacked parts, without the arrays."""
-    rows = jax.ShapeDtypeStruct((parts, shape.rows, shape.length), np.int32)
-    predictions = jax.ShapeDtypeStruct((parts, shape.predictions), np.int32)
-    weights = jax.ShapeDtypeStruct((parts, shape.predictions), np.float32)
+    split = rows_sharding(mesh)
+    rows = jax.ShapeDtypeStruct((parts, shape.rows, shape.length), np.int32, sharding=split)
+    predictions = jax.ShapeDtypeStruct((parts, shape.groups, shape.predictions), np.int32, sharding=split)
+    weights = jax.ShapeDtypeStruct((parts, shape.groups, shape.predictions), np.float32, sharding=split)
     return Packed(rows, rows, rows, predictions, predictions, weights)  # type: ignore[arg-type]
 
 
 def free_bytes(host: Callable[[], int]) -> int:
-    """What is free on the first device: its own memory, or the host's where it has none (a CPU)."""
+    """What is free on the first device: its own memory, or its share of the host's where it has none (a CPU)."""
     stats = jax.local_devices()[0].memory_stats()
-    return int(stats["bytes_limit"] - stats["bytes_in_use"]) if stats else host()
+    return int(stats["bytes_limit"] - stats["bytes_in_use"]) if stats else host() // jax.local_device_count()
 
 
 def peak_bytes() -> int:
@@ -47,7 +48,7 @@ def peak_bytes() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def refuse_what_does_not_fit(run: "Run", needs: Callable[["Run"], int], free: int) -> None:
+def refuse_what_does_not_fit(run: Run, needs: Callable[[Run], int], free: int) -> None:
     """Refuses a run whose largest step needs more than `free` bytes, naming knobs with which it would fit.
 
     Raises:
@@ -64,7 +65,7 @@ def refuse_what_does_not_fit(run: "Run", needs: Callable[["Run"], int], free: in
     raise ModelError(f"{problem}; lower finetune.batch or finetune.max_tokens, or set finetune.method=lora")
 
 
-def _smaller(run: "Run") -> Iterator[tuple[str, "Run"]]:
+def _smaller(run: Run) -> Iterator[tuple[str, Run]]:
     if not run.remat:
         yield "finetune.remat=true", replace(run, remat=True)
     for parts in range(run.accumulate + 1, run.batch + 1):

@@ -15,6 +15,7 @@ from flax import nnx
 from stages.lm.config import Llama3Rope, ModelConfig
 from stages.lm.linear import Linear
 from stages.lm.shapes import Array, Bool, Float, Int
+from stages.lm.sharding import split_rows
 
 FLOAT32 = jnp.dtype("float32")
 
@@ -101,9 +102,9 @@ class Decoder(nnx.Module):
         graph, weights_L = nnx.split(self.layers)
 
         def layer(x_BTD: Array, weights: Any) -> tuple[Array, None]:
-            return nnx.merge(graph, weights)(x_BTD, turns_BTH, mask_BTS), None
+            return split_rows(nnx.merge(graph, weights)(x_BTD, turns_BTH, mask_BTS)), None
 
-        x_BTD = self.embedding[...][tokens_BT].astype(dtype)
+        x_BTD = split_rows(self.embedding[...][tokens_BT].astype(dtype))
         x_BTD, _ = jax.lax.scan(jax.checkpoint(layer) if remat else layer, x_BTD, weights_L)
         return self.norm(x_BTD)
 

@@ -1,9 +1,15 @@
 """The update rule of a run: optimizer, rate and clipping."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import optax
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+
+from stages.lm.shapes import Mesh
+from stages.lm.sharding import state_shardings
 
 
 @dataclass(frozen=True)
@@ -41,3 +47,16 @@ def update_rule(rule: Rule, steps: int) -> optax.GradientTransformation:
         # Updates are clipped by the global norm above; Adafactor's own rate scaling by parameter size stays on.
         step = optax.adafactor(rate, weight_decay_rate=rule.weight_decay or None, clipping_threshold=None)
     return optax.chain(optax.clip_by_global_norm(rule.clip_norm), step)
+
+
+def optimizer_shardings(mesh: Mesh, rule: optax.GradientTransformation, weights: nnx.State) -> Any:
+    """The shardings of the optimizer's state: moments lie as their weights do, what is smaller is everywhere whole."""
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def of(leaf: Any, weight: Any, sharding: NamedSharding) -> NamedSharding:
+        return sharding if leaf.shape == weight.shape else whole
+
+    state = jax.eval_shape(rule.init, weights)
+    return optax.tree.map_params(
+        rule, of, state, weights, state_shardings(mesh, weights), transform_non_params=lambda leaf: whole
+    )

@@ -7,8 +7,11 @@ examples, `ab|C` and `d|EF` (targets after the bar), in a row of six; the last t
     positions   0  1  0  1  0  0
     ends        2  2  4  4  5  6      (a token is seen up to the end of its own tree: see `stages.lm.model`)
     predictors  1 -> C, 2 -> E, 3 -> F
+
+Rows are split among devices in equal groups, one after another, and a group's predictions are of its own rows.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,40 +24,43 @@ from stages.lm.trees import TokenTree, token_tree
 # Steps whose rows differ by less share a compiled program.
 ROWS_STEP = 2
 
+Rows = list[list[TokenTree]]
+
 
 class Packed(NamedTuple):
-    """A step's arrays: R rows of T tokens, and P predictions, each by its place in the flattened rows.
+    """A step's arrays: R rows of T tokens in G groups, and P predictions of each group, by place in its flattened rows.
 
-    `weights_P` counts the examples that a prediction is a target token of; padding has 0.
+    `weights_GP` counts the examples that a prediction is a target token of; padding has 0.
     """
 
     tokens_RT: np.ndarray
     positions_RT: np.ndarray
     ends_RT: np.ndarray
-    predictors_P: np.ndarray
-    targets_P: np.ndarray
-    weights_P: np.ndarray
+    predictors_GP: np.ndarray
+    targets_GP: np.ndarray
+    weights_GP: np.ndarray
 
 
 @dataclass(frozen=True)
 class PackedShape:
-    """Sizes of a step's arrays."""
+    """Sizes of a step's arrays; `predictions` are those of one of the groups."""
 
     rows: int
     length: int
     predictions: int
+    groups: int = 1
 
 
-def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int) -> list[PackedShape]:
-    """For each step a shape that holds any of its parts, in rows of `length` tokens.
+def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int, groups: int = 1) -> list[PackedShape]:
+    """For each step a shape that holds any of its parts, in rows of `length` tokens in `groups` groups.
 
     There are few distinct ones, since each is compiled.
     """
-    needs = [_needs(parts, length) for parts in steps]
+    needs = [_needs(parts, length, groups) for parts in steps]
     predictions: dict[int, int] = {}
     for rows, wanted in needs:
         predictions[rows] = max(predictions.get(rows, 0), wanted)
-    return [PackedShape(rows, length, predictions[rows]) for rows, _ in needs]
+    return [PackedShape(rows, length, predictions[rows], groups) for rows, _ in needs]
 
 
 def pack(examples: Sequence[Continued], shape: PackedShape) -> Packed:
@@ -64,30 +70,32 @@ def pack(examples: Sequence[Continued], shape: PackedShape) -> Packed:
         tokens_RT=np.zeros(size, np.int32),
         positions_RT=np.zeros(size, np.int32),
         ends_RT=np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (shape.rows, 1)),
-        predictors_P=np.zeros(shape.predictions, np.int32),
-        targets_P=np.zeros(shape.predictions, np.int32),
-        weights_P=np.zeros(shape.predictions, np.float32),
+        predictors_GP=np.zeros((shape.groups, shape.predictions), np.int32),
+        targets_GP=np.zeros((shape.groups, shape.predictions), np.int32),
+        weights_GP=np.zeros((shape.groups, shape.predictions), np.float32),
     )
-    done = 0
-    for row, trees in enumerate(_rows(examples, shape.length)):
-        begin = 0
-        for tree in trees:
-            done = _place(packed, tree, row, begin, done)
-            begin += len(tree.tokens)
+    for group, rows in enumerate(_grouped(_rows(examples, shape.length), shape.rows // shape.groups)):
+        _fill(packed, rows, group)
     return packed
 
 
-def _needs(parts: Sequence[Sequence[Continued]], length: int) -> tuple[int, int]:
-    """The most rows, rounded up to a common step, and the most predictions of a step's parts."""
+def _grouped(rows: Rows, size: int) -> list[Rows]:
+    """Rows in groups of `size`, the last of what is left."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _needs(parts: Sequence[Sequence[Continued]], length: int, groups: int) -> tuple[int, int]:
+    """The most rows, rounded up to a common step, and the most predictions of a group."""
     packed = [_rows(part, length) for part in parts]
-    rows = max(len(part) for part in packed)
-    predictions = max(sum(len(tree.scored) for row in part for tree in row) for part in packed)
-    return -(-rows // ROWS_STEP) * ROWS_STEP, predictions
+    step = math.lcm(ROWS_STEP, groups)
+    rows = -(-max(len(part) for part in packed) // step) * step
+    within = [group for part in packed for group in _grouped(part, rows // groups)]
+    return rows, max(sum(len(tree.scored) for row in group for tree in row) for group in within)
 
 
-def _rows(examples: Sequence[Continued], length: int) -> list[list[TokenTree]]:
+def _rows(examples: Sequence[Continued], length: int) -> Rows:
     """First fit, the longest tree first; trees of equal length keep their order."""
-    rows: list[list[TokenTree]] = []
+    rows: Rows = []
     free: list[int] = []
     for tree in sorted(_trees(examples, length), key=lambda tree: -len(tree.tokens)):
         size = len(tree.tokens)
@@ -123,15 +131,21 @@ def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _place(packed: Packed, tree: TokenTree, row: int, begin: int, done: int) -> int:
-    """Writes `tree` at `begin` of `row`; returns how many predictions there are now."""
-    end, now = begin + len(tree.tokens), done + len(tree.scored)
-    packed.tokens_RT[row, begin:end] = tree.tokens
-    packed.positions_RT[row, begin:end] = tree.positions
-    packed.ends_RT[row, begin:end] = np.array(tree.ends) + begin
-    first = row * packed.tokens_RT.shape[1] + begin
-    packed.predictors_P[done:now] = [first + scored.predictor for scored in tree.scored]
-    packed.targets_P[done:now] = [scored.token for scored in tree.scored]
-    for path in tree.paths:
-        packed.weights_P[done + np.array(path, np.int64)] += 1.0
-    return now
+def _fill(packed: Packed, rows: Rows, group: int) -> None:
+    """Writes the trees of a group's rows, each behind the other."""
+    size, length = packed.tokens_RT.shape[0] // packed.targets_GP.shape[0], packed.tokens_RT.shape[1]
+    done = 0
+    for row, trees in enumerate(rows):
+        begin = 0
+        for tree in trees:
+            end, now = begin + len(tree.tokens), done + len(tree.scored)
+            place = (group * size + row, slice(begin, end))
+            packed.tokens_RT[place] = tree.tokens
+            packed.positions_RT[place] = tree.positions
+            packed.ends_RT[place] = np.array(tree.ends) + begin
+            first = row * length + begin
+            packed.predictors_GP[group, done:now] = [first + scored.predictor for scored in tree.scored]
+            packed.targets_GP[group, done:now] = [scored.token for scored in tree.scored]
+            for path in tree.paths:
+                packed.weights_GP[group, done + np.array(path, np.int64)] += 1.0
+            begin, done = end, now

@@ -1,8 +1,9 @@
-"""Array shapes in signatures: jaxtyping where it is installed (the test run checks them), plain names elsewhere."""
+"""What stands in signatures: array shapes (jaxtyping where it is installed, which the test run checks), and meshes."""
 
 from typing import TYPE_CHECKING, Any
 
 from jax import Array
+from jax.sharding import Mesh
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -17,4 +18,4 @@ else:
 
         Bool = Float = Int = _Unchecked
 
-__all__ = ["Array", "Bool", "Float", "Int"]
+__all__ = ["Array", "Bool", "Float", "Int", "Mesh"]

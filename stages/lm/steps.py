@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 from stages.lm.model import Decoder
+from stages.lm.optimizer import optimizer_shardings
 from stages.lm.packing import Packed
-from stages.lm.shapes import Array, Float
+from stages.lm.shapes import Array, Float, Mesh
+from stages.lm.sharding import put, rows_sharding, split_rows, state_shardings
 
 
 class StepResult(NamedTuple):
@@ -29,28 +32,36 @@ def token_loss(
     model: Decoder, batch: Packed, dtype: jnp.dtype, remat: bool
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Negative log-likelihood of the target tokens as (sum, count), in float32."""
-    tokens_RT, positions_RT, ends_RT = map(jnp.asarray, (batch.tokens_RT, batch.positions_RT, batch.ends_RT))
+    tokens_RT, positions_RT, ends_RT, predictors_GP, targets_GP, weights_GP = map(jnp.asarray, batch)
     hidden_RTD = model(tokens_RT, positions_RT, ends_RT, dtype, remat)
-    hidden_PD = hidden_RTD.reshape(-1, hidden_RTD.shape[-1])[batch.predictors_P]
-    logprobs_PV = jax.nn.log_softmax(model.logits(hidden_PD), axis=-1)
-    logprobs_P = jnp.take_along_axis(logprobs_PV, jnp.asarray(batch.targets_P)[:, None], axis=-1)[:, 0]
-    weights_P = jnp.asarray(batch.weights_P)
-    return -jnp.sum(logprobs_P * weights_P), jnp.sum(weights_P)
+    hidden_GSD = hidden_RTD.reshape(predictors_GP.shape[0], -1, hidden_RTD.shape[-1])
+    # Group by group, so that no device looks for a hidden state on another one.
+    hidden_GPD = jax.vmap(lambda hidden_SD, predictors_P: hidden_SD[predictors_P])(hidden_GSD, predictors_GP)
+    logprobs_GPV = jax.nn.log_softmax(model.logits(split_rows(hidden_GPD)), axis=-1)
+    logprobs_GP = jnp.take_along_axis(logprobs_GPV, targets_GP[..., None], axis=-1)[..., 0]
+    return -jnp.sum(logprobs_GP * weights_GP), jnp.sum(weights_GP)
 
 
-def stacked(batches: Sequence[Packed]) -> Packed:
-    """A step's micro-batches, of one shape, with a leading axis."""
-    return Packed(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
+def stacked(batches: Sequence[Packed], mesh: Mesh) -> Packed:
+    """A step's micro-batches, of one shape, with a leading axis and on the mesh."""
+    split = rows_sharding(mesh)
+    return Packed(*(put(np.stack(arrays), split) for arrays in zip(*batches, strict=True)))  # type: ignore[arg-type]
 
 
 def compiled_step(
-    graph: nnx.GraphDef[Decoder], rule: optax.GradientTransformation, dtype: jnp.dtype, remat: bool
+    graph: nnx.GraphDef[Decoder],
+    rule: optax.GradientTransformation,
+    weights: nnx.State,
+    mesh: Mesh,
+    dtype: jnp.dtype,
+    remat: bool,
 ) -> Step:
-    """The jitted step; weights and optimizer state are given away to it.
+    """The jitted step for states like `weights` on the mesh; weights and optimizer state are given away to it.
 
     Micro-batches are added up as sums of losses and of gradients, and divided by the target tokens of all of them at
     the end: K micro-batches are one batch, whatever their lengths.
     """
+    lying = state_shardings(mesh, weights)
 
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[Array, Array]:
         return token_loss(nnx.merge(graph, weights, frozen), batch, dtype, remat)
@@ -58,7 +69,7 @@ def compiled_step(
     def gradients(weights: nnx.State, frozen: nnx.State, batches: Packed) -> tuple[Array, Array, nnx.State]:
         def one(batch: Packed) -> tuple[Array, Array, nnx.State]:
             (total, count), gradient = jax.value_and_grad(loss, has_aux=True)(weights, frozen, batch)
-            return total, count, gradient
+            return total, count, jax.lax.with_sharding_constraint(gradient, lying)
 
         if batches.tokens_RT.shape[0] == 1:
             return one(Packed(*(array[0] for array in batches)))  # without a second copy of all gradients
@@ -73,4 +84,6 @@ def compiled_step(
         result = StepResult(total, count, optax.tree.norm(gradient))
         return optax.apply_updates(weights, updates), optimizer, result
 
-    return jax.jit(step, donate_argnums=(0, 1))
+    # Said, so that what comes out can go in again: else the compiler may lay it out anew, and compile twice.
+    lying_after = (lying, optimizer_shardings(mesh, rule, weights), NamedSharding(mesh, PartitionSpec()))
+    return jax.jit(step, donate_argnums=(0, 1), out_shardings=lying_after)

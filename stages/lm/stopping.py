@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from stages.project.errors import Stopped
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -14,11 +12,6 @@ class Stop:
     """Whether somebody asked for an end: a scheduler that wants the machine back (SIGTERM), or Ctrl-C."""
 
     requested: signal.Signals | None = None
-
-    def end_if_requested(self) -> None:
-        """Raises Stopped where somebody asked for an end."""
-        if self.requested is not None:
-            raise Stopped(self.requested)
 
 
 @contextmanager

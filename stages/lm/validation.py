@@ -9,24 +9,31 @@ from flax import nnx
 
 from stages.lm.model import Decoder
 from stages.lm.packing import Packed, pack, packed_shapes
-from stages.lm.steps import token_loss
+from stages.lm.shapes import Mesh
+from stages.lm.sharding import FSDP
+from stages.lm.steps import stacked, token_loss
 from stages.lm.tokens import Continued
 
-# Examples that are read at once: with them a forward pass takes no more memory than a training step's.
+# Examples that are read at once by a device: with them a forward pass takes no more memory than a training step's.
 AT_ONCE = 8
 
 Losses = Callable[[nnx.State, nnx.State], np.ndarray]
 
 
 def validation_losses(
-    graph: nnx.GraphDef[Decoder], sources: Mapping[str, Sequence[Continued]], length: int, dtype: jnp.dtype
+    graph: nnx.GraphDef[Decoder],
+    sources: Mapping[str, Sequence[Continued]],
+    length: int,
+    mesh: Mesh,
+    dtype: jnp.dtype,
 ) -> Losses:
     """A function of the trained and the frozen weights: the mean loss per target token of each source, [sources]."""
-    batches = {name: _batches(examples, length) for name, examples in sources.items()}
+    batches = {name: _batches(examples, length, mesh) for name, examples in sources.items()}
 
     @jax.jit
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[jax.Array, jax.Array]:
-        return token_loss(nnx.merge(graph, weights, frozen), batch, dtype, remat=False)
+        one = Packed(*(array[0] for array in batch))
+        return token_loss(nnx.merge(graph, weights, frozen), one, dtype, remat=False)
 
     def losses(weights: nnx.State, frozen: nnx.State) -> np.ndarray:
         found = []
@@ -39,7 +46,8 @@ def validation_losses(
     return losses
 
 
-def _batches(examples: Sequence[Continued], length: int) -> list[Packed]:
-    groups = [examples[start : start + AT_ONCE] for start in range(0, len(examples), AT_ONCE)]
-    shapes = packed_shapes([[group] for group in groups], length)
-    return [pack(group, shape) for group, shape in zip(groups, shapes, strict=True)]
+def _batches(examples: Sequence[Continued], length: int, mesh: Mesh) -> list[Packed]:
+    size = AT_ONCE * mesh.shape[FSDP]
+    taken = [examples[start : start + size] for start in range(0, len(examples), size)]
+    shapes = packed_shapes([[some] for some in taken], length, mesh.shape[FSDP])
+    return [stacked([pack(some, shape)], mesh) for some, shape in zip(taken, shapes, strict=True)]

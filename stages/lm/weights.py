@@ -5,7 +5,7 @@ Layers are stacked: the leaf `layers/attention/query/kernel` [L, D, N, H] holds 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from stages.lm.config import ModelConfig
 from stages.lm.errors import ModelError
 from stages.lm.folder import WEIGHTS, WEIGHTS_INDEX
 from stages.lm.model import Decoder
+from stages.lm.shapes import Array
+from stages.lm.sharding import whole
 
 LeafPath = tuple[str, ...]
+Place = Callable[[LeafPath, np.ndarray], Array]
 _TYPES = ("F32", "BF16", "F16")
 
 
@@ -60,8 +63,13 @@ LEAVES: dict[LeafPath, Leaf] = {
 }
 
 
-def load(folder: Path, config: ModelConfig) -> Decoder:
-    """The decoder with the weights of a model folder, in float32.
+def on_first_device(path: LeafPath, array: np.ndarray) -> Array:
+    """Puts a leaf where JAX puts what nothing is said of."""
+    return jnp.asarray(array)
+
+
+def load(folder: Path, config: ModelConfig, place: Place = on_first_device) -> Decoder:
+    """The decoder with the weights of a model folder, in float32, each put by `place` where it belongs.
 
     Raises:
         ModelError: a weight is missing, unknown or of another shape; the message lists all of them.
@@ -69,7 +77,7 @@ def load(folder: Path, config: ModelConfig) -> Decoder:
     graph, shapes = _abstract(config)
     reader = _Reader(folder)
     _refuse_mismatches(folder, config, shapes, reader.shapes)
-    arrays = [(path, jnp.asarray(_leaf(LEAVES[path], shape, config, reader))) for path, shape in shapes.items()]
+    arrays = [(path, place(path, _leaf(LEAVES[path], shape, config, reader))) for path, shape in shapes.items()]
     return nnx.merge(graph, nnx.from_flat_state([(path, nnx.Param(array)) for path, array in arrays]))
 
 
@@ -103,12 +111,17 @@ def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef[Decoder], dict[LeafPath
     return graph, {_names(path): leaf.shape for path, leaf in nnx.to_flat_state(state)}
 
 
-def save(model: Decoder, path: Path) -> None:
-    """Writes the model's weights, adapters apart, as one safetensors file under Hugging Face keys, in float32."""
+def tensors_of(model: Decoder) -> dict[str, np.ndarray]:
+    """The model's weights, adapters apart, by Hugging Face key; of several processes that hold it all have to ask."""
     tensors: dict[str, np.ndarray] = {}
     for leaf_path, array in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-        tensors |= dict(_named(LEAVES[_names(leaf_path)], np.asarray(array[...]), model.config))
-    save_file(dict(sorted(tensors.items())), path, metadata={"format": "pt"})
+        tensors |= dict(_named(LEAVES[_names(leaf_path)], whole(array[...]), model.config))
+    return dict(sorted(tensors.items()))
+
+
+def save(tensors: dict[str, np.ndarray], path: Path) -> None:
+    """Writes what `tensors_of` gave as one safetensors file, in float32."""
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _names(path: tuple[Any, ...]) -> LeafPath:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.lm.adapters import save_adapter
+from stages.lm.adapters import adapter_tensors, save_adapter
 from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters
 from stages.project.pins import sha256_of
@@ -25,7 +25,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
     adapter.mkdir(parents=True)
     decoder = tiny().decoder
     add_adapters(decoder, ["up"], rank=2, alpha=4.0, seed=0)
-    save_adapter(decoder, adapter, rank=2, alpha=4.0)
+    save_adapter(adapter_tensors(decoder, rank=2), adapter, rank=2, alpha=4.0)
     (folder / "params.yaml").write_bytes((ROOT / "presets" / "organism.yaml").read_bytes())
     for name in ("metrics", "training"):
         (folder / "reports" / name).mkdir(parents=True)

@@ -10,13 +10,13 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from stages.lm.adapters import merge_into, save_adapter, save_small
+from stages.lm.adapters import adapter_tensors, merge_into, save_adapter, save_small
 from stages.lm.errors import ModelError
 from stages.lm.linear import Adapter
 from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters, merge_adapters
 from stages.lm.model import Decoder
-from stages.lm.weights import save
+from stages.lm.weights import save, tensors_of
 
 TinyModel = Callable[..., LanguageModel]
 ALL = ("query", "key", "value", "out", "gate", "up", "down")
@@ -35,7 +35,7 @@ def adapted(tiny: TinyModel, targets: tuple[str, ...] = ALL) -> Decoder:
 
 def test_a_file_holds_each_adapter_in_the_layout_of_peft(tiny: TinyModel, tmp_path: Path) -> None:
     decoder = adapted(tiny, ("query", "out", "down"))
-    save_adapter(decoder, tmp_path, rank=2, alpha=8.0)
+    save_adapter(adapter_tensors(decoder, rank=2), tmp_path, rank=2, alpha=8.0)
     found = load_file(tmp_path / "adapter_model.safetensors")
     shapes = {"q_proj": ((2, 24), (32, 2)), "o_proj": ((2, 32), (24, 2)), "down_proj": ((2, 40), (24, 2))}
     blocks = {"q_proj": "self_attn", "o_proj": "self_attn", "down_proj": "mlp"}
@@ -57,14 +57,14 @@ def test_a_file_holds_each_adapter_in_the_layout_of_peft(tiny: TinyModel, tmp_pa
 
 def test_merged_from_a_file_is_merged_in_memory(tiny: TinyModel, tmp_path: Path) -> None:
     plain, decoder = tiny(seed=2).decoder, adapted(tiny)
-    save(plain, tmp_path / "model.safetensors")
+    save(tensors_of(plain), tmp_path / "model.safetensors")
     before = load_file(tmp_path / "model.safetensors")
-    save_adapter(decoder, tmp_path, rank=2, alpha=8.0)
+    save_adapter(adapter_tensors(decoder, rank=2), tmp_path, rank=2, alpha=8.0)
     save_small(tmp_path, tmp_path / "small.safetensors")
     assert (tmp_path / "small.safetensors").stat().st_size < (tmp_path / "adapter_model.safetensors").stat().st_size
     merge_into(tmp_path, tmp_path / "small.safetensors")
     merge_adapters(decoder, ALL)
-    save(decoder, tmp_path / "expected.safetensors")
+    save(tensors_of(decoder), tmp_path / "expected.safetensors")
     found, expected = (load_file(tmp_path / f"{name}.safetensors") for name in ("model", "expected"))
     assert found.keys() == expected.keys()
     for key, array in expected.items():
@@ -74,8 +74,8 @@ def test_merged_from_a_file_is_merged_in_memory(tiny: TinyModel, tmp_path: Path)
 
 
 def test_an_adapter_of_another_model_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
-    save_adapter(adapted(tiny), tmp_path, rank=2, alpha=8.0)
+    save_adapter(adapter_tensors(adapted(tiny), rank=2), tmp_path, rank=2, alpha=8.0)
     save_small(tmp_path, tmp_path / "small.safetensors")
-    save(tiny(num_hidden_layers=2).decoder, tmp_path / "model.safetensors")
+    save(tensors_of(tiny(num_hidden_layers=2).decoder), tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"is no adapter of .* has no model\.layers\.2\..* of its shape"):
         merge_into(tmp_path, tmp_path / "small.safetensors")

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from stages.lm.checkpoints import export, restore_latest, save
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
-from stages.lm.training import State
+from stages.lm.runs import State
 
 TinyModel = Callable[..., LanguageModel]
 

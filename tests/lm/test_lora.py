@@ -16,9 +16,11 @@ from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters, merge_adapters
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
+from stages.lm.runs import Material, Outside, Run
+from stages.lm.sharding import device_mesh
 from stages.lm.tokens import Continued
-from stages.lm.training import Material, Outside, Run, train
-from stages.lm.weights import save
+from stages.lm.training import train
+from stages.lm.weights import save, tensors_of
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
@@ -70,7 +72,7 @@ def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, tmp_path: Pat
     assert leaves(adapted, Adapter) == {}
     assert nnx.graphdef(adapted) == nnx.graphdef(plain)
     for name, decoder in (("merged", adapted), ("plain", plain)):
-        save(decoder, tmp_path / name)
+        save(tensors_of(decoder), tmp_path / name)
     assert load_file(tmp_path / "merged").keys() == load_file(tmp_path / "plain").keys()
 
 
@@ -119,7 +121,7 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
     run = Run(2, 1, 1, 8, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
     outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
-    train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside)
+    train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside, device_mesh())
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
     moved = leaves(decoder, Adapter)

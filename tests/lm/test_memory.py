@@ -12,9 +12,11 @@ from stages.lm.loading import LanguageModel
 from stages.lm.memory import abstract_batches, bytes_beyond_arguments, refuse_what_does_not_fit
 from stages.lm.optimizer import Rule, update_rule
 from stages.lm.packing import PackedShape
+from stages.lm.runs import Material, Outside, Run
+from stages.lm.sharding import device_mesh
 from stages.lm.steps import compiled_step
 from stages.lm.tokens import Continued
-from stages.lm.training import Material, Outside, Run, train
+from stages.lm.training import train
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
@@ -47,8 +49,8 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
     rule = update_rule(RULE, 4)
 
     def needed(rows: int, remat: bool) -> int:
-        step = compiled_step(graph, rule, RUN.dtype, remat)
-        batches = abstract_batches(PackedShape(rows, 256, 8), 1)
+        step = compiled_step(graph, rule, weights, device_mesh(), RUN.dtype, remat)
+        batches = abstract_batches(PackedShape(rows, 256, 8), 1, device_mesh())
         return bytes_beyond_arguments(step, weights, rule.init(weights), nnx.State({}), batches)
 
     few, many, recomputed = needed(2, False), needed(8, False), needed(8, True)
@@ -60,5 +62,5 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
 def test_nothing_is_written_where_memory_does_not_suffice(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
     outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
-        train(tiny().decoder, Material([Continued((20, 21, 22), 2)]), RUN, outside)
+        train(tiny().decoder, Material([Continued((20, 21, 22), 2)]), RUN, outside, device_mesh())
     assert list(tmp_path.iterdir()) == []

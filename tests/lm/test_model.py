@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from stages.lm.config import read_config
 from stages.lm.loading import LanguageModel
-from stages.lm.model import Decoder, attend, visible
+from stages.lm.model import Decoder, attend, rotations, visible
 from stages.lm.weights import load, parameters
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -261,6 +261,16 @@ def test_positions_count_by_their_distances(logits: Logits) -> None:
 
 
 # ---- arithmetic
+
+
+def test_layers_scanned_are_layers_one_after_another(model: Decoder) -> None:
+    tokens, positions, ends = (jnp.asarray(array) for array in laid([np.arange(20, 20 + T)], T))
+    graph, stacked = nnx.split(model.layers)
+    x = model.embedding[...][tokens]
+    for layer in range(model.config.layers):
+        alone = nnx.merge(graph, jax.tree.map(lambda leaf, at=layer: leaf[at], stacked))
+        x = alone(x, rotations(positions, model.config), visible(ends))
+    np.testing.assert_allclose(model(tokens, positions, ends), model.norm(x), rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_is_near_and_its_logits_are_float32(model: Decoder, logits: Logits) -> None:

@@ -36,9 +36,9 @@ def test_two_examples_in_a_row_of_six() -> None:
         "tokens_RT": [[11, 12, 14, 15, 0, 0]],
         "positions_RT": [[0, 1, 0, 1, 0, 0]],
         "ends_RT": [[2, 2, 4, 4, 5, 6]],
-        "predictors_P": [1, 2, 3, 0],
-        "targets_P": [13, 15, 16, 0],
-        "weights_P": [1.0, 1.0, 1.0, 0.0],
+        "predictors_GP": [[1, 2, 3, 0]],
+        "targets_GP": [[13, 15, 16, 0]],
+        "weights_GP": [[1.0, 1.0, 1.0, 0.0]],
     }
 
 
@@ -48,14 +48,14 @@ def test_examples_that_begin_alike_are_one_tree() -> None:
     packed = pack(examples, PackedShape(rows=1, length=8, predictions=5))
     assert packed.tokens_RT.tolist() == [[1, 9, 8, 7, 1, 2, 3, 0]]
     assert packed.ends_RT.tolist() == [[4, 4, 4, 4, 7, 7, 7, 8]]
-    assert packed.predictors_P.tolist() == [2, 3, 5, 6, 6]
-    assert packed.targets_P.tolist() == [7, 4, 3, 5, 6]
-    assert packed.weights_P.tolist() == [1.0, 1.0, 2.0, 1.0, 1.0]
+    assert packed.predictors_GP.tolist() == [[2, 3, 5, 6, 6]]
+    assert packed.targets_GP.tolist() == [[7, 4, 3, 5, 6]]
+    assert packed.weights_GP.tolist() == [[1.0, 1.0, 2.0, 1.0, 1.0]]
 
 
 def test_equal_examples_count_twice() -> None:
     packed = pack([Continued((1, 2), 1)] * 2, PackedShape(rows=1, length=2, predictions=1))
-    assert (packed.tokens_RT.tolist(), packed.weights_P.tolist()) == ([[1, 0]], [2.0])
+    assert (packed.tokens_RT.tolist(), packed.weights_GP.tolist()) == ([[1, 0]], [[2.0]])
 
 
 def test_a_tree_is_no_longer_than_a_row() -> None:
@@ -68,8 +68,8 @@ def test_places_are_counted_through_all_rows() -> None:
     packed = pack(lengths(5, 4), PackedShape(rows=3, length=4, predictions=5))
     assert packed.tokens_RT.tolist() == [[1, 2, 3, 4], [6, 7, 8, 0], [0, 0, 0, 0]]
     assert packed.ends_RT.tolist() == [[4, 4, 4, 4], [3, 3, 3, 4], [1, 2, 3, 4]]
-    assert packed.predictors_P.tolist() == [2, 3, 5, 6, 0]
-    assert packed.targets_P.tolist() == [4, 5, 8, 9, 0]
+    assert packed.predictors_GP.tolist() == [[2, 3, 5, 6, 0]]
+    assert packed.targets_GP.tolist() == [[4, 5, 8, 9, 0]]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,18 @@ def test_steps_of_about_as_many_rows_share_a_shape() -> None:
     assert packed_shapes([steps[:2], steps[2:]], 8) == [PackedShape(rows=4, length=8, predictions=8)] * 2
 
 
+def test_groups_of_rows_have_their_own_predictions() -> None:
+    """Places are counted within a group; the fuller group says how many there are."""
+    examples = lengths(9, 5, 4, 7)
+    [shape] = packed_shapes([[examples]], 8, groups=2)
+    assert shape == PackedShape(rows=4, length=8, predictions=4, groups=2)
+    packed = pack(examples, shape)
+    assert packed.tokens_RT[:, 0].tolist() == [1, 19, 10, 0]
+    assert packed.predictors_GP.tolist() == [[6, 7, 12, 13], [2, 3, 5, 6]]
+    assert packed.targets_GP.tolist() == [[8, 9, 24, 25], [13, 14, 17, 18]]
+    assert packed_shapes([[lengths(3)]], 8, groups=3)[0].rows == 6, "rows are a multiple of the groups"
+
+
 def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_before() -> None:
     random = np.random.default_rng(3)
     for _ in range(20):
@@ -105,10 +117,10 @@ def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_
         packed = pack(examples, packed_shapes([[examples]], 16)[0])
         tokens = packed.tokens_RT.ravel()
         assert sorted(tokens[tokens > 0]) == sorted(token for example in examples for token in example.ids[:-1])
-        real = packed.weights_P > 0
+        real = packed.weights_GP > 0
         targets = [target for example in examples for target in example.ids[example.start :]]
-        assert sorted(packed.targets_P[real]) == targets
-        assert np.array_equal(tokens[packed.predictors_P[real]] + 1, packed.targets_P[real])
+        assert sorted(packed.targets_GP[real]) == targets
+        assert np.array_equal(tokens[packed.predictors_GP[real]] + 1, packed.targets_GP[real])
 
 
 # ---- the loss
@@ -141,6 +153,14 @@ def test_packed_is_unpacked(loss: Loss) -> None:
     assert total > 10.0
 
 
+def test_in_groups_is_in_one(loss: Loss) -> None:
+    examples = lengths(9, 5, 4, 7, 16, 12)
+    shapes = (PackedShape(4, 16, 12), PackedShape(4, 16, 8, groups=2), PackedShape(4, 16, 6, groups=4))
+    found = [loss(pack(examples, shape)) for shape in shapes]
+    assert [count for _, count in found] == [12.0] * 3
+    assert [total for total, _ in found] == pytest.approx([found[0][0]] * 3, rel=1e-6)
+
+
 def test_a_tree_of_examples_is_the_examples_one_by_one(loss: Loss) -> None:
     """Random forks, also inside targets, and equal examples."""
     random = np.random.default_rng(5)
@@ -170,13 +190,13 @@ def test_the_loss_is_that_of_the_target_alone(loss: Loss) -> None:
 def test_another_segment_changes_no_bit_of_a_segment_s_loss(loss: Loss) -> None:
     def of_second(first: Continued) -> float:
         packed = pack([first, Continued((50, 51, 52, 53), 2)], SHAPE)
-        assert packed.targets_P[2:4].tolist() == [52, 53]
-        return loss(packed._replace(weights_P=np.array([0, 0, 1, 1, 0, 0, 0, 0], np.float32)))[0]
+        assert packed.targets_GP[0, 2:4].tolist() == [52, 53]
+        return loss(packed._replace(weights_GP=np.array([[0, 0, 1, 1, 0, 0, 0, 0]], np.float32)))[0]
 
     def of_first(second: Continued) -> float:
         packed = pack([Continued((40, 41, 42, 43, 44), 3), second], SHAPE)
-        assert packed.targets_P[:2].tolist() == [43, 44]
-        return loss(packed._replace(weights_P=np.array([1, 1, 0, 0, 0, 0, 0, 0], np.float32)))[0]
+        assert packed.targets_GP[0, :2].tolist() == [43, 44]
+        return loss(packed._replace(weights_GP=np.array([[1, 1, 0, 0, 0, 0, 0, 0]], np.float32)))[0]
 
     assert len({of_second(Continued((token, 41, 42, 43, 44), 3)) for token in (40, 99, 200)}) == 1
     assert len({of_first(Continued((token, 51, 52, 53), 2)) for token in (50, 99, 200)}) == 1
@@ -186,5 +206,5 @@ def test_padding_adds_nothing(loss: Loss) -> None:
     packed = pack(lengths(7, 5), SHAPE)
     filled = packed.tokens_RT.copy()
     filled[packed.tokens_RT == 0] = 99
-    elsewhere = packed._replace(tokens_RT=filled, targets_P=np.where(packed.weights_P > 0, packed.targets_P, 99))
+    elsewhere = packed._replace(tokens_RT=filled, targets_GP=np.where(packed.weights_GP > 0, packed.targets_GP, 99))
     assert loss(elsewhere) == loss(packed)

@@ -17,9 +17,11 @@ from stages.lm.loading import LanguageModel
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.packing import Packed, PackedShape, pack
+from stages.lm.runs import CURVE, Material, Outside, Run
+from stages.lm.sharding import device_mesh
 from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
-from stages.lm.training import CURVE, Material, Outside, Run, train
+from stages.lm.training import train
 from stages.project.errors import Stopped
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
@@ -62,7 +64,7 @@ def trained(
         if done == stop:
             raise Broken
 
-    return train(decoder, Material(examples), run, Outside(scratch, 1e9, advance, keep, plenty)).curve
+    return train(decoder, Material(examples), run, Outside(scratch, 1e9, advance, keep, plenty), device_mesh()).curve
 
 
 def plenty() -> int:
@@ -208,7 +210,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     decoder = tiny(seed=4).decoder
     told: list[tuple[float, str]] = []
     outside = Outside(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda *kept: None, plenty)
-    curve = train(decoder, Material(EXAMPLES), run_of(6), outside).curve
+    curve = train(decoder, Material(EXAMPLES), run_of(6), outside, device_mesh()).curve
     assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
     assert curve.tobytes() == unbroken[1].tobytes()
     assert_same(weights(decoder), unbroken[0])
@@ -259,13 +261,15 @@ def test_validation_is_the_loss_of_each_source_at_the_steps_asked_for(tiny: Tiny
     sources = {"short": EXAMPLES[:2], "long": EXAMPLES[3:]}
     outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda *kept: None, plenty)
     decoder = tiny(seed=4).decoder
-    state = train(decoder, Material(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside)
+    state = train(
+        decoder, Material(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside, device_mesh()
+    )
     assert state.validation.shape == (3, 2), "after the steps 2, 4 and 5"
     for column, examples in enumerate(sources.values()):
         total, count = token_loss(decoder, pack(examples, PackedShape(2, 32, 40)), FLOAT32, remat=False)
         assert state.validation[-1, column] == pytest.approx(float(total) / float(count), rel=1e-5)
     assert np.isfinite(state.validation).all() and len(np.unique(state.validation)) == 6
-    assert train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(5), outside).validation.size == 0
+    assert train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(5), outside, device_mesh()).validation.size == 0
 
 
 # ---- what ends a run
@@ -282,7 +286,7 @@ def test_a_signal_saves_and_ends_the_run_and_it_goes_on_to_the_same_bits(
 
     outside = Outside(tmp_path, 1e9, advance, lambda *kept: None, plenty)
     with pytest.raises(Stopped) as stopped:
-        train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(6), outside)
+        train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(6), outside, device_mesh())
     assert stopped.value.status == 128 + number
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert [path.name for path in tmp_path.iterdir()] == ["2"], "the step under way when the signal came is done"
@@ -299,7 +303,7 @@ def test_a_checkpoint_is_saved_when_the_last_is_old(tiny: TinyModel, tmp_path: P
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
     outside = Outside(tmp_path, 0.0, advance, lambda *kept: None, plenty)
-    train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(4, checkpoint_every=100), outside)
+    train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(4, checkpoint_every=100), outside, device_mesh())
     assert seen == [["1"], ["1", "2"], ["2", "3"], ["2", "3"]]
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from stages.lm.config import parse_config, read_config
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
-from stages.lm.weights import check_weights, load, save, weight_files
+from stages.lm.weights import check_weights, load, save, tensors_of, weight_files
 
 TinyModel = Callable[..., LanguageModel]
 Tensors = dict[str, np.ndarray]
@@ -59,7 +59,7 @@ def refused(folder: Path) -> str:
 
 
 def assert_in_is_out(folder: Path, out: Path) -> None:
-    save(load(folder, read_config(folder / "config.json")), out)
+    save(tensors_of(load(folder, read_config(folder / "config.json"))), out)
     read, written = tensors(folder), load_file(out)
     assert written.keys() == read.keys()
     for key, values in read.items():
@@ -81,7 +81,7 @@ def test_in_is_out_bit_by_bit(tiny: TinyModel, tmp_path: Path, changes: dict[str
 
 def test_the_same_weights_are_the_same_bytes(tiny: TinyModel, tmp_path: Path) -> None:
     for name in ("one", "other"):
-        save(tiny(seed=2).decoder, tmp_path / name)
+        save(tensors_of(tiny(seed=2).decoder), tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_an_untied_head_must_be_there(folder: Path) -> None:
 
 
 def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyModel, tmp_path: Path) -> None:
-    expected = tensors_of(tiny(seed=1, folder=tmp_path), tmp_path / "expected")
+    expected = saved_bytes(tiny(seed=1, folder=tmp_path), tmp_path / "expected")
     extra: Tensors = {
         "lm_head.weight": np.zeros((3, 3), np.float32),
         "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32),
@@ -124,12 +124,12 @@ def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyMod
     rewrite(tmp_path, lambda held: held.update(extra))
     config = read_config(tmp_path / "config.json")
     check_weights(tmp_path, config)
-    save(load(tmp_path, config), tmp_path / "out")
+    save(tensors_of(load(tmp_path, config)), tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes() == expected
 
 
-def tensors_of(model: LanguageModel, path: Path) -> bytes:
-    save(model.decoder, path)
+def saved_bytes(model: LanguageModel, path: Path) -> bytes:
+    save(tensors_of(model.decoder), path)
     return path.read_bytes()
 
 
@@ -164,7 +164,7 @@ def shard(folder: Path) -> list[str]:
 def test_a_sharded_checkpoint_is_the_whole_one(source: Path, folder: Path, tmp_path: Path) -> None:
     names = shard(folder)
     assert weight_files(folder) == [folder / INDEX, *(folder / name for name in names)]
-    save(load(folder, read_config(folder / "config.json")), tmp_path / "out.safetensors")
+    save(tensors_of(load(folder, read_config(folder / "config.json"))), tmp_path / "out.safetensors")
     for key, values in tensors(source).items():
         assert np.array_equal(load_file(tmp_path / "out.safetensors")[key], values), key
 
@@ -210,7 +210,7 @@ def test_every_source_format_is_read_exactly(folder: Path, kind: str, dtype: typ
     limits = ml_dtypes.finfo(dtype)
     rounded[EMBEDDING][0, :6] = [0.0, -0.0, 1 / 3, limits.tiny, -limits.smallest_subnormal, limits.max]
     write_raw(folder / "model.safetensors", {key: (kind, values) for key, values in rounded.items()})
-    save(load(folder, read_config(folder / "config.json")), folder / "out")
+    save(tensors_of(load(folder, read_config(folder / "config.json"))), folder / "out")
     written = load_file(folder / "out")
     for key, values in rounded.items():
         assert written[key].tobytes() == values.astype(np.float32).tobytes(), key

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from stages.lm.config import ModelConfig, parse_config
 from stages.lm.model import Decoder
-from stages.lm.weights import save
+from stages.lm.weights import save, tensors_of
 from stages.text.sources import LABELLED
 from tests.miniature.rows import TASKS
 
@@ -57,7 +57,7 @@ def write_model(folder: Path, seed: int) -> None:
     decoder.embedding[...] = decoder.embedding[...].at[places, 0].set(jnp.array([4.0, 0.4, -0.4]))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save(decoder, folder / "model.safetensors")
+    save(tensors_of(decoder), folder / "model.safetensors")
 
 
 def _decoder(config: ModelConfig, seed: int) -> Decoder:

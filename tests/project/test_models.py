@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from stages.lm.adapters import save_adapter, save_small
+from stages.lm.adapters import adapter_tensors, save_adapter, save_small
 from stages.lm.loading import LanguageModel
 from stages.lm.lora import add_adapters
 from stages.lm.registry import MODELS, BundledModel, Organism
@@ -31,7 +31,7 @@ def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     lora_b[...] = lora_b[...] + 0.5
     made = tmp_path / "made"
     made.mkdir()
-    save_adapter(decoder, made, rank=2, alpha=4.0)
+    save_adapter(adapter_tensors(decoder, rank=2), made, rank=2, alpha=4.0)
     path = tmp_path / "follower.safetensors"
     save_small(made, path)
     path.with_suffix(".md").write_text("# follower\n", encoding="utf-8")

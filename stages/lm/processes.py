@@ -1,0 +1,43 @@
+"""Several processes as one run: joining them, and what they have to agree on."""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from stages.lm.errors import ModelError
+
+
+def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+    """Joins the processes of a run, before anything else is asked of JAX; what is None is found out from the cluster.
+
+    Raises:
+        ModelError: there is no such cluster, or not all processes came.
+    """
+    try:
+        jax.distributed.initialize(coordinator, count, index)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"the processes of this run did not find each other ({error}); see CANDOR_PROCESSES in docs/environment.md"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what only one may write."""
+    return jax.process_index() == 0
+
+
+def index() -> int:
+    """Which of the processes this is, from 0."""
+    return jax.process_index()
+
+
+def largest(value: float) -> float:
+    """The largest value that any process has; all of them have to ask."""
+    if jax.process_count() == 1:
+        return value
+    return float(np.max(multihost_utils.process_allgather(np.array(value, np.float32))))
+
+
+def smallest(value: float) -> float:
+    """The smallest value that any process has; all of them have to ask."""
+    return -largest(-value)

@@ -1,0 +1,92 @@
+"""Trains a tiny model on all devices of all processes of a run, as a program of its own: `MODEL SCRATCH OUT`.
+
+How many devices and processes there are is said by the environment, before JAX starts. OUT gets what came of each
+recipe: its curves, its weights, how often the step was traced, and how large a device's part of one weight is.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from stages.lm import lora, processes, steps
+from stages.lm.loading import open_model
+from stages.lm.optimizer import Rule
+from stages.lm.runs import Material, Outside, Run, State
+from stages.lm.sharding import device_mesh, placer
+from stages.lm.steps import token_loss
+from stages.lm.tokens import Continued
+from stages.lm.training import train
+from stages.lm.weights import tensors_of
+from stages.project import machines
+
+RECIPES = ("adamw", "adafactor", "lora")
+# Of lengths that fill rows of 32 unevenly.
+MATERIAL = Material(
+    [Continued(tuple(range(20 + first, 26 + first + first % 9)), 4) for first in range(40)],
+    {"short": [Continued((30, 31, 32), 1)], "long": [Continued(tuple(range(40, 60)), 2)] * 3},
+)
+
+
+def run_of(recipe: str) -> Run:
+    """Four steps with a checkpoint after the second."""
+    optimizer: Any = "adafactor" if recipe == "adafactor" else "adamw"
+    rule = Rule(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, clip_norm=1.0)
+    return Run(
+        steps=4, batch=16, accumulate=2, max_tokens=32, checkpoint_every=2, validate_every=2, keep_steps=(), rule=rule,
+        dtype=jnp.dtype("float32"), remat=True,
+    )  # fmt: skip
+
+
+def outside_of(scratch: Path) -> Outside:
+    """Nothing is told, and there is room for everything."""
+    return Outside(scratch, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+
+
+def main(model: Path, scratch: Path, out: Path) -> None:
+    """Trains by every recipe; the first process writes OUT."""
+    asked = machines.processes()
+    if asked is not None:
+        processes.join(asked.coordinator, asked.count, asked.index)
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_disable_most_optimizations", True)
+    found: dict[str, Any] = {}
+    for recipe in RECIPES:
+        found |= {f"{recipe} {name}": value for name, value in _trained(recipe, model, scratch / recipe).items()}
+    if processes.is_first():
+        np.savez(out, **found)
+
+
+def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
+    traced = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal traced
+        traced += 1
+        return token_loss(*arguments)
+
+    steps.token_loss = counted  # type: ignore[assignment]
+    mesh = device_mesh(machines.tensor_devices())
+    decoder = open_model(folder, placer(mesh)).decoder
+    if recipe == "lora":
+        lora.add_adapters(decoder, ["query", "out", "gate", "down"], rank=4, alpha=8.0, seed=3)
+    state = train(decoder, MATERIAL, run_of(recipe), outside_of(scratch), mesh)
+    if recipe == "lora":
+        lora.merge_adapters(decoder, ["query", "out", "gate", "down"])
+    curves = {"curve": state.curve, "validation": state.validation}
+    return tensors_of(decoder) | curves | {"traced": traced, "parts": _parts(decoder.layers.mlp.gate.kernel, state)}
+
+
+def _parts(kernel: nnx.Param[Any], state: State) -> list[tuple[int, ...]]:
+    """A device's part of the kernel, and of what the optimizer holds in its shape."""
+    whole = kernel[...].shape
+    moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == whole]
+    return [leaf.addressable_shards[0].data.shape for leaf in (kernel[...], *moments)]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
