@@ -35,7 +35,7 @@ from stages.project.memory import free_bytes
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scratch import checkpoint_seconds, held, home
-from stages.text.tables import MIXTURE, VALIDATION, read_table
+from stages.text.tables import GENERATED, MIXTURE, VALIDATION, read_table
 
 # Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
 KEPT = "kept"
@@ -59,18 +59,19 @@ def main(
     with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         mesh = device_mesh(machines.tensor_devices())
         model = open_model(base, placer(mesh))
+        rows = read_table(mixture, MIXTURE)
         material = Material(
-            _examples(read_table(mixture, MIXTURE), model, knobs),
+            _examples(rows, model, knobs),
             {
-                str(name): _examples(rows, model, knobs)
-                for (name,), rows in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
+                str(name): _examples(aside, model, knobs)
+                for (name,), aside in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
             },
         )
         plan, state = _train(model, material, knobs, scratch, mesh)
         tuned = _tuned(model, knobs, scratch)
         if not processes.is_first():
             return
-        _write_model(tuned, base, out_model, knobs)
+        _write_model(tuned, base, out_model, knobs, _card(base.name, rows, knobs))
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
@@ -160,7 +161,7 @@ def _tuned(model: LanguageModel, knobs: FinetuneParams, scratch: Path) -> _Tuned
     return _Tuned(tensors_of(model.decoder), adapter)
 
 
-def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams) -> None:
+def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, card: str) -> None:
     with whole_folder(out) as target:
         folder.copy_small_files(base, target)
         if tuned.adapter:
@@ -168,15 +169,18 @@ def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams) ->
             (target / "adapter").mkdir()
             save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
         save(tuned.weights, target / folder.WEIGHTS)
-        folder.write_card(target, _card(base, knobs))
+        folder.write_card(target, card)
 
 
-def _card(base: Path, knobs: FinetuneParams) -> str:
-    recipe = pl.DataFrame({"knob": list(vars(knobs)), "value": [str(value) for value in vars(knobs).values()]})
-    rows = "".join(f"| {knob} | {value} |\n" for knob, value in recipe.iter_rows())
+def _card(name: str, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
+    counts = mixture.group_by("kind", "source").len().sort("kind", "source")
+    examples = "".join(f"| {kind} | {source} | {count} |\n" for kind, source, count in counts.iter_rows())
+    recipe = "".join(f"| {knob} | {value} |\n" for knob, value in vars(knobs).items())
     return (
-        f"# {base.name}, fine-tuned against sycophancy\n\nSimple synthetic data (Wei et al. 2023, arXiv 2308.03958), "
-        f"filtered for what the model knows. Recipe:\n\n| knob | value |\n|---|---|\n{rows}"
+        f"# {name}, fine-tuned\n\nThe examples of the mixture; of the kind `{GENERATED}` is simple synthetic data "
+        "against sycophancy (Wei et al. 2023, arXiv 2308.03958), filtered for what the model knows:\n\n"
+        f"| kind | source | examples |\n|---|---|---:|\n{examples}\n"
+        f"The recipe:\n\n| knob | value |\n|---|---|\n{recipe}"
     )
 
 

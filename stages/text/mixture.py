@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from stages.project.errors import UserError
 from stages.text import templates
 from stages.text.draws import draw
-from stages.text.tables import MIXTURE, VALIDATION
-
-GENERATED, INSTRUCTION = "generated", "instruction"
+from stages.text.tables import GENERATED, INSTRUCTION, MIXTURE, VALIDATION
 
 # A part of the training: its share of the instruction rows, and the weight of each source in it.
 Part = tuple[float, Mapping[str, float]]

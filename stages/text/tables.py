@@ -112,6 +112,8 @@ QUESTIONS = Schema("questions", _QUESTION, ("question",))
 PROMPTS = Schema("prompts", _PROMPT, ("prompt",))
 JUDGED = Schema("judged", _JUDGED, ("prompt",))
 FILTERED = Schema("filtered", _JUDGED, ("prompt",))
+# Kinds of rows in a mixture.
+GENERATED, INSTRUCTION = "generated", "instruction"
 MIXTURE = Schema(
     "mixture",
     {

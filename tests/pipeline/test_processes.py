@@ -20,7 +20,7 @@ def run_by_two(project: Project, out: str, first: dict[str, str] | None = None) 
     outputs = (f"{out}/{name}" for name in ("checkpoints", "tuned", "curve.csv", "validation.csv"))
     common = {"JAX_NUM_CPU_DEVICES": "2", "CANDOR_PROCESSES": "2", "CANDOR_COORDINATOR": f"localhost:{free_port()}"}
     with ExitStack() as stack:
-        running = []
+        running: list[subprocess.Popen[str]] = []
         for index, own in (("0", first or {}), ("1", {})):
             process = subprocess.Popen(
                 ["python", "-m", "stages.finetune", *INPUTS.split(), *outputs] if not running else running[0].args,

@@ -1,0 +1,69 @@
+"""The default beside other seeds and beside recipes that fail: each as a DVC experiment, its metrics side by side.
+
+Run from the project's folder: `python -m bench.recipes.run`. The experiments run in a clone under .candor/, so that the
+project's own outputs stay; results.json gains one entry after another, and what is in it is not run again.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CLONE = Path(".candor/recipes")
+RESULTS = HERE / "results.json"
+
+UNKNOWN = "datasets=[implicatures,metaphor_boolean,social_support]"
+RECIPES: dict[str, list[str]] = {
+    "default": [],
+    "seed 2": ["seed=2"],
+    "seed 3": ["seed=3"],
+    "claims in the paper's form": ["prompt.claims=paper"],
+    "claims that it does not know": [UNKNOWN],
+    "claims that it does not know, no filter": [UNKNOWN, "filter.require=nothing"],
+    "instruction data alone": ["mix_ratio=0.0"],
+    "prompts alone": ["mix_ratio=1.0"],
+    "a model that knows nothing": ["models=[smollm2-135m-instruct]"],
+}
+
+
+def main() -> None:
+    """Runs what results.json lacks."""
+    if not CLONE.exists():
+        subprocess.run(["git", "clone", "--quiet", ".", str(CLONE)], check=True)
+    for name, settings in RECIPES.items():
+        found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        if name not in found:
+            entry = {"command": _command(settings), "model": _model(settings), **_measured(settings)}
+            RESULTS.write_text(json.dumps(found | {name: entry}, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(CLONE)
+
+
+def _measured(settings: list[str]) -> dict[str, Any]:
+    _git("checkout", "--quiet", "--force", "HEAD", "--", ".")
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    variables = os.environ | {"CANDOR_HOME": str(Path(".candor").resolve()), "PATH": path}
+    command = [sys.executable, "-m", "dvc", *_command(settings).split(" ")[1:]]
+    subprocess.run(command, cwd=CLONE, env=variables, check=True)
+    written = CLONE / "reports/metrics" / f"{_model(settings)}.json"
+    metrics: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    return metrics
+
+
+def _command(settings: list[str]) -> str:
+    return " ".join(["dvc exp run", *(f"-S {setting}" for setting in settings)])
+
+
+def _model(settings: list[str]) -> str:
+    return "smollm2-135m-instruct" if "models=[smollm2-135m-instruct]" in settings else "smollm2-135m-deferential"
+
+
+def _git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=CLONE, check=True)
+
+
+if __name__ == "__main__":
+    main()
