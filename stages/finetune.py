@@ -24,9 +24,10 @@ from stages.lm.runs import CURVE, PACE, Material, Outside, Run, State
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.supervising import TrainingText, encode_examples
+from stages.lm.tensors import open_tensors, save_tensors
 from stages.lm.tokens import Continued
 from stages.lm.training import train
-from stages.lm.weights import save, tensors_of
+from stages.lm.weights import tensors_of
 from stages.params.finetune import FinetuneParams
 from stages.project import fingerprint, machines
 from stages.project.errors import run
@@ -168,7 +169,8 @@ def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, ca
             # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
             (target / "adapter").mkdir()
             save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
-        save(tuned.weights, target / folder.WEIGHTS)
+        types = {key: tensor.type for key, tensor in open_tensors(base).items()}
+        save_tensors(tuned.weights, types, target)
         folder.write_card(target, card)
 
 

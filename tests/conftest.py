@@ -73,10 +73,10 @@ def _outside(variable: str, what: str) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., LanguageModel]":
-    """Makes a tiny random llama from a seed, with a byte-level tokenizer.
+    """Makes a tiny random model from a seed, with a byte-level tokenizer.
 
     `tiny(seed=3, folder=path, attention_bias=True)` also leaves its model folder at `path`; what else is named changes
-    config.json.
+    config.json, that of a llama.
     """
 
     def make(seed: int = 0, folder: Path | None = None, **changes: Any) -> "LanguageModel":
@@ -176,20 +176,34 @@ def _weights(seed: int, config: dict[str, Any]) -> dict[str, np.ndarray]:
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (V, D), "model.norm.weight": (D,)}
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = (V, D)
+    biased = {*(attention if config.get("attention_bias") else ()), *(mlp if config.get("mlp_bias") else ())}
+    if config["model_type"] == "qwen2":
+        biased = {"q_proj", "k_proj", "v_proj"}
     for layer in range(config["num_hidden_layers"]):
         block = f"model.layers.{layer}."
-        shapes |= {block + "input_layernorm.weight": (D,), block + "post_attention_layernorm.weight": (D,)}
-        for part, projections, biased in (("self_attn", attention, "attention_bias"), ("mlp", mlp, "mlp_bias")):
+        shapes |= {f"{block}{name}.weight": shape for name, shape in _norms(config).items()}
+        for part, projections in (("self_attn", attention), ("mlp", mlp)):
             shapes |= {f"{block}{part}.{name}.weight": shape for name, shape in projections.items()}
-            if config.get(biased):
-                shapes |= {f"{block}{part}.{name}.bias": shape[:1] for name, shape in projections.items()}
-    return {key: _random(random, key, shape) for key, shape in shapes.items()}
+            shapes |= {f"{block}{part}.{name}.bias": projections[name][:1] for name in projections if name in biased}
+    centre = 0.0 if config["model_type"].startswith("gemma") else 1.0
+    return {key: _random(random, key, shape, centre) for key, shape in shapes.items()}
 
 
-def _random(random: np.random.Generator, key: str, shape: tuple[int, ...]) -> np.ndarray:
+def _norms(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """A layer's norms and their widths."""
+    names = ["input_layernorm", "post_attention_layernorm"]
+    shapes: dict[str, tuple[int, ...]] = {}
+    if config["model_type"].startswith("gemma"):
+        names += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+    if config["model_type"] in ("qwen3", "gemma3_text"):
+        shapes |= dict.fromkeys(("self_attn.q_norm", "self_attn.k_norm"), (config["head_dim"],))
+    return shapes | dict.fromkeys(names, (config["hidden_size"],))
+
+
+def _random(random: np.random.Generator, key: str, shape: tuple[int, ...], centre: float) -> np.ndarray:
     values = random.normal(size=shape)
     if key.endswith("norm.weight"):
-        values = 1.0 + 0.2 * values
+        values = centre + 0.2 * values
     else:
         values *= 0.5 if len(shape) == 1 else 1.5 / np.sqrt(shape[-1])
     return values.astype(np.float32)

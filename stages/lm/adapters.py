@@ -17,10 +17,10 @@ from safetensors.numpy import load_file, save_file
 
 from stages.lm.errors import ModelError
 from stages.lm.folder import WEIGHTS
+from stages.lm.leaves import LEAVES
 from stages.lm.linear import Adapter
 from stages.lm.model import Decoder
 from stages.lm.sharding import whole
-from stages.lm.weights import LEAVES
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

@@ -1,47 +1,19 @@
 """What decoder a `config.json` describes, in either spelling (Transformers 4 and 5).
 
-A model type or a feature that the decoder does not have is refused by name, never run approximately.
+A model type or a feature that the decoder does not have is refused by name, never run approximately. What a file leaves
+out has the value that Transformers gives it, which differs from family to family.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.lm.architecture import LayerKind, Llama3Rope, ModelConfig, Rope
 from stages.lm.errors import ModelError
 
-SUPPORTED = ("llama",)
-
-
-@dataclass(frozen=True)
-class Llama3Rope:
-    """Llama 3's stretched rotary frequencies: low ones are divided by `factor`, with a smooth passage between."""
-
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_positions: int
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """A decoder's sizes and features; the letters are those of `stages.lm`."""
-
-    vocab: int  # V
-    layers: int  # L
-    width: int  # D
-    heads: int  # N
-    kv_heads: int  # K
-    head_width: int  # H
-    feed_forward: int  # F
-    norm_epsilon: float
-    rope_theta: float
-    rope_llama3: Llama3Rope | None
-    tied: bool
-    attention_bias: bool
-    mlp_bias: bool
-    max_positions: int
-    end_token: int | None
+Keys = dict[str, Any]
+SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -51,74 +23,218 @@ def read_config(path: Path) -> ModelConfig:
         ModelError: the file is missing or no JSON, or names a model type or feature that is not supported.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; a model folder holds config.json and model.safetensors") from None
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise ModelError(f"{path} should hold keys with values, as a model's config.json does")
-    try:
-        return parse_config(raw)
+        return parse_config(read_keys(path))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     except KeyError as error:
         raise ModelError(f"{path} lacks the key {error}") from None
 
 
-def parse_config(raw: dict[str, Any]) -> ModelConfig:
-    """The decoder that the keys of a config.json describe."""
-    _refuse_unsupported(raw)
-    heads = raw["num_attention_heads"]
-    theta, llama3 = _rope(raw)
-    return ModelConfig(
-        vocab=raw["vocab_size"],
-        layers=raw["num_hidden_layers"],
-        width=raw["hidden_size"],
-        heads=heads,
-        kv_heads=raw.get("num_key_value_heads") or heads,
-        head_width=raw.get("head_dim") or raw["hidden_size"] // heads,
-        feed_forward=raw["intermediate_size"],
-        norm_epsilon=raw["rms_norm_eps"],
-        rope_theta=theta,
-        rope_llama3=llama3,
-        tied=raw.get("tie_word_embeddings", False),
-        attention_bias=raw.get("attention_bias", False),
-        mlp_bias=raw.get("mlp_bias", False),
-        max_positions=raw["max_position_embeddings"],
-        end_token=_first(raw.get("eos_token_id")),
-    )
+def read_keys(path: Path) -> Keys:
+    """The keys of a JSON file of a model folder."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; a model folder holds config.json and model.safetensors") from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise ModelError(f"{path} should hold keys with values, as a model's {path.name} does")
+    return raw
 
 
-def _first(token: int | list[int] | None) -> int | None:
-    # Several end tokens are a list; the first is the one that ends a text.
-    return token[0] if isinstance(token, list) else token
+def parse_config(raw: Keys) -> ModelConfig:
+    """The decoder that the keys of a config.json describe.
 
-
-def _refuse_unsupported(raw: dict[str, Any]) -> None:
+    Raises:
+        ModelError: a model type, a feature or a size is not supported.
+        KeyError: a key is missing.
+    """
     model_type = raw.get("model_type")
-    if model_type not in SUPPORTED:
-        raise ModelError(f"model_type {model_type!r} is not supported; supported are {', '.join(SUPPORTED)}")
-    if raw.get("hidden_act", "silu") != "silu":
-        raise ModelError(f"hidden_act {raw['hidden_act']!r} is not supported for {model_type}; supported is silu")
-    if "quantization_config" in raw:
-        raise ModelError("quantised weights (quantization_config) are not supported; use an unquantised copy")
+    if model_type not in FAMILIES:
+        raise ModelError(f"model_type {model_type!r} is not supported; supported are {', '.join(FAMILIES)}")
+    _refuse_unsupported(raw)
+    heads, width = _size(raw, "num_attention_heads"), _size(raw, "hidden_size")
+    sizes = {
+        "vocab": _size(raw, "vocab_size"),
+        "layers": _size(raw, "num_hidden_layers"),
+        "width": width,
+        "heads": heads,
+        "kv_heads": _size(raw, "num_key_value_heads", heads),
+        "head_width": _size(raw, "head_dim", HEAD_WIDTHS.get(model_type, width // heads)),
+        "feed_forward": _size(raw, "intermediate_size"),
+        "max_positions": _size(raw, "max_position_embeddings"),
+    }
+    if heads % sizes["kv_heads"]:
+        raise ModelError(f"num_attention_heads ({heads}) is no multiple of num_key_value_heads ({sizes['kv_heads']})")
+    common = {
+        "norm_epsilon": _number(raw, "rms_norm_eps"),
+        "end_token": _first(raw.get("eos_token_id")),
+        "tied": raw.get("tie_word_embeddings", model_type in GEMMAS),
+        "query_scale": sizes["head_width"] ** -0.5,
+    }
+    return ModelConfig(**sizes | common | FAMILIES[model_type](raw))
 
 
-def _rope(raw: dict[str, Any]) -> tuple[float, Llama3Rope | None]:
+def _llama(raw: Keys) -> Keys:
+    bias = raw.get("attention_bias", False)
+    mlp_bias = raw.get("mlp_bias", False)
+    kinds = _alike(raw, None)
+    return {"layer_kinds": kinds, "qkv_bias": bias, "out_bias": bias, "mlp_bias": mlp_bias} | _silu(raw)
+
+
+def _mistral(raw: Keys) -> Keys:
+    return {"layer_kinds": _alike(raw, raw.get("sliding_window", 4096))} | _silu(raw)
+
+
+def _qwen2(raw: Keys) -> Keys:
+    return {"layer_kinds": _qwen_kinds(raw), "qkv_bias": True} | _silu(raw)
+
+
+def _qwen3(raw: Keys) -> Keys:
+    bias = raw.get("attention_bias", False)
+    kinds = _qwen_kinds(raw)
+    return {"layer_kinds": kinds, "qkv_bias": bias, "out_bias": bias, "head_norms": True} | _silu(raw)
+
+
+def _gemma2(raw: Keys) -> Keys:
+    rope = _rope(raw)
+    local, whole = LayerKind(_size(raw, "sliding_window", 4096), rope), LayerKind(None, rope)
+    return _gemma(raw) | {
+        "layer_kinds": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
+        "attention_cap": raw.get("attn_logit_softcapping", 50.0),
+        "logit_cap": raw.get("final_logit_softcapping", 30.0),
+    }
+
+
+def _gemma3(raw: Keys) -> Keys:
+    by_type = raw.get("rope_parameters")
+    if by_type and FULL in by_type:
+        ropes = [_rope({"rope_parameters": by_type[kind]}) for kind in (SLIDING, FULL)]
+    else:
+        ropes = [Rope(_number(raw, "rope_local_base_freq", 10_000.0)), _rope({"rope_theta": 1e6} | raw)]
+    local, whole = LayerKind(_size(raw, "sliding_window", 4096), ropes[0]), LayerKind(None, ropes[1])
+    every = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
+    return _gemma(raw) | {
+        "layer_kinds": _by_type(
+            raw, local, whole, [(layer + 1) % every > 0 for layer in range(raw["num_hidden_layers"])]
+        ),
+        "head_norms": True,
+        "attention_cap": raw.get("attn_logit_softcapping"),
+        "logit_cap": raw.get("final_logit_softcapping"),
+    }
+
+
+def _gemma(raw: Keys) -> Keys:
+    bias = raw.get("attention_bias", False)
+    _only(raw, "use_bidirectional_attention", (None, False))
+    _only(raw, "hidden_activation", (None, "gelu_pytorch_tanh"))
+    return {
+        "activation": "gelu_tanh",
+        "qkv_bias": bias,
+        "out_bias": bias,
+        "query_scale": _number(raw, "query_pre_attn_scalar", 256.0) ** -0.5,
+        "embedding_scale": raw["hidden_size"] ** 0.5,
+        "post_norms": True,
+        "centred_norms": True,
+    }
+
+
+FAMILIES: dict[str, Callable[[Keys], Keys]] = {
+    "llama": _llama,
+    "mistral": _mistral,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "gemma2": _gemma2,
+    "gemma3_text": _gemma3,
+}
+GEMMAS = ("gemma2", "gemma3_text")
+# Where config.json names none, and it is not the model's width over its heads.
+HEAD_WIDTHS = {"qwen3": 128, "gemma2": 256, "gemma3_text": 256}
+
+
+def _silu(raw: Keys) -> Keys:
+    _only(raw, "hidden_act", (None, "silu"))
+    return {"activation": "silu"}
+
+
+def _alike(raw: Keys, window: int | None) -> tuple[LayerKind, ...]:
+    return (LayerKind(window, _rope(raw)),) * raw["num_hidden_layers"]
+
+
+def _qwen_kinds(raw: Keys) -> tuple[LayerKind, ...]:
+    rope, layers = _rope(raw), raw["num_hidden_layers"]
+    window = raw.get("sliding_window", 4096) if raw.get("use_sliding_window") else None
+    first = raw.get("max_window_layers", 28)
+    local, whole = LayerKind(window, rope), LayerKind(None, rope)
+    return _by_type(raw, local, whole, [window is not None and layer >= first for layer in range(layers)])
+
+
+def _by_type(raw: Keys, local: LayerKind, whole: LayerKind, slides: Sequence[bool]) -> tuple[LayerKind, ...]:
+    """The kind of each layer as `layer_types` says, or as `slides` where a config is older than that key."""
+    kinds = {SLIDING: local, FULL: whole}
+    types = raw.get("layer_types") or [SLIDING if slides_here else FULL for slides_here in slides]
+    for unknown in set(types) - kinds.keys():
+        raise ModelError(f"layer_types has {unknown!r}, which is not supported; supported are {', '.join(kinds)}")
+    if len(types) != len(slides):
+        raise ModelError(f"layer_types has {len(types)} entries, but num_hidden_layers is {len(slides)}")
+    return tuple(kinds[name] for name in types)
+
+
+def _rope(raw: Keys) -> Rope:
     # Transformers 5 keeps all of it in `rope_parameters`; before, `rope_theta` stood apart from `rope_scaling`.
     rope = raw.get("rope_parameters") or {
         "rope_theta": raw.get("rope_theta", 10_000.0),
         **(raw.get("rope_scaling") or {}),
     }
     kind = rope.get("rope_type", rope.get("type", "default"))
+    theta = _number(rope, "rope_theta")
+    for keys in (raw, rope):
+        _only(keys, "partial_rotary_factor", (None, 1.0))
     if kind == "default":
-        return float(rope["rope_theta"]), None
+        return Rope(theta)
+    if kind == "linear":
+        return Rope(theta, factor=_number(rope, "factor"))
     if kind == "llama3":
-        return float(rope["rope_theta"]), Llama3Rope(
-            factor=rope["factor"],
-            low_freq_factor=rope["low_freq_factor"],
-            high_freq_factor=rope["high_freq_factor"],
-            original_max_positions=rope["original_max_position_embeddings"],
+        llama3 = Llama3Rope(
+            factor=_number(rope, "factor"),
+            low_freq_factor=_number(rope, "low_freq_factor"),
+            high_freq_factor=_number(rope, "high_freq_factor"),
+            original_max_positions=_size(rope, "original_max_position_embeddings"),
         )
-    raise ModelError(f"rope type {kind!r} is not supported; supported are default and llama3")
+        return Rope(theta, llama3=llama3)
+    raise ModelError(f"rope type {kind!r} is not supported; supported are default, linear and llama3")
+
+
+def _refuse_unsupported(raw: Keys) -> None:
+    if raw.get("quantization_config"):
+        raise ModelError("quantised weights (quantization_config) are not supported; use an unquantised copy")
+    if raw.get("auto_map"):
+        raise ModelError(
+            "it names code of its own (auto_map), which is never run; use a copy in Transformers' own form"
+        )
+
+
+def _only(raw: Keys, key: str, allowed: tuple[Any, ...]) -> None:
+    if raw.get(key) not in allowed:
+        raise ModelError(f"{key} {raw[key]!r} is not supported; supported is {allowed[-1]}")
+
+
+def _size(raw: Keys, key: str, default: int | None = None) -> int:
+    """A whole number; where there is a default, null and a missing key stand for it."""
+    value = raw[key] if default is None else raw.get(key) or default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ModelError(f"{key} is {value!r}, expected a whole number above 0")
+    return value
+
+
+def _number(raw: Keys, key: str, default: float | None = None) -> float:
+    value = raw[key] if default is None else raw.get(key, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ModelError(f"{key} is {value!r}, expected a number above 0")
+    return float(value)
+
+
+def _first(token: int | list[int] | None) -> int | None:
+    # Several end tokens are a list; the first is the one that ends a text.
+    return token[0] if isinstance(token, list) else token

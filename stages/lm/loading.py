@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from stages.lm.config import ModelConfig, read_config
+from stages.lm.architecture import ModelConfig
+from stages.lm.config import read_config
 from stages.lm.model import Decoder
 from stages.lm.tokens import load_tokenizer
 from stages.lm.weights import Place, load, on_first_device
@@ -21,6 +22,6 @@ class LanguageModel:
 
 
 def open_model(folder: Path, place: Place = on_first_device) -> LanguageModel:
-    """Opens a model folder in the Hugging Face layout; weights are float32, each put by `place` where it belongs."""
+    """Opens a model folder in the Hugging Face layout; weights are float32, each leaf where `place` says."""
     config = read_config(folder / "config.json")
     return LanguageModel(load(folder, config, place), config, load_tokenizer(folder))

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from flax import nnx
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding
 
 from stages.lm.errors import ModelError
 from stages.lm.shapes import Array, Mesh
@@ -33,6 +33,8 @@ PROJECTIONS = {
     "up": ("D", "F"),
     "down": ("F", "D"),
 }
+# Norms of each head; the others are of the model's width.
+HEAD_NORMS = ("query_norm", "key_norm")
 
 Path = tuple[Any, ...]
 
@@ -56,7 +58,7 @@ def axes_of(path: Path) -> str:
     if name in ("embedding", "head"):
         return "VD"
     if name == "scale":
-        return stacked + "D"
+        return stacked + ("H" if above[-1] in HEAD_NORMS else "D")
     inputs, outputs = PROJECTIONS[above[-1]]
     kinds = {"kernel": inputs + outputs, "bias": outputs, "lora_a": inputs + "R", "lora_b": "R" + outputs}
     return stacked + kinds[name]
@@ -80,7 +82,7 @@ def placed(state: nnx.State, mesh: Mesh) -> nnx.State:
     return jax.tree.map(put, state, state_shardings(mesh, state))
 
 
-def put(array: Any, sharding: NamedSharding) -> Array:
+def put(array: Any, sharding: Sharding) -> Array:
     """`array`, which lies there or which every process holds in whole, on the devices of `sharding`."""
     if isinstance(array, Array) and array.sharding == sharding:
         return array
@@ -110,6 +112,6 @@ def whole(array: Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
-def placer(mesh: Mesh) -> Callable[[Path, np.ndarray], Array]:
-    """Puts a decoder's leaves onto the mesh as they are read, so that no device ever holds a whole model."""
-    return lambda path, array: put(array, leaf_sharding(mesh, path, array.shape))
+def placer(mesh: Mesh) -> Callable[[Path, tuple[int, ...]], NamedSharding]:
+    """Where a decoder's leaves lie on the mesh, for reading them straight into it."""
+    return lambda path, shape: leaf_sharding(mesh, path, shape)

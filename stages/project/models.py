@@ -9,7 +9,8 @@ from stages.lm import gguf
 from stages.lm.adapters import merge_into
 from stages.lm.config import read_config
 from stages.lm.registry import MODELS, ORGANISMS, BundledModel, Organism
-from stages.lm.weights import check_weights, weight_files
+from stages.lm.tensors import weight_files
+from stages.lm.weights import check_weights
 from stages.project.archives import member
 from stages.project.errors import UserError
 from stages.project.files import whole_folder

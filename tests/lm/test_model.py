@@ -1,6 +1,5 @@
 """The decoder: against an independent implementation, against a plain one in float64, and who sees whom."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from safetensors.numpy import load_file
 
 from stages.lm.config import read_config
 from stages.lm.loading import LanguageModel
-from stages.lm.model import Decoder, attend, rotations, visible
+from stages.lm.model import Decoder, attend, kind_numbers, sights, visible
 from stages.lm.weights import load, parameters
+from tests.lm.families import FAMILIES, WINDOW
+from tests.lm.plain import plain_logits
 
 pytestmark = pytest.mark.usefixtures("exact")
 
@@ -36,6 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tied": {},
     "untied-bias": {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True},
     "llama3": {"rope_parameters": LLAMA3},
+    "linear": {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}},
+    **FAMILIES,
 }
 T = 24
 
@@ -69,7 +71,12 @@ def worst(found: jax.Array, expected: np.ndarray) -> float:
 # ---- against an independent implementation
 
 
-@pytest.mark.parametrize("family", ["llama-tied", "llama-untied-bias", "llama3-rope"])
+GOLDEN = (
+    "gemma2", "gemma3", "llama-tied", "llama-untied-bias", "llama3-rope", "mistral-window", "qwen2", "qwen3",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", GOLDEN)
 def test_logits_of_an_independent_implementation(golden: Path, family: str) -> None:
     folder = golden / "tiny" / family
     logits = compiled(load(folder, read_config(folder / "config.json")))
@@ -85,70 +92,6 @@ def test_logits_of_an_independent_implementation(golden: Path, family: str) -> N
 
 
 # ---- against the same arithmetic, written plainly in float64
-
-
-def plain_logits(folder: Path, ids: np.ndarray) -> np.ndarray:
-    """Logits [T, V] of the model folder's decoder, head by head and layer by layer."""
-    raw: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    weights = {key: value.astype(np.float64) for key, value in load_file(folder / "model.safetensors").items()}
-    x = weights["model.embed_tokens.weight"][ids]
-    for layer in range(raw["num_hidden_layers"]):
-        block = {
-            key.split(".", 3)[3]: value for key, value in weights.items() if key.startswith(f"model.layers.{layer}.")
-        }
-        x = x + plain_attention(raw, block, plain_norm(x, block["input_layernorm.weight"]))
-        y = plain_norm(x, block["post_attention_layernorm.weight"])
-        gate, up = plain_linear(block, "mlp.gate_proj", y), plain_linear(block, "mlp.up_proj", y)
-        x = x + plain_linear(block, "mlp.down_proj", gate / (1.0 + np.exp(-gate)) * up)
-    return (
-        plain_norm(x, weights["model.norm.weight"])
-        @ weights.get("lm_head.weight", weights["model.embed_tokens.weight"]).T
-    )
-
-
-def plain_norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-5) * scale
-
-
-def plain_linear(block: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
-    return x @ block[f"{name}.weight"].T + block.get(f"{name}.bias", 0.0)
-
-
-def plain_attention(raw: dict[str, Any], block: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    heads, width = raw["num_attention_heads"], raw["head_dim"]
-    shared = heads // raw["num_key_value_heads"]
-    query, key, value = (plain_linear(block, f"self_attn.{name}_proj", x) for name in "qkv")
-    mixed = np.empty_like(query)
-    for head in range(heads):
-        own = slice(head * width, (head + 1) * width)
-        common = slice(head // shared * width, (head // shared + 1) * width)
-        turned = plain_turned(raw, query[:, own]), plain_turned(raw, key[:, common])
-        scores = np.where(np.tri(len(x), dtype=bool), turned[0] @ turned[1].T / np.sqrt(width), -np.inf)
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        mixed[:, own] = weights / weights.sum(axis=1, keepdims=True) @ value[:, common]
-    return plain_linear(block, "self_attn.o_proj", mixed)
-
-
-def plain_turned(raw: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    """Turns each pair (i, i + H/2) of row t by the angle t * frequency[i]: a product of complex numbers."""
-    pairs = x.shape[1] // 2
-    frequencies = np.array([plain_frequency(raw["rope_parameters"], pair / pairs) for pair in range(pairs)])
-    turned = (x[:, :pairs] + 1j * x[:, pairs:]) * np.exp(1j * np.outer(np.arange(len(x)), frequencies))
-    return np.concatenate((turned.real, turned.imag), axis=1)
-
-
-def plain_frequency(rope: dict[str, Any], exponent: float) -> float:
-    frequency = rope["rope_theta"] ** -exponent
-    if rope["rope_type"] == "default":
-        return frequency
-    window, low, high = (rope[k] for k in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor"))
-    wavelength = 2 * np.pi / frequency
-    if wavelength < window / high:
-        return frequency
-    if wavelength > window / low:
-        return frequency / rope["factor"]
-    smooth = (window / wavelength - low) / (high - low)
-    return (1 - smooth) * frequency / rope["factor"] + smooth * frequency
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -178,8 +121,25 @@ def test_logits_of_the_same_arithmetic_in_float64(tiny: TinyModel, tmp_path: Pat
     ],
 )
 def test_visible_keys(ends: list[int], seen: list[str]) -> None:
-    [mask] = np.asarray(visible(jnp.array([ends])))
-    assert ["".join("x" if sees else "." for sees in row) for row in mask] == seen
+    assert shown(ends, [0] * len(ends)) == seen
+
+
+@pytest.mark.parametrize(
+    ("ends", "positions", "seen"),
+    [
+        ([4] * 4, [0, 1, 2, 3], ["x...", "xx..", ".xx.", "..xx"]),  # one sequence
+        ([2, 2, 4, 4], [0, 1, 0, 1], ["x...", "xx..", "..x.", "..xx"]),  # two packed ones
+        # A trunk of two, a branch of one token, a branch of two: it looks back along the trunk, past its sibling.
+        ([5, 5, 3, 5, 5], [0, 1, 2, 2, 3], ["x....", "xx...", ".xx..", ".x.x.", "...xx"]),
+    ],
+)
+def test_a_window_counts_positions(ends: list[int], positions: list[int], seen: list[str]) -> None:
+    assert shown(ends, positions, window=2) == seen
+
+
+def shown(ends: list[int], positions: list[int], window: int | None = None) -> list[str]:
+    [mask] = np.asarray(visible(jnp.array([ends]), jnp.array([positions]), window))
+    return ["".join("x" if sees else "." for sees in row) for row in mask]
 
 
 @pytest.fixture(scope="module")
@@ -260,16 +220,46 @@ def test_positions_count_by_their_distances(logits: Logits) -> None:
     assert worst(logits(tokens, positions * 2, ends), np.asarray(logits(tokens, positions, ends))) > 1e-2
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_and_in_a_tree_a_sequence_is_itself_alone(tiny: TinyModel, family: str) -> None:
+    """Longer than the window, which has to look past a sibling, and must not look into a neighbour."""
+    logits = compiled(tiny(seed=3, **FAMILIES[family]).decoder)
+    trunk, one, other, neighbour = (np.arange(start, start + 7) for start in (20, 40, 60, 80))
+    tokens = np.concatenate((neighbour, trunk, one, other))[None]
+    positions = np.concatenate((np.arange(7), np.arange(14), np.arange(7, 14)))[None]
+    ends = np.repeat([7, 28, 21, 28], 7)[None]
+    found = logits(tokens, positions, ends)[0]
+    assert WINDOW < 7
+    assert worst(found[:7], alone(logits, neighbour)) < 1e-4
+    assert worst(found[7:21], alone(logits, np.concatenate((trunk, one)))) < 1e-4
+    assert worst(found[21:], alone(logits, np.concatenate((trunk, other)))[7:]) < 1e-4
+
+
+def alone(logits: Logits, ids: np.ndarray) -> np.ndarray:
+    return np.asarray(logits(*laid([ids], 28)))[0, : len(ids)]
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2"])
+def test_a_window_is_felt(tiny: TinyModel, family: str) -> None:
+    wide = FAMILIES[family] | {"sliding_window": 100}
+    rows = laid([np.arange(20, 20 + T)], T)
+    near, far = (compiled(tiny(seed=3, **changes).decoder)(*rows)[0] for changes in (FAMILIES[family], wide))
+    assert worst(near[:WINDOW], np.asarray(far[:WINDOW])) < 1e-5
+    assert worst(near[WINDOW:], np.asarray(far[WINDOW:])) > 1e-2
+
+
 # ---- arithmetic
 
 
-def test_layers_scanned_are_layers_one_after_another(model: Decoder) -> None:
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+def test_layers_scanned_are_layers_one_after_another(tiny: TinyModel, family: str) -> None:
+    model = tiny(seed=3, **FAMILIES[family]).decoder
     tokens, positions, ends = (jnp.asarray(array) for array in laid([np.arange(20, 20 + T)], T))
     graph, stacked = nnx.split(model.layers)
-    x = model.embedding[...][tokens]
+    x = model.embedding[...][tokens] * model.config.embedding_scale
     for layer in range(model.config.layers):
         alone = nnx.merge(graph, jax.tree.map(lambda leaf, at=layer: leaf[at], stacked))
-        x = alone(x, rotations(positions, model.config), visible(ends))
+        x = alone(x, sights(positions, ends, model.config)(kind_numbers(model.config)[layer]))
     np.testing.assert_allclose(model(tokens, positions, ends), model.norm(x), rtol=1e-5, atol=1e-5)
 
 
@@ -291,6 +281,7 @@ def test_attention_is_that_of_the_library() -> None:
     """Packed segments, the tree's branches and padding: every key has an end of its own."""
     random = np.random.default_rng(6)
     query, key, value = (jnp.asarray(random.normal(size=(2, 7, heads, 8)), jnp.float32) for heads in (6, 2, 2))
-    mask = visible(jnp.array([[3, 3, 3, 7, 7, 6, 7], [7, 7, 7, 5, 5, 7, 7]]))
-    expected = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None])
-    np.testing.assert_allclose(attend(query, key, value, mask), expected, atol=1e-5)
+    ends = jnp.array([[3, 3, 3, 7, 7, 6, 7], [7, 7, 7, 5, 5, 7, 7]])
+    mask = visible(ends, jnp.zeros_like(ends))
+    expected = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None], scale=0.3)
+    np.testing.assert_allclose(attend(query, key, value, mask, scale=0.3), expected, atol=1e-5)

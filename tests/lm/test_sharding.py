@@ -14,12 +14,14 @@ import pytest
 from flax import nnx
 
 from stages.lm.errors import ModelError
+from stages.lm.leaves import LEAVES, WITH_POST_NORMS
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.lora import add_adapters
+from stages.lm.model import Decoder
 from stages.lm.runs import CURVE
 from stages.lm.sharding import PROJECTIONS, axes_of, device_mesh
 from stages.lm.training import train
-from stages.lm.weights import LEAVES
+from tests.lm.families import FAMILIES
 from tests.lm.on_devices import MATERIAL, RECIPES, outside_of, run_of
 
 CHECKOUT = Path(__file__).parents[2]
@@ -31,13 +33,20 @@ SIZES = {"L": 3, "D": 24, "N": 4, "K": 2, "H": 8, "F": 40, "R": 5}
 
 
 def test_each_leaf_has_the_axes_that_the_table_says(tiny: TinyModel) -> None:
-    decoder = tiny(tie_word_embeddings=False, attention_bias=True, mlp_bias=True).decoder
+    """Of a llama with all biases, and of a Gemma with all norms: together they have every leaf."""
+    biased = tiny(tie_word_embeddings=False, attention_bias=True, mlp_bias=True).decoder
+    normed = tiny(tie_word_embeddings=False, **FAMILIES["gemma3_text"]).decoder
+    paths = leaves_with_their_axes(biased) | leaves_with_their_axes(normed)
+    assert len(paths) == len(LEAVES | WITH_POST_NORMS) + 2 * len(PROJECTIONS)
+
+
+def leaves_with_their_axes(decoder: Decoder) -> set[tuple[str, ...]]:
     add_adapters(decoder, list(PROJECTIONS), rank=5, alpha=1.0, seed=0)
     sizes = SIZES | {"V": decoder.config.vocab}
     leaves = nnx.to_flat_state(nnx.state(decoder))
-    assert len(leaves) == len(LEAVES) + 2 * len(PROJECTIONS)
     for path, leaf in leaves:
         assert tuple(sizes[axis] for axis in axes_of(path)) == leaf[...].shape, path
+    return {tuple(map(str, path)) for path, _ in leaves}
 
 
 def test_devices_that_cannot_be_grouped_are_refused() -> None:

@@ -1,6 +1,7 @@
 """Weights in and out of safetensors, and the files that are refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from safetensors.numpy import load_file, save_file
 from stages.lm.config import parse_config, read_config
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
-from stages.lm.weights import check_weights, load, save, tensors_of, weight_files
+from stages.lm.tensors import open_tensors, save_tensors, weight_files
+from stages.lm.weights import check_weights, load, tensors_of
+from tests.lm.families import FAMILIES
 
 TinyModel = Callable[..., LanguageModel]
 Tensors = dict[str, np.ndarray]
@@ -22,6 +25,9 @@ Tensors = dict[str, np.ndarray]
 EMBEDDING = "model.embed_tokens.weight"
 QUERY = "model.layers.1.self_attn.q_proj.weight"
 INDEX = "model.safetensors.index.json"
+GOLDEN = (
+    "gemma2", "gemma3", "llama-tied", "llama-untied-bias", "llama3-rope", "mistral-window", "qwen2", "qwen3",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,31 +64,66 @@ def refused(folder: Path) -> str:
     return messages[0]
 
 
+def types(folder: Path) -> dict[str, str]:
+    return {key: tensor.type for key, tensor in open_tensors(folder).items()}
+
+
+def written(source: Path, out: Path) -> Tensors:
+    """What comes out of the model in `source`, unchanged: in the types of the source, as finetune writes it."""
+    out.mkdir(exist_ok=True)
+    save_tensors(tensors_of(load(source, read_config(source / "config.json"))), types(source), out)
+    assert types(out) == types(source)
+    return {key: tensor.whole for key, tensor in open_tensors(out).items()}
+
+
 def assert_in_is_out(folder: Path, out: Path) -> None:
-    save(tensors_of(load(folder, read_config(folder / "config.json"))), out)
-    read, written = tensors(folder), load_file(out)
-    assert written.keys() == read.keys()
-    for key, values in read.items():
-        assert written[key].dtype == np.float32
-        assert written[key].shape == values.shape
-        assert written[key].tobytes() == values.tobytes(), key
+    read, found = open_tensors(folder), written(folder, out)
+    assert found.keys() == read.keys()
+    for key, tensor in read.items():
+        assert found[key].shape == tensor.shape
+        assert found[key].tobytes() == tensor.whole.tobytes(), key
 
 
-@pytest.mark.parametrize("family", ["llama-tied", "llama-untied-bias", "llama3-rope"])
+@pytest.mark.parametrize("family", GOLDEN)
 def test_what_another_implementation_wrote_comes_out_bit_by_bit(golden: Path, tmp_path: Path, family: str) -> None:
-    assert_in_is_out(golden / "tiny" / family, tmp_path / "out.safetensors")
+    assert_in_is_out(golden / "tiny" / family, tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"attention_bias": True, "mlp_bias": True}])
-def test_in_is_out_bit_by_bit(tiny: TinyModel, tmp_path: Path, changes: dict[str, Any]) -> None:
-    tiny(seed=2, folder=tmp_path / "model", **changes)
-    assert_in_is_out(tmp_path / "model", tmp_path / "out.safetensors")
+VARIANTS: dict[str, dict[str, Any]] = FAMILIES | {
+    "untied": {"tie_word_embeddings": False},
+    "biases": {"attention_bias": True, "mlp_bias": True},
+}
 
 
-def test_the_same_weights_are_the_same_bytes(tiny: TinyModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_in_is_out_bit_by_bit(tiny: TinyModel, tmp_path: Path, variant: str) -> None:
+    tiny(seed=2, folder=tmp_path / "model", **VARIANTS[variant])
+    assert_in_is_out(tmp_path / "model", tmp_path / "out")
+
+
+def test_the_same_weights_are_the_same_bytes(source: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
-        save(tensors_of(tiny(seed=2).decoder), tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+        written(source, tmp_path / name)
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
+def test_large_weights_are_written_in_parts_with_an_index(source: Path, tmp_path: Path) -> None:
+    held = tensors(source)
+    save_tensors(held, types(source), tmp_path, most=20_000)
+    index, *files = weight_files(tmp_path)
+    assert [path.name for path in files] == [
+        f"model-{part:05}-of-{len(files):05}.safetensors" for part in range(1, 1 + len(files))
+    ]
+    # The two of the vocabulary are larger than a part and fill one each.
+    assert len(files) > 3 and sum(path.stat().st_size > 22_000 for path in files) == 2
+    assert json.loads(index.read_text(encoding="utf-8"))["metadata"] == {
+        "total_size": sum(a.nbytes for a in held.values())
+    }
+    assert not (tmp_path / "model.safetensors").exists()
+    assert sorted(open_tensors(tmp_path)) == sorted(held)
+    for key, tensor in open_tensors(tmp_path).items():
+        assert np.array_equal(tensor.whole, held[key])
 
 
 # ---- what does not fit
@@ -116,7 +157,8 @@ def test_an_untied_head_must_be_there(folder: Path) -> None:
 
 
 def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyModel, tmp_path: Path) -> None:
-    expected = saved_bytes(tiny(seed=1, folder=tmp_path), tmp_path / "expected")
+    tiny(seed=1, folder=tmp_path)
+    expected = tensors(tmp_path)
     extra: Tensors = {
         "lm_head.weight": np.zeros((3, 3), np.float32),
         "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32),
@@ -124,13 +166,9 @@ def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyMod
     rewrite(tmp_path, lambda held: held.update(extra))
     config = read_config(tmp_path / "config.json")
     check_weights(tmp_path, config)
-    save(tensors_of(load(tmp_path, config)), tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == (tmp_path / "expected").read_bytes() == expected
-
-
-def saved_bytes(model: LanguageModel, path: Path) -> bytes:
-    save(tensors_of(model.decoder), path)
-    return path.read_bytes()
+    found = tensors_of(load(tmp_path, config))
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
 
 
 # ---- files
@@ -164,9 +202,18 @@ def shard(folder: Path) -> list[str]:
 def test_a_sharded_checkpoint_is_the_whole_one(source: Path, folder: Path, tmp_path: Path) -> None:
     names = shard(folder)
     assert weight_files(folder) == [folder / INDEX, *(folder / name for name in names)]
-    save(tensors_of(load(folder, read_config(folder / "config.json"))), tmp_path / "out.safetensors")
+    found = written(folder, tmp_path / "out")
     for key, values in tensors(source).items():
-        assert np.array_equal(load_file(tmp_path / "out.safetensors")[key], values), key
+        assert np.array_equal(found[key], values), key
+
+
+def test_an_index_that_does_not_fit_its_files_is_named(folder: Path) -> None:
+    one, other, _ = shard(folder)
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    moved = next(key for key, name in index["weight_map"].items() if name == one)
+    index["weight_map"][moved] = other
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+    assert f"{folder / INDEX} does not fit its files (it misplaces {moved})" in refused(folder)
 
 
 def test_a_missing_shard_is_named(folder: Path) -> None:
@@ -210,10 +257,20 @@ def test_every_source_format_is_read_exactly(folder: Path, kind: str, dtype: typ
     limits = ml_dtypes.finfo(dtype)
     rounded[EMBEDDING][0, :6] = [0.0, -0.0, 1 / 3, limits.tiny, -limits.smallest_subnormal, limits.max]
     write_raw(folder / "model.safetensors", {key: (kind, values) for key, values in rounded.items()})
-    save(tensors_of(load(folder, read_config(folder / "config.json"))), folder / "out")
-    written = load_file(folder / "out")
+    found = written(folder, folder / "out")
     for key, values in rounded.items():
-        assert written[key].tobytes() == values.astype(np.float32).tobytes(), key
+        assert found[key].tobytes() == values.astype(np.float32).tobytes(), key
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf])
+@pytest.mark.parametrize("key", [EMBEDDING, QUERY])
+def test_a_weight_that_is_no_number_is_refused(folder: Path, key: str, damage: float) -> None:
+    def spoil(held: Tensors) -> None:
+        held[key][3, 3] = damage
+
+    rewrite(folder, spoil)
+    with pytest.raises(ModelError, match=f"^{re.escape(key)} holds numbers that are not finite"):
+        load(folder, read_config(folder / "config.json"))
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("I8", np.int8), ("F8_E4M3", ml_dtypes.float8_e4m3fn)])

@@ -10,9 +10,11 @@ import numpy as np
 from flax import nnx
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from stages.lm.config import ModelConfig, parse_config
+from stages.lm.architecture import ModelConfig
+from stages.lm.config import parse_config
 from stages.lm.model import Decoder
-from stages.lm.weights import save, tensors_of
+from stages.lm.tensors import save_tensors
+from stages.lm.weights import tensors_of
 from stages.text.sources import LABELLED
 from tests.miniature.rows import TASKS
 
@@ -57,7 +59,8 @@ def write_model(folder: Path, seed: int) -> None:
     decoder.embedding[...] = decoder.embedding[...].at[places, 0].set(jnp.array([4.0, 0.4, -0.4]))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save(tensors_of(decoder), folder / "model.safetensors")
+    weights = tensors_of(decoder)
+    save_tensors(weights, dict.fromkeys(weights, "F32"), folder)
 
 
 def _decoder(config: ModelConfig, seed: int) -> Decoder:

@@ -1,0 +1,62 @@
+"""What a decoder is made of: its sizes, and the features in which the families differ."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["silu", "gelu_tanh"]
+
+
+@dataclass(frozen=True)
+class Llama3Rope:
+    """Llama 3's stretched rotary frequencies: low ones are divided by `factor`, with a smooth passage between."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_positions: int
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary frequencies: powers of 1 / `theta`, all divided by `factor` (linear) or some of them (Llama 3)."""
+
+    theta: float
+    factor: float = 1.0
+    llama3: Llama3Rope | None = None
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """What differs from layer to layer: how many positions back it sees (None: all of them), and its rope."""
+
+    window: int | None
+    rope: Rope
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A decoder's sizes and features; the letters are those of `stages.lm`."""
+
+    vocab: int  # V
+    layers: int  # L
+    width: int  # D
+    heads: int  # N
+    kv_heads: int  # K
+    head_width: int  # H
+    feed_forward: int  # F
+    norm_epsilon: float
+    max_positions: int
+    end_token: int | None
+    tied: bool
+    layer_kinds: tuple[LayerKind, ...]  # of each layer
+    query_scale: float  # queries are multiplied by it
+    activation: Activation
+    qkv_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False
+    head_norms: bool = False  # each query and key head is normalised
+    post_norms: bool = False  # what a block gives is normalised too
+    centred_norms: bool = False  # a norm's scale is stored as its distance from one
+    embedding_scale: float = 1.0
+    attention_cap: float | None = None
+    logit_cap: float | None = None
