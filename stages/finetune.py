@@ -24,7 +24,8 @@ from stages.lm.runs import CURVE, PACE, Material, Outside, Run, State
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.supervising import TrainingText, encode_examples
-from stages.lm.tensors import open_tensors, save_tensors
+from stages.lm.saving import outgoing, save_tensors
+from stages.lm.tensors import open_tensors
 from stages.lm.tokens import Continued
 from stages.lm.training import train
 from stages.lm.weights import tensors_of
@@ -170,7 +171,7 @@ def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, ca
             (target / "adapter").mkdir()
             save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
         types = {key: tensor.type for key, tensor in open_tensors(base).items()}
-        save_tensors(tuned.weights, types, target)
+        save_tensors(outgoing(tuned.weights, types), target)
         folder.write_card(target, card)
 
 

@@ -39,6 +39,8 @@ GGUF_NAMES = {
     "lm_head": "output",
     "input_layernorm": "attn_norm",
     "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -100,20 +102,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., LanguageMod
 def as_gguf() -> Callable[..., Path]:
     """Writes a tiny model's folder as a GGUF file, in the format that the bundled models have.
 
-    `as_gguf(folder, path, architecture, fields, tensors)`: `fields` replace the file's own (None leaves one out), and
-    `tensors` (bytes and their format, by Hugging Face's name) replace or join the folder's.
+    `as_gguf(folder, path, architecture, fields, tensors)`: without an architecture that of the folder; `fields` replace
+    the file's own (None leaves one out), and `tensors` (bytes and their format, by Hugging Face's name) replace or join
+    the folder's.
     """
     from gguf import GGUFWriter
 
     def write(
         folder: Path,
         path: Path,
-        architecture: str = "llama",
+        architecture: str | None = None,
         fields: dict[str, Any] | None = None,
         tensors: dict[str, Any] | None = None,
     ) -> Path:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        writer = GGUFWriter(path, architecture)
+        writer = GGUFWriter(path, architecture or config["model_type"])
         add: dict[type, Callable[[str, Any], None]] = {
             str: writer.add_string,
             bool: writer.add_bool,
@@ -218,7 +221,7 @@ def _gguf_name(key: str) -> str:
 def _in_pairs(key: str, values: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     """A tensor as converters to GGUF write it: rows 0 1 2 3 of a query or key head stand as 0 2 1 3, pair by pair."""
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}.get(key.split(".")[-2])
-    if heads is None:
+    if heads is None or config["model_type"] != "llama":
         return values
     rows, columns = values.shape
     pairs = values.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2)
@@ -228,16 +231,17 @@ def _in_pairs(key: str, values: np.ndarray, config: dict[str, Any]) -> np.ndarra
 def _gguf_fields(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     bpe = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     words = sorted(bpe["vocab"], key=bpe["vocab"].__getitem__)
+    name = config["model_type"]
     return {
-        "llama.context_length": config["max_position_embeddings"],
-        "llama.embedding_length": config["hidden_size"],
-        "llama.block_count": config["num_hidden_layers"],
-        "llama.feed_forward_length": config["intermediate_size"],
-        "llama.attention.head_count": config["num_attention_heads"],
-        "llama.attention.head_count_kv": config["num_key_value_heads"],
-        "llama.attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
-        "llama.rope.dimension_count": config["head_dim"],
-        "llama.rope.freq_base": config["rope_parameters"]["rope_theta"],
+        f"{name}.context_length": config["max_position_embeddings"],
+        f"{name}.embedding_length": config["hidden_size"],
+        f"{name}.block_count": config["num_hidden_layers"],
+        f"{name}.feed_forward_length": config["intermediate_size"],
+        f"{name}.attention.head_count": config["num_attention_heads"],
+        f"{name}.attention.head_count_kv": config["num_key_value_heads"],
+        f"{name}.attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
+        f"{name}.rope.dimension_count": config["head_dim"],
+        f"{name}.rope.freq_base": config["rope_parameters"]["rope_theta"],
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": words,

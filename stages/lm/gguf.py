@@ -1,26 +1,29 @@
 """A GGUF file as a model: its config, its weights in float32 and its tokenizer, in Hugging Face's names and layout.
 
-Only what an outside judge has confirmed is read: the llama architecture with a byte-level BPE vocabulary of the
-`smollm` kind.
+What is not known to be read exactly (other architectures, number formats, vocabularies, ropes) is refused by name.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gguf import GGMLQuantizationType as Kind
 from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
-from safetensors.numpy import save_file
 
 from stages.lm import folder as layout
 from stages.lm.errors import ModelError
+from stages.lm.gguf_tokenizer import PRE_TOKENIZERS, special_tokens, tokenizer
+from stages.lm.saving import Outgoing, save_tensors
 
-ARCHITECTURES = ("llama",)
-PRE_TOKENIZERS = ("smollm",)
-
-_CONTROL = 3  # gguf.TokenType.CONTROL
+# K-quantised files keep rows that are no multiple of 256 in the older kinds, Q5 among them.
+KINDS = (
+    Kind.F32, Kind.F16, Kind.BF16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1,
+    Kind.Q2_K, Kind.Q3_K, Kind.Q4_K, Kind.Q5_K, Kind.Q6_K,
+)  # fmt: skip
 
 _TENSORS = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -38,6 +41,30 @@ _BLOCK_TENSORS = {
     "ffn_up.weight": "mlp.up_proj.weight",
     "ffn_down.weight": "mlp.down_proj.weight",
 }
+_BIASES = {f"attn_{name}.bias": f"self_attn.{name}_proj.bias" for name in "qkv"}
+_HEAD_NORMS = {f"attn_{name}_norm.weight": f"self_attn.{name}_norm.weight" for name in "qk"}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What GGUF calls an architecture: the keys of config.json that are its own, its tensors, and their order."""
+
+    config: Mapping[str, Any]
+    block_tensors: Mapping[str, str]
+    in_pairs: bool  # whether the halves of query and key heads are interleaved
+
+
+ARCHITECTURES = {
+    "llama": Architecture(
+        {"architectures": ["LlamaForCausalLM"], "attention_bias": False, "mlp_bias": False}, _BLOCK_TENSORS, True
+    ),
+    "qwen2": Architecture(
+        {"architectures": ["Qwen2ForCausalLM"], "use_sliding_window": False}, _BLOCK_TENSORS | _BIASES, False
+    ),
+    "qwen3": Architecture(
+        {"architectures": ["Qwen3ForCausalLM"], "attention_bias": False}, _BLOCK_TENSORS | _HEAD_NORMS, False
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -54,36 +81,37 @@ class GgufModel:
         """The weight `key` (a Hugging Face key) in float32."""
         tensor = self.tensors[key]
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
-        for projection, count in heads.items():
-            if projection in key:
-                return _unpermuted(values, self.config[count])
-        return values
+        heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}.get(key.split(".")[-2])
+        if heads is None or not ARCHITECTURES[self.config["model_type"]].in_pairs:
+            return values
+        return _unpermuted(values, self.config[heads])
 
 
 def read_gguf(path: Path) -> GgufModel:
-    """Reads the GGUF file at `path`.
+    """Reads the GGUF file at `path`; its weights stay there until they are asked for.
 
     Raises:
-        ModelError: the file is damaged, or of an architecture or vocabulary that is not supported.
+        ModelError: the file is damaged, or of an architecture, number format or vocabulary that is not supported.
     """
     try:
         reader = GGUFReader(path)
         fields = {name: field.contents() for name, field in reader.fields.items()}
     except (ValueError, IndexError, KeyError, OSError) as error:
         raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from None
-    _refuse(path, fields, "general.architecture", ARCHITECTURES)
+    _refuse(path, fields, "general.architecture", tuple(ARCHITECTURES))
+    name = fields["general.architecture"]
     _refuse(path, fields, "tokenizer.ggml.model", ("gpt2",))
-    _refuse(path, fields, "tokenizer.ggml.pre", PRE_TOKENIZERS)
-    _refuse(path, fields, "llama.rope.scaling.type", (None, "none"))
-    _refuse(path, fields, "tokenizer.ggml.add_bos_token", (None, False))
-    tensors = {_key(path, tensor.name): tensor for tensor in reader.tensors}
+    _refuse(path, fields, "tokenizer.ggml.pre", tuple(PRE_TOKENIZERS))
+    _refuse(path, fields, f"{name}.rope.scaling.type", (None, "none"))
+    _refuse(path, fields, "tokenizer.ggml.add_eos_token", (None, False))
+    _refuse_kinds(path, reader.tensors)
+    tensors = {_key(path, ARCHITECTURES[name], tensor.name): tensor for tensor in reader.tensors}
     try:
         return GgufModel(
-            config=_config(fields, tied="lm_head.weight" not in tensors),
-            tokenizer=_tokenizer(fields),
+            config=_config(fields, name, tied="lm_head.weight" not in tensors),
+            tokenizer=tokenizer(fields),
             chat_template=fields.get("tokenizer.chat_template"),
-            special_tokens=_special_tokens(fields),
+            special_tokens=special_tokens(fields),
             tensors=tensors,
         )
     except KeyError as error:
@@ -94,12 +122,15 @@ def read_gguf(path: Path) -> GgufModel:
 
 def write_model(model: GgufModel, folder: Path) -> None:
     """Writes config, weights (float32) and tokenizer into `folder`, in the Hugging Face layout."""
-    weights = {key: np.ascontiguousarray(model.weight(key)) for key in sorted(model.tensors)}
-    save_file(weights, folder / layout.WEIGHTS, metadata={"format": "pt"})
+    weights = {
+        key: Outgoing("F32", tuple(map(int, reversed(tensor.shape))), lambda key=key: model.weight(key))
+        for key, tensor in model.tensors.items()
+    }
+    save_tensors(weights, folder)
     _write_json(folder / layout.CONFIG, model.config)
     (folder / layout.TOKENIZER).write_text(json.dumps(model.tokenizer, ensure_ascii=False) + "\n", encoding="utf-8")
     _write_json(folder / layout.TOKENIZER_CONFIG, _tokenizer_config(model))
-    token_ids = {key: model.config[key] for key in ("bos_token_id", "eos_token_id")}
+    token_ids = {key: model.config[key] for key in ("bos_token_id", "eos_token_id") if key in model.config}
     _write_json(folder / layout.GENERATION_CONFIG, token_ids)
 
 
@@ -118,84 +149,53 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _special_tokens(fields: dict[str, Any]) -> dict[str, str]:
-    names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-    ids = {name: fields.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
-    return {name: fields["tokenizer.ggml.tokens"][index] for name, index in ids.items() if index is not None}
-
-
 def _refuse(path: Path, fields: dict[str, Any], key: str, supported: tuple[Any, ...]) -> None:
     if fields.get(key) not in supported:
         allowed = ", ".join(str(value) for value in supported if value is not None)
         raise ModelError(f"{path}: {key} {fields.get(key)!r} is not supported; supported: {allowed}")
 
 
-def _key(path: Path, name: str) -> str:
+def _refuse_kinds(path: Path, tensors: list[ReaderTensor]) -> None:
+    other = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
+    if other:
+        allowed = ", ".join(kind.name for kind in KINDS)
+        raise ModelError(f"{path}: tensors of the kind {', '.join(other)} are not supported; supported: {allowed}")
+
+
+def _key(path: Path, architecture: Architecture, name: str) -> str:
     if name in _TENSORS:
         return _TENSORS[name]
     start, _, rest = name.partition(".")
     layer, _, part = rest.partition(".")
-    if start != "blk" or part not in _BLOCK_TENSORS:
+    if start != "blk" or part not in architecture.block_tensors:
         raise ModelError(f"{path}: the tensor {name} is unknown; a model with it is not supported")
-    return f"model.layers.{layer}.{_BLOCK_TENSORS[part]}"
+    return f"model.layers.{layer}.{architecture.block_tensors[part]}"
 
 
-def _config(fields: dict[str, Any], tied: bool) -> dict[str, Any]:
-    heads = fields["llama.attention.head_count"]
+def _config(fields: dict[str, Any], name: str, tied: bool) -> dict[str, Any]:
+    heads, width = fields[f"{name}.attention.head_count"], fields[f"{name}.embedding_length"]
+    turned = fields.get(f"{name}.rope.dimension_count", width // heads)
+    head_width = fields.get(f"{name}.attention.key_length", turned)
+    begin = fields.get("tokenizer.ggml.bos_token_id")
     return {
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": False,
-        "bos_token_id": fields["tokenizer.ggml.bos_token_id"],
+        **ARCHITECTURES[name].config,
+        **({} if begin is None else {"bos_token_id": begin}),
         "dtype": "float32",
         "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
-        "head_dim": fields.get("llama.rope.dimension_count", fields["llama.embedding_length"] // heads),
+        "head_dim": head_width,
         "hidden_act": "silu",
-        "hidden_size": fields["llama.embedding_length"],
-        "intermediate_size": fields["llama.feed_forward_length"],
-        "max_position_embeddings": fields["llama.context_length"],
-        "mlp_bias": False,
-        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": fields[f"{name}.feed_forward_length"],
+        "max_position_embeddings": fields[f"{name}.context_length"],
+        "model_type": name,
         "num_attention_heads": heads,
-        "num_hidden_layers": fields["llama.block_count"],
-        "num_key_value_heads": fields["llama.attention.head_count_kv"],
+        "num_hidden_layers": fields[f"{name}.block_count"],
+        "num_key_value_heads": fields[f"{name}.attention.head_count_kv"],
         # Stored as float32: 1e-05 comes back as 9.999999747378752e-06, so the shortest decimal of it is meant.
-        "rms_norm_eps": float(str(np.float32(fields["llama.attention.layer_norm_rms_epsilon"]))),
-        "rope_theta": float(fields["llama.rope.freq_base"]),
+        "rms_norm_eps": float(str(np.float32(fields[f"{name}.attention.layer_norm_rms_epsilon"]))),
+        "rope_theta": float(fields[f"{name}.rope.freq_base"]),
         "tie_word_embeddings": tied,
         "vocab_size": len(fields["tokenizer.ggml.tokens"]),
-    }
-
-
-def _tokenizer(fields: dict[str, Any]) -> dict[str, Any]:
-    """tokenizer.json of a byte-level BPE vocabulary; the `smollm` kind splits numbers into digits first."""
-    words = fields["tokenizer.ggml.tokens"]
-    special = [index for index, kind in enumerate(fields["tokenizer.ggml.token_type"]) if kind == _CONTROL]
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": index, "content": words[index], **flags} for index in special],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level],
-        },
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {word: index for index, word in enumerate(words)},
-            "merges": [merge.split(" ") for merge in fields["tokenizer.ggml.merges"]],
-        },
     }
 
 

@@ -12,14 +12,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from stages.lm.errors import ModelError
 from stages.lm.folder import WEIGHTS, WEIGHTS_INDEX
 
 TYPES: dict[str, Any] = {"F32": np.dtype(np.float32), "BF16": np.dtype(jnp.bfloat16), "F16": np.dtype(np.float16)}
-# What a file of a large model may hold, as Transformers cuts them.
-MOST_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True)
@@ -77,34 +74,6 @@ def weight_files(folder: Path) -> list[Path]:
     if outside:
         raise ModelError(f"{index} names {outside[0]!r}; weights are read from the model folder alone")
     return [index, *(folder / name for name in names)]
-
-
-def save_tensors(tensors: dict[str, np.ndarray], types: dict[str, str], folder: Path, most: int = MOST_BYTES) -> None:
-    """Writes tensors, sorted by key and in the types named, into one file, or several and an index above `most` bytes.
-
-    Equal tensors are equal bytes.
-    """
-    sizes = {key: tensors[key].size * TYPES[types[key]].itemsize for key in sorted(tensors)}
-    parts: list[list[str]] = [[]]
-    room = most
-    for key, size in sizes.items():
-        if size > room and parts[-1]:
-            parts.append([])
-            room = most
-        parts[-1].append(key)
-        room -= size
-    names = [WEIGHTS] if len(parts) == 1 else [_part_name(number, len(parts)) for number in range(1, len(parts) + 1)]
-    for name, keys in zip(names, parts, strict=True):
-        part = {key: tensors[key].astype(TYPES[types[key]], copy=False) for key in keys}
-        save_file(part, folder / name, metadata={"format": "pt"})
-    if len(parts) > 1:
-        places = {key: name for name, keys in zip(names, parts, strict=True) for key in keys}
-        content = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
-        (folder / WEIGHTS_INDEX).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _part_name(number: int, count: int) -> str:
-    return f"model-{number:05}-of-{count:05}.safetensors"
 
 
 def _headers(path: Path) -> dict[str, Tensor]:

@@ -85,9 +85,7 @@ def plain_attention(raw: Keys, block: Arrays, x: np.ndarray, layer: int) -> np.n
             left = plain_norm(raw, left, block["self_attn.q_norm.weight"])
             right = plain_norm(raw, right, block["self_attn.k_norm.weight"])
         scores = (
-            plain_turned(rope, left)
-            @ plain_turned(rope, right).T
-            / np.sqrt(float(raw.get("query_pre_attn_scalar", width)))
+            plain_turned(rope, left) @ plain_turned(rope, right).T / np.sqrt(raw.get("query_pre_attn_scalar") or width)
         )
         scores = np.where(seen, capped(scores, raw.get("attn_logit_softcapping")), -np.inf)
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
 from stages.lm.config import read_config
 from stages.lm.errors import ModelError
@@ -103,6 +104,71 @@ def test_an_untied_head_is_read(tiny: TinyModel, as_gguf: Write, tmp_path: Path)
     assert np.array_equal(model.weight("lm_head.weight"), expected)
 
 
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_other_architectures_come_back_bit_by_bit(tiny: TinyModel, as_gguf: Write, tmp_path: Path, family: str) -> None:
+    changes = {"model_type": family, "tie_word_embeddings": False, "head_dim": 12}
+    tiny(seed=7, folder=tmp_path / "source", **changes)
+    width = {f"{family}.attention.key_length": 12, f"{family}.rope.dimension_count": None}
+    written = tmp_path / "written"
+    written.mkdir()
+    write_model(read_gguf(as_gguf(tmp_path / "source", tmp_path / "some.gguf", fields=width)), written)
+    assert read_config(written / "config.json") == read_config(tmp_path / "source" / "config.json")
+    expected, found = load_file(tmp_path / "source" / "model.safetensors"), load_file(written / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
+# ---- vocabularies
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "pieces"),
+    [
+        ("smollm", "This is 1234\n\n no", ["This", "Ġis", "Ġ", "1", "2", "3", "4", "ĊĊ", "Ġno"]),
+        ("llama-bpe", "This is 1234\n\n no", ["This", "Ġis", "Ġ", "123", "4", "ĊĊ", "Ġno"]),
+        ("qwen2", "This is 1234\n\n no", ["This", "Ġis", "Ġ", "1", "2", "3", "4", "ĊĊ", "Ġno"]),
+        ("smollm", "IT'S (A).\n", ["IT", "'", "S", "Ġ(", "A", ").", "Ċ"]),
+        ("qwen2", "IT'S (A).\n", ["IT", "'S", "Ġ(", "A", ").Ċ"]),
+    ],
+)
+def test_where_a_kind_of_vocabulary_cuts(
+    as_gguf: Write, source: Path, tmp_path: Path, kind: str, text: str, pieces: list[str]
+) -> None:
+    tokenizer = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields={"tokenizer.ggml.pre": kind}))
+    cut = tokenizer.pre_tokenizer.pre_tokenize_str(text)
+    assert [piece for piece, _ in cut] == pieces
+
+
+def tokenizer_of(file: Path) -> Tokenizer:
+    return Tokenizer.from_str(json.dumps(read_gguf(file).tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "begins"),
+    [
+        ("smollm", None, False),
+        ("smollm", True, True),
+        ("qwen2", False, False),
+        ("llama-bpe", None, True),
+        ("llama-bpe", False, False),
+    ],
+)
+def test_a_text_begins_as_the_file_says(
+    as_gguf: Write, source: Path, tmp_path: Path, kind: str, said: bool | None, begins: bool
+) -> None:
+    fields = {"tokenizer.ggml.pre": kind, "tokenizer.ggml.add_bos_token": said}
+    encoded = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields=fields)).encode("no").tokens
+    assert encoded == (["<|begin|>", "no"] if begins else ["no"])
+
+
+def test_a_user_s_own_token_is_whole_and_not_special(as_gguf: Write, source: Path, tmp_path: Path) -> None:
+    words = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    kinds = [3 if index < 2 else 4 if word == "12" else 1 for word, index in sorted(words.items(), key=lambda w: w[1])]
+    tokenizer = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields={"tokenizer.ggml.token_type": kinds}))
+    assert tokenizer.encode("a123").tokens == ["a", "12", "3"]
+    assert tokenizer.decode(tokenizer.encode("a12<|end|>").ids) == "a12"
+
+
 # ---- quantised tensors, block by block
 
 
@@ -125,8 +191,27 @@ def q4_1(rows: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
     return data.reshape(rows, -1), (scales.astype(np.float32) * halves + least.astype(np.float32)).reshape(rows, -1)
 
 
+def q4_0(rows: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random blocks of 32 (a float16 scale, then 16 bytes: low halves first, each less 8) and their numbers."""
+    random = np.random.default_rng(3)
+    scales = random.normal(size=(rows, blocks, 1)).astype(np.float16)
+    halves = random.integers(0, 16, (rows, blocks, 32), dtype=np.uint8)
+    packed = halves[..., :16] | halves[..., 16:] << 4
+    data = np.concatenate((scales.view(np.uint8), packed), axis=-1)
+    return data.reshape(rows, -1), (scales.astype(np.float32) * (halves.astype(np.float32) - 8.0)).reshape(rows, -1)
+
+
+def bf16(rows: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """The upper halves of float32 numbers."""
+    values = np.random.default_rng(4).normal(size=(rows, blocks * 32)).astype(np.float32)
+    upper = (values.view(np.uint32) >> 16).astype(np.uint16)
+    return upper.view(np.uint8).reshape(rows, -1), (upper.astype(np.uint32) << 16).view(np.float32)
+
+
 @pytest.mark.parametrize(
-    ("blocks", "kind"), [(q8_0, GGMLQuantizationType.Q8_0), (q4_1, GGMLQuantizationType.Q4_1)], ids=["Q8_0", "Q4_1"]
+    ("blocks", "kind"),
+    [(function, GGMLQuantizationType[function.__name__.upper()]) for function in (q8_0, q4_0, q4_1, bf16)],
+    ids=["Q8_0", "Q4_0", "Q4_1", "BF16"],
 )
 def test_quantised_tensors_are_the_numbers_that_they_stand_for(
     as_gguf: Write,
@@ -148,17 +233,82 @@ def test_quantised_tensors_are_the_numbers_that_they_stand_for(
         assert np.array_equal(found, dequantize(data, kind)[order])
 
 
+def q6_k(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random blocks of 256 in halves of 128, these in quarters of 32, and the numbers that they stand for.
+
+    A block is 128 bytes of low halves (quarters 0 and 2 of a half share bytes, and 1 and 3), 64 bytes of two upper bits
+    (all quarters share bytes), 16 signed scales (each of 16 numbers) and a float16 scale of all.
+    """
+    random = np.random.default_rng(5)
+    whole = random.integers(0, 64, (rows, 2, 4, 32), dtype=np.uint8)
+    scales = random.integers(-128, 128, (rows, 16), dtype=np.int8)
+    all_scale = random.normal(size=(rows, 1)).astype(np.float16)
+    low, high = whole & 15, whole >> 4
+    lows = np.concatenate((low[:, :, 0] | low[:, :, 2] << 4, low[:, :, 1] | low[:, :, 3] << 4), axis=-1)
+    highs = high[:, :, 0] | high[:, :, 1] << 2 | high[:, :, 2] << 4 | high[:, :, 3] << 6
+    parts = (lows.reshape(rows, -1), highs.reshape(rows, -1), scales.view(np.uint8), all_scale.view(np.uint8))
+    numbers = all_scale.astype(np.float32)[..., None] * scales.astype(np.float32)[..., None]
+    return np.concatenate(parts, axis=1), (numbers * (whole.reshape(rows, 16, 16) - 32.0)).reshape(rows, -1)
+
+
+def q4_k(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random blocks of 256 in eight runs of 32, and the numbers that they stand for.
+
+    A block is a float16 scale and a float16 minimum of all, the runs' scales and minima of six bits each in 12 bytes
+    (four of scales, four of minima, four of the lower bits of the last four runs, whose upper bits fill up the others),
+    and 128 bytes of halves (of two runs each, low halves first).
+    """
+    random = np.random.default_rng(6)
+    both = random.normal(size=(rows, 2)).astype(np.float16)
+    scales, least = random.integers(0, 64, (2, rows, 8), dtype=np.uint8)
+    halves = random.integers(0, 16, (rows, 4, 2, 32), dtype=np.uint8)
+    packed = np.concatenate(
+        (
+            scales[:, :4] | scales[:, 4:] >> 4 << 6,
+            least[:, :4] | least[:, 4:] >> 4 << 6,
+            scales[:, 4:] & 15 | least[:, 4:] << 4,
+        ),
+        axis=1,
+    )
+    data = np.concatenate(
+        (both.view(np.uint8), packed, (halves[:, :, 0] | halves[:, :, 1] << 4).reshape(rows, -1)), axis=1
+    )
+    wide = both.astype(np.float32)
+    numbers = (wide[:, :1] * scales)[..., None] * halves.reshape(rows, 8, 32) - (wide[:, 1:] * least)[..., None]
+    return data, numbers.reshape(rows, -1)
+
+
+@pytest.mark.parametrize(("blocks", "kind"), [(q4_k, "Q4_K"), (q6_k, "Q6_K")])
+def test_k_quantised_tensors_are_the_numbers_that_they_stand_for(
+    tiny: TinyModel, as_gguf: Write, tmp_path: Path, blocks: Callable[[int], tuple[np.ndarray, np.ndarray]], kind: str
+) -> None:
+    tiny(seed=5, folder=tmp_path / "wide", hidden_size=256, intermediate_size=32, num_hidden_layers=1)
+    data, numbers = blocks(266)
+    tensors = {EMBEDDING: (data, GGMLQuantizationType[kind])}
+    model = read_gguf(as_gguf(tmp_path / "wide", tmp_path / "some.gguf", tensors=tensors))
+    np.testing.assert_allclose(model.weight(EMBEDDING), numbers, rtol=1e-5, atol=1e-4)
+
+
 # ---- what is refused
+
+
+@pytest.mark.parametrize("kind", ["TQ1_0", "IQ4_NL"])
+def test_another_number_format_is_refused_by_name(as_gguf: Write, source: Path, tmp_path: Path, kind: str) -> None:
+    format = GGMLQuantizationType[kind]
+    numbers, size = GGML_QUANT_SIZES[format]
+    data = np.zeros((266, size * -(-32 // numbers)), np.uint8)
+    message = refused(as_gguf(source, tmp_path / "some.gguf", tensors={EMBEDDING: (data, format)}))
+    assert f"tensors of the kind {kind} are not supported; supported: F32, F16, BF16, Q8_0, Q4_0" in message
 
 
 @pytest.mark.parametrize(
     ("key", "value", "supported"),
     [
-        ("tokenizer.ggml.pre", "llama-bpe", "smollm"),
-        ("tokenizer.ggml.pre", None, "smollm"),
+        ("tokenizer.ggml.pre", "tekken", "smollm, llama-bpe, qwen2"),
+        ("tokenizer.ggml.pre", None, "smollm, llama-bpe, qwen2"),
         ("tokenizer.ggml.model", "llama", "gpt2"),
         ("llama.rope.scaling.type", "yarn", "none"),
-        ("tokenizer.ggml.add_bos_token", True, "False"),
+        ("tokenizer.ggml.add_eos_token", True, "False"),
     ],
 )
 def test_what_no_judge_has_confirmed_is_refused_by_name(
@@ -170,7 +320,7 @@ def test_what_no_judge_has_confirmed_is_refused_by_name(
 
 def test_another_architecture_is_refused_by_name(as_gguf: Write, source: Path, tmp_path: Path) -> None:
     message = refused(as_gguf(source, tmp_path / "some.gguf", architecture="gpt2"))
-    assert message.endswith("general.architecture 'gpt2' is not supported; supported: llama")
+    assert message.endswith("general.architecture 'gpt2' is not supported; supported: llama, qwen2, qwen3")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from stages.lm.config import parse_config, read_config
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
-from stages.lm.tensors import open_tensors, save_tensors, weight_files
+from stages.lm.saving import outgoing, save_tensors
+from stages.lm.tensors import TYPES, open_tensors, weight_files
 from stages.lm.weights import check_weights, load, tensors_of
 from tests.lm.families import FAMILIES
 
@@ -71,7 +72,7 @@ def types(folder: Path) -> dict[str, str]:
 def written(source: Path, out: Path) -> Tensors:
     """What comes out of the model in `source`, unchanged: in the types of the source, as finetune writes it."""
     out.mkdir(exist_ok=True)
-    save_tensors(tensors_of(load(source, read_config(source / "config.json"))), types(source), out)
+    save_tensors(outgoing(tensors_of(load(source, read_config(source / "config.json"))), types(source)), out)
     assert types(out) == types(source)
     return {key: tensor.whole for key, tensor in open_tensors(out).items()}
 
@@ -108,9 +109,19 @@ def test_the_same_weights_are_the_same_bytes(source: Path, tmp_path: Path) -> No
     assert one == other
 
 
+def test_files_are_those_of_the_library(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    arrays = {name: random.normal(size=(3, size)) for name, size in (("b", 5), ("a", 1), ("ü", 2), ("c", 7))}
+    kinds = dict(zip(arrays, ("F16", "F32", "F32", "BF16"), strict=True))
+    save_tensors(outgoing(arrays, kinds), tmp_path)
+    cast: Tensors = {key: array.astype(TYPES[kinds[key]]) for key, array in arrays.items()}
+    save_file(cast, tmp_path / "expected", metadata={"format": "pt"})
+    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "expected").read_bytes()
+
+
 def test_large_weights_are_written_in_parts_with_an_index(source: Path, tmp_path: Path) -> None:
     held = tensors(source)
-    save_tensors(held, types(source), tmp_path, most=20_000)
+    save_tensors(outgoing(held, types(source)), tmp_path, most=20_000)
     index, *files = weight_files(tmp_path)
     assert [path.name for path in files] == [
         f"model-{part:05}-of-{len(files):05}.safetensors" for part in range(1, 1 + len(files))

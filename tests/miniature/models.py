@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from stages.lm.architecture import ModelConfig
 from stages.lm.config import parse_config
 from stages.lm.model import Decoder
-from stages.lm.tensors import save_tensors
+from stages.lm.saving import outgoing, save_tensors
 from stages.lm.weights import tensors_of
 from stages.text.sources import LABELLED
 from tests.miniature.rows import TASKS
@@ -60,7 +60,7 @@ def write_model(folder: Path, seed: int) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = tensors_of(decoder)
-    save_tensors(weights, dict.fromkeys(weights, "F32"), folder)
+    save_tensors(outgoing(weights, dict.fromkeys(weights, "F32")), folder)
 
 
 def _decoder(config: ModelConfig, seed: int) -> Decoder:
