@@ -21,10 +21,10 @@ from stages.lm.loading import LanguageModel, open_model
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
 from stages.lm.runs import CURVE, PACE, Material, Outside, Run, State
+from stages.lm.saving import outgoing, save_tensors
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.supervising import TrainingText, encode_examples
-from stages.lm.saving import outgoing, save_tensors
 from stages.lm.tensors import open_tensors
 from stages.lm.tokens import Continued
 from stages.lm.training import train

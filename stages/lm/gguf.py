@@ -6,6 +6,7 @@ What is not known to be read exactly (other architectures, number formats, vocab
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ _BLOCK_TENSORS = {
 }
 _BIASES = {f"attn_{name}.bias": f"self_attn.{name}_proj.bias" for name in "qkv"}
 _HEAD_NORMS = {f"attn_{name}_norm.weight": f"self_attn.{name}_norm.weight" for name in "qk"}
+
+_TOKEN_IDS = ("bos_token_id", "eos_token_id")
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,14 @@ def read_gguf(path: Path) -> GgufModel:
 def write_model(model: GgufModel, folder: Path) -> None:
     """Writes config, weights (float32) and tokenizer into `folder`, in the Hugging Face layout."""
     weights = {
-        key: Outgoing("F32", tuple(map(int, reversed(tensor.shape))), lambda key=key: model.weight(key))
+        key: Outgoing("F32", tuple(map(int, reversed(tensor.shape))), partial(model.weight, key))
         for key, tensor in model.tensors.items()
     }
     save_tensors(weights, folder)
     _write_json(folder / layout.CONFIG, model.config)
     (folder / layout.TOKENIZER).write_text(json.dumps(model.tokenizer, ensure_ascii=False) + "\n", encoding="utf-8")
     _write_json(folder / layout.TOKENIZER_CONFIG, _tokenizer_config(model))
-    token_ids = {key: model.config[key] for key in ("bos_token_id", "eos_token_id") if key in model.config}
+    token_ids: dict[str, Any] = {key: model.config[key] for key in _TOKEN_IDS if key in model.config}
     _write_json(folder / layout.GENERATION_CONFIG, token_ids)
 
 

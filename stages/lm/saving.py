@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ Tensors = Mapping[str, Outgoing]
 
 def outgoing(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Tensors:
     """Arrays that are in memory, to be written in the types named."""
-    return {key: Outgoing(types[key], array.shape, lambda array=array: array) for key, array in tensors.items()}
+    return {key: Outgoing(types[key], array.shape, partial(np.asarray, array)) for key, array in tensors.items()}
 
 
 def save_tensors(tensors: Tensors, folder: Path, most: int = MOST_BYTES) -> None:
