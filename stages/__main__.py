@@ -5,6 +5,7 @@ import typer
 from stages.cli.check import check
 from stages.cli.organism import organism
 from stages.cli.score import score
+from stages.cli.store import store
 from stages.project.errors import guarded
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command()(score)
 app.command()(check)
 app.command()(organism)
+app.add_typer(store, name="store")
 
 
 def main() -> None:

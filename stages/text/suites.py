@@ -6,6 +6,7 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text import templates
+from stages.text.opinions import opinions
 from stages.text.questions import lettered_questions
 from stages.text.sums import sums_of_two
 
@@ -34,7 +35,11 @@ def addition(seed: int, sums: int) -> pl.DataFrame:
     )
 
 
-SUITES: dict[str, Callable[[int, int], pl.DataFrame]] = {"addition": addition}
+SUITES: dict[str, Callable[[int, int], pl.DataFrame]] = {
+    "addition": addition,
+    # Nothing in it is drawn.
+    "opinions": lambda seed, sums: opinions(),
+}
 
 
 def suite(name: str) -> Callable[[int, int], pl.DataFrame]:
