@@ -17,6 +17,7 @@ import polars as pl
 from stages.lm import checkpoints, folder, lora, processes
 from stages.lm.adapters import adapter_tensors, save_adapter
 from stages.lm.dtypes import compute_dtype
+from stages.lm.formats import Prompts, prompts_of
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.model import Decoder
 from stages.lm.optimizer import Rule
@@ -59,11 +60,12 @@ def main(
     with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         mesh = device_mesh(machines.tensor_devices())
         model = open_model(base, placer(mesh))
+        prompts = prompts_of(base, model, knobs.prompt_format)
         rows = read_table(mixture, MIXTURE)
         material = Material(
-            _examples(rows, model, knobs),
+            _examples(rows, prompts, knobs),
             {
-                str(name): _examples(aside, model, knobs)
+                str(name): _examples(aside, prompts, knobs)
                 for (name,), aside in read_table(validation, VALIDATION).partition_by("source", as_dict=True).items()
             },
         )
@@ -89,9 +91,9 @@ def _scratch(folder: Path, what: str) -> Iterator[Path]:
         yield folder
 
 
-def _examples(rows: pl.DataFrame, model: LanguageModel, knobs: FinetuneParams) -> Sequence[Continued]:
+def _examples(rows: pl.DataFrame, prompts: Prompts, knobs: FinetuneParams) -> Sequence[Continued]:
     texts = [TrainingText(*row) for row in rows.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
-    examples, cut = encode_examples(model, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
+    examples, cut = encode_examples(prompts, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
     if cut:
         print(f"{cut} of {len(texts)} examples were cut to finetune.max_tokens ({knobs.max_tokens})")
     return examples

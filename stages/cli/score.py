@@ -32,11 +32,11 @@ def score(
     from stages.project.models import model_folder
     from stages.project.scorers import open_scorer
 
-    with open_scorer(model_folder(model), "default") as (scorer, tokenizer):
+    with open_scorer(model_folder(model), "default") as (scorer, prompts):
         trees = []
         for number, (prompt, choices) in enumerate(questions, start=1):
             with named(f"{file}, line {number}"):
-                trees.append(encode(tokenizer, prompt, choices, scorer.decoder.config.max_positions))
+                trees.append(encode(prompts.tokenizer, prompt, choices, scorer.decoder.config.max_positions))
         with progress(f"scoring with {model}", len(trees), "questions") as advance:
             logprobs = score_all(scorer, trees, advance)
     with whole_file(out) as temporary:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from stages.lm.conversation import Turn, plain
+from stages.lm.conversation import Turn
 from stages.lm.errors import named
+from stages.lm.formats import Prompts
 from stages.lm.scores import Advance, Scorer, score_all
 from stages.lm.scoring import encode
 from stages.lm.trees import TokenTree
@@ -24,17 +24,18 @@ class Question:
     shared_prefix: str = ""
 
 
-def ask(scorer: Scorer, tokenizer: Tokenizer, questions: Iterable[Question], advance: Advance) -> list[np.ndarray]:
+def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance) -> list[np.ndarray]:
     """Each question's log-probabilities, [choices] float32, in the order of the questions.
 
     Raises:
         QuestionError: a question cannot be scored; the message names it.
     """
     window = scorer.decoder.config.max_positions
-    return score_all(scorer, (_tree(tokenizer, question, window) for question in questions), advance)
+    return score_all(scorer, (_tree(prompts, question, window) for question in questions), advance)
 
 
-def _tree(tokenizer: Tokenizer, question: Question, max_positions: int) -> TokenTree:
+def _tree(prompts: Prompts, question: Question, max_positions: int) -> TokenTree:
     with named(question.name):
-        prompt = plain(question.turns, question.answer_prefix, question.shared_prefix)
-        return encode(tokenizer, prompt, question.choices, max_positions)
+        prompt = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
+        choices = [prompts.continuation(question.answer_prefix, choice) for choice in question.choices]
+        return encode(prompts.tokenizer, prompt, choices, max_positions)

@@ -9,6 +9,7 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 GENERATION_CONFIG = "generation_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 CARD = "README.md"
 
 # What is taken along from a folder: nothing else in it is needed, and nothing that could be run or unpickled.
@@ -18,7 +19,7 @@ _SMALL_FILES = (
     TOKENIZER_CONFIG,
     GENERATION_CONFIG,
     "special_tokens_map.json",
-    "chat_template.jinja",
+    CHAT_TEMPLATE,
 )
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
-
-from stages.lm.conversation import Turn, plain
+from stages.lm.conversation import Turn
 from stages.lm.errors import ModelError, QuestionError, named
-from stages.lm.loading import LanguageModel
+from stages.lm.formats import Prompts
 from stages.lm.tokens import Continued, continued
 
 
@@ -22,17 +20,17 @@ class TrainingText:
 
 
 def encode_examples(
-    model: LanguageModel, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
+    prompts: Prompts, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
 ) -> tuple[list[Continued], int]:
-    """Examples in tokens, each target ended by the model's end token, and how many were cut.
+    """Examples in tokens, each target ended as an answer is, and how many were cut.
 
     A long example loses the beginning of its prompt, never any of its target.
 
     Raises:
         QuestionError: an example is longer than `max_tokens` (where `cut_long` does not hold, or by its target alone).
     """
-    end = _end_token(model)
-    examples = [_example(model.tokenizer, text, end) for text in texts]
+    end = _end_token(prompts)
+    examples = [_example(prompts, text, end) for text in texts]
     long = sum(len(example.ids) > max_tokens for example in examples)
     if long and not cut_long:
         longest = max(len(example.ids) for example in examples)
@@ -43,9 +41,10 @@ def encode_examples(
     return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
 
 
-def _example(tokenizer: Tokenizer, text: TrainingText, end: int) -> Continued:
+def _example(prompts: Prompts, text: TrainingText, end: int) -> Continued:
     with named(text.name):
-        sequence = continued(tokenizer, plain(text.turns, text.answer_prefix), text.target)
+        target = prompts.continuation(text.answer_prefix, text.target)
+        sequence = continued(prompts.tokenizer, prompts.text(text.turns, text.answer_prefix, ""), target)
         return Continued((*sequence.ids, end), sequence.start)
 
 
@@ -58,7 +57,7 @@ def _cut(name: str, example: Continued, max_tokens: int) -> Continued:
     return Continued(example.ids[excess:], example.start - excess)
 
 
-def _end_token(model: LanguageModel) -> int:
-    if model.config.end_token is None:
+def _end_token(prompts: Prompts) -> int:
+    if prompts.end_token is None:
         raise ModelError("config.json names no eos_token_id; training needs a token that ends an answer")
-    return model.config.end_token
+    return prompts.end_token

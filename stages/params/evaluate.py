@@ -4,15 +4,16 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Dtype, Names
+from stages.params.kinds import STRICT, Dtype, Names, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateParams:
-    """The suites that are asked, and the arithmetic that answers are computed in."""
+    """The suites that are asked, how, and the arithmetic that answers are computed in."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("suites",)
+    top_level: ClassVar[tuple[str, ...]] = ("suites", "prompt_format")
     section: ClassVar[str | None] = "evaluate"
 
     suites: Names
+    prompt_format: PromptFormat
     dtype: Dtype

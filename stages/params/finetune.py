@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Dtype, Seed
+from stages.params.kinds import STRICT, Count, Dtype, PromptFormat, Seed
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -21,10 +21,11 @@ class LoraParams:
 class FinetuneParams:
     """The recipe of fine-tuning."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    top_level: ClassVar[tuple[str, ...]] = ("seed", "prompt_format")
     section: ClassVar[str | None] = "finetune"
 
     seed: Seed
+    prompt_format: PromptFormat
     method: Literal["full", "lora"]
     steps: Count
     batch: Count

@@ -4,14 +4,15 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Dtype
+from stages.params.kinds import STRICT, Dtype, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)
 class JudgeParams:
-    """The arithmetic that judging computes in."""
+    """How a model is asked, and the arithmetic that judging computes in."""
 
-    top_level: ClassVar[tuple[str, ...]] = ()
+    top_level: ClassVar[tuple[str, ...]] = ("prompt_format",)
     section: ClassVar[str | None] = "judge"
 
+    prompt_format: PromptFormat
     dtype: Dtype

@@ -15,3 +15,4 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Names = tuple[Name, ...]
 # `default` is float32 on a CPU and bfloat16 (float32 head and softmax) on TPU and GPU.
 Dtype = Literal["default", "float32", "bfloat16"]
+PromptFormat = Literal["plain", "chat"]

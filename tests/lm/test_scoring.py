@@ -15,6 +15,7 @@ from stages.lm.asking import Question, ask
 from stages.lm.conversation import Turn
 from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
+from stages.lm.formats import plain_prompts
 from stages.lm.loading import LanguageModel
 from stages.lm.scores import Scorer, content_key, score_all
 from stages.lm.sharding import device_mesh
@@ -193,7 +194,7 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
         Question("second", ASKED, "I say", [" (B)", " (A)"]),
         Question("third", ASKED, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
     ]
-    first, second, third = ask(scorer_of(model), model.tokenizer, questions, silent)
+    first, second, third = ask(scorer_of(model), plain_prompts(model), questions, silent)
     assert (len(first), len(second), len(third)) == (3, 2, 2)
     np.testing.assert_allclose(second, first[[1, 0]], atol=1e-5)
     assert not np.allclose(third, first[:2])
@@ -212,7 +213,7 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 
     monkeypatch.setattr(scoring, "_token_logprobs", noted)
     for name in ("bfloat16", "float32"):
-        ask(scorer_of(model, name), model.tokenizer, [Question("row", ASKED, "I say", [" (A)", " (B)"])], silent)
+        ask(scorer_of(model, name), plain_prompts(model), [Question("row", ASKED, "I say", [" (A)", " (B)"])], silent)
     assert used == [jnp.dtype("bfloat16"), FLOAT32]
     assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
 
@@ -228,4 +229,9 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 )
 def test_a_problem_is_reported_under_its_question(model: LanguageModel, question: Question, problem: str) -> None:
     with pytest.raises(QuestionError, match=problem):
-        ask(scorer_of(model), model.tokenizer, [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question], silent)
+        ask(
+            scorer_of(model),
+            plain_prompts(model),
+            [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],
+            silent,
+        )

@@ -15,7 +15,7 @@ Graph = Mapping[str, frozenset[str]]
 
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 LM_MAY_IMPORT = JAX | {"numpy", "tokenizers", "safetensors"} | sys.stdlib_module_names
-LM_ALONE_MAY_IMPORT = {"stages.lm.gguf": {"gguf"}, "stages.lm.shapes": {"jaxtyping"}}
+LM_ALONE_MAY_IMPORT = {"stages.lm.chat": {"jinja2"}, "stages.lm.gguf": {"gguf"}, "stages.lm.shapes": {"jaxtyping"}}
 LM_MAY_USE = {"stages.project.errors", "stages.project.files"}
 # Read by the code, but not imported.
 ALSO_READ = {

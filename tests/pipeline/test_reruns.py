@@ -37,6 +37,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "seed": (8, SUITE),
     "mix_ratio": (0.5, MIX),
     "models": (["tiny-a", "tiny-b"], MODEL),
+    "prompt_format": ("chat", f"{JUDGE} evaluate-base"),
     "own_models": ({"tiny-a": {"from": "own/tiny-b"}}, MODEL),
     "datasets": (["implicatures", "intent_recognition", "metaphor_boolean", "fever"], f"collect {CLEAN}"),
     "instructions": (["qasc_answers", "paraphrases", "winogrande"], f"instruct {CLEAN}"),
