@@ -1,9 +1,11 @@
 """`candor score`: log-probabilities of any multiple-choice file."""
 
 import json
+import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -13,11 +15,25 @@ from stages.project.errors import UserError
 from stages.project.files import whole_file
 from stages.project.progress import progress
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from stages.lm.trees import TokenTree
+
+
+class Truncate(StrEnum):
+    """What a prompt that is too long loses."""
+
+    left = "left"
+
 
 def score(
     file: Annotated[Path, typer.Argument(help="JSON lines, each with `prompt` and `choices`.")],
     model: Annotated[str, typer.Option(help="A registry name, a model folder or a .gguf file.")],
     out: Annotated[Path, typer.Option(help="The parquet table to write.")],
+    truncate: Annotated[
+        Truncate | None, typer.Option(help="left: a prompt too long for the model loses its beginning.")
+    ] = None,
 ) -> None:
     """Scores every choice of every line of FILE with MODEL.
 
@@ -28,7 +44,6 @@ def score(
     # Imported here: a mistake in the file is told before JAX has started.
     from stages.lm.errors import named
     from stages.lm.scores import score_all
-    from stages.lm.scoring import encode
     from stages.project.models import model_folder
     from stages.project.scorers import open_scorer
 
@@ -36,11 +51,31 @@ def score(
         trees = []
         for number, (prompt, choices) in enumerate(questions, start=1):
             with named(f"{file}, line {number}"):
-                trees.append(encode(prompts.tokenizer, prompt, choices, scorer.decoder.config.max_positions))
+                trees.append(_tree(prompts.tokenizer, prompt, choices, scorer.decoder.config.max_positions, truncate))
         with progress(f"scoring with {model}", len(trees), "questions") as advance:
             logprobs = score_all(scorer, trees, advance)
     with whole_file(out) as temporary:
         _table(logprobs, [len(tree.tokens) for tree in trees]).write_parquet(temporary)
+
+
+def _tree(
+    tokenizer: "Tokenizer", prompt: str, choices: list[str], window: int, truncate: Truncate | None
+) -> "TokenTree":
+    from stages.lm.errors import QuestionError
+    from stages.lm.scoring import encode
+    from stages.lm.tokens import leading_special_tokens
+    from stages.lm.trees import without_beginning
+
+    tree = encode(tokenizer, prompt, choices, sys.maxsize)
+    excess = max(tree.positions) + 1 - window
+    if excess <= 0:
+        return tree
+    if truncate is None:
+        raise QuestionError(
+            f"it has {window + excess} tokens, more than the model's window of {window}; shorten it, or let "
+            "`--truncate left` cut the beginning of its prompt"
+        )
+    return without_beginning(tree, excess, leading_special_tokens(tokenizer, prompt))
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

@@ -51,3 +51,8 @@ def continued(tokenizer: Tokenizer, prompt: str, continuation: str) -> Continued
     if start == 0:
         raise QuestionError("the prompt is empty, and nothing predicts the first token of a choice")
     return Continued(tuple(encoding.ids[:stop]), start)
+
+
+def leading_special_tokens(tokenizer: Tokenizer, text: str) -> int:
+    """How many tokens the post-processor puts before a text."""
+    return next(index for index, special in enumerate(tokenizer.encode(text).special_tokens_mask) if not special)

@@ -14,6 +14,7 @@ position of its depth and is visible to its own subtree alone, which `ends` says
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from stages.lm.errors import QuestionError
 from stages.lm.tokens import Continued
 
 
@@ -58,6 +59,25 @@ def token_tree(sequences: Sequence[Continued]) -> TokenTree:
         tuple(build.ends),
         tuple(build.scored),
         tuple(tuple(scored) for _, scored in sorted(build.paths.items())),
+    )
+
+
+def without_beginning(tree: TokenTree, count: int, kept: int) -> TokenTree:
+    """The tree without the `count` tokens behind its first `kept` ones (a begin token).
+
+    Raises:
+        QuestionError: not so many stand before the first token that anything is predicted from.
+    """
+    left = kept + count
+    if left > min(scored.predictor for scored in tree.scored):
+        raise QuestionError("its choices alone fill the model's window")
+
+    return TokenTree(
+        (*tree.tokens[:kept], *tree.tokens[left:]),
+        (*tree.positions[:kept], *(position - count for position in tree.positions[left:])),
+        tuple(end - count for end in (*tree.ends[:kept], *tree.ends[left:])),
+        tuple(Scored(scored.predictor - count, scored.token) for scored in tree.scored),
+        tree.paths,
     )
 
 

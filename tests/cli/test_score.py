@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tokenizers import processors
 
 from stages.lm.tokens import load_tokenizer
 from stages.project.models import model_folder
@@ -84,6 +85,62 @@ def test_a_mistake_names_its_line(row: str, said: str, tmp_path: Path, tiny: Tin
     assert ended.status == 1
     assert ended.err.startswith(f"error: {file}, line 2: ") and said in ended.err and ended.err.count("\n") == 1
     assert not out.exists()
+
+
+LONG = {"prompt": "this is so " * 30 + "no", "choices": [" this", "n", " this is", " (A)"]}
+
+
+def test_a_prompt_that_is_too_long_loses_its_beginning_where_that_is_asked(
+    tmp_path: Path, tiny: TinyModel, candor: Candor
+) -> None:
+    tokenizer = tiny(seed=1, folder=tmp_path / "model").tokenizer
+    file = lines(tmp_path / "in.jsonl", ASKED[0], LONG)
+    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out.parquet")
+    assert f"{file}, line 2: it has " in ended.err and "or let `--truncate left` cut" in ended.err
+    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
+    assert ended.status == 0, ended.err
+    # The longest choice, " this is", has three tokens, of which the last is not fed: what is left of the prompt is the
+    # model's window of 128 less two.
+    ids = tokenizer.encode(LONG["prompt"]).ids
+    kept = tokenizer.decode(ids[len(ids) - 126 :])
+    again = lines(tmp_path / "again.jsonl", ASKED[0], LONG | {"prompt": kept})
+    assert candor("score", again, "--model", tmp_path / "model", "--out", tmp_path / "expected").status == 0
+    assert pl.read_parquet(tmp_path / "out").equals(pl.read_parquet(tmp_path / "expected"))
+
+
+def test_a_begin_token_is_not_cut(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    model = tiny(seed=1, folder=tmp_path / "model")
+    ids = model.tokenizer.encode(LONG["prompt"]).ids
+    model.tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|begin|> $A", special_tokens=[("<|begin|>", 0)]
+    )
+    model.tokenizer.save(str(tmp_path / "model" / "tokenizer.json"))
+    kept = model.tokenizer.decode(ids[len(ids) - 125 :])
+    for name, row in (("long", LONG), ("cut", LONG | {"prompt": kept})):
+        file = lines(tmp_path / f"{name}.jsonl", row)
+        done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / name, "--truncate", "left")
+        assert done.status == 0, done.err
+    assert pl.read_parquet(tmp_path / "long").equals(pl.read_parquet(tmp_path / "cut"))
+
+
+def test_choices_that_leave_no_room_for_a_prompt(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    tiny(folder=tmp_path / "model")
+    file = lines(tmp_path / "in.jsonl", {"prompt": "a b", "choices": ["c" * 200]})
+    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
+    assert ended.status == 1 and f"{file}, line 1: its choices alone fill the model's window" in ended.err
+
+
+CHOICES = [" this", " this is", "no", " no", "\n", " (A)", " (B)", "  two  spaces ", " ß", " 1", "12"]
+
+
+def test_each_choice_scores_as_it_does_alone(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+    """Of one token or several, with a space before them or none, one of them the beginning of another."""
+    tiny(seed=1, folder=tmp_path / "model")
+    rows = [{"prompt": "that is", "choices": choices} for choices in (CHOICES, *([choice] for choice in CHOICES))]
+    file = lines(tmp_path / "in.jsonl", *rows)
+    assert candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out").status == 0
+    together, *alone = pl.read_parquet(tmp_path / "out")["logprobs"].to_list()
+    np.testing.assert_allclose(together, [value for [value] in alone], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
