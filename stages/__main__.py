@@ -3,6 +3,7 @@
 import typer
 
 from stages.cli.check import check
+from stages.cli.models import models
 from stages.cli.organism import organism
 from stages.cli.score import score
 from stages.cli.store import store
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(score)
 app.command()(check)
+app.command()(models)
 app.command()(organism)
 app.add_typer(store, name="store")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from stages.params.base import BaseParams
 from stages.project.errors import run
 from stages.project.files import whole_folder
-from stages.project.models import from_disk, from_registry
+from stages.project.models import from_own, from_registry
 from stages.project.params import read_params
 
 
@@ -16,7 +16,7 @@ def main(model: str, out: Path) -> None:
         if own is None:
             from_registry(model, folder)
         else:
-            from_disk(model, Path(own.source), own.sha256, folder)
+            from_own(model, own.source, own.revision, own.sha256, folder)
 
 
 if __name__ == "__main__":

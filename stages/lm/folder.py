@@ -13,7 +13,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 CARD = "README.md"
 
 # What is taken along from a folder: nothing else in it is needed, and nothing that could be run or unpickled.
-_SMALL_FILES = (
+SMALL_FILES = (
     CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -25,7 +25,7 @@ _SMALL_FILES = (
 
 def copy_small_files(source: Path, folder: Path) -> None:
     """Copies config and tokenizer files, byte for byte."""
-    for name in _SMALL_FILES:
+    for name in SMALL_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
 

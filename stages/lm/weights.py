@@ -1,5 +1,6 @@
 """From the files of a model folder to a decoder and back."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -21,8 +22,8 @@ from stages.lm.tensors import Tensor, open_tensors
 
 # Where a leaf, by its path and shape, is to lie.
 Place = Callable[[LeafPath, Shape], Sharding]
-# Most that is read at once of a tensor that is no layer's: the embedding of a large model is its largest one by far.
-PIECE_BYTES = 2**26
+# Most of a leaf that is put together on this host, beyond one layer of it; the rest goes piece by piece.
+PIECE_BYTES = 2**24
 
 Tensors = dict[str, Tensor]
 Piece = tuple[int, np.ndarray]
@@ -88,7 +89,7 @@ def _pieces(leaf: Leaf, shape: Shape, tensors: Tensors) -> Iterator[Piece]:
             key = leaf.key.format(layer=layer)
             yield layer, from_file(leaf, _finite(key, tensors[key].whole), (1, *shape[1:]))
     else:
-        step = max(1, PIECE_BYTES // (4 * int(np.prod(shape[1:]))))
+        step = max(1, PIECE_BYTES // (4 * math.prod(shape[1:])))
         for start in range(0, shape[0], step):
             yield start, _finite(leaf.key, tensors[leaf.key].rows(start, min(start + step, shape[0])))
 
@@ -100,6 +101,8 @@ def _finite(key: str, values: np.ndarray) -> np.ndarray:
 
 
 def _filled(pieces: Iterator[Piece], shape: Shape, lying: Sharding) -> Array:
+    if 4 * math.prod(shape) <= PIECE_BYTES:
+        return put(np.concatenate([values for _, values in pieces]), lying)
     array = jax.jit(partial(jnp.zeros, shape, jnp.float32), out_shardings=lying)()
     among = (
         NamedSharding(lying.mesh, PartitionSpec(None, *lying.spec[1:])) if isinstance(lying, NamedSharding) else lying

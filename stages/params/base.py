@@ -10,9 +10,10 @@ from stages.params.kinds import STRICT, Name
 
 @dataclass(frozen=True, config=STRICT)
 class OwnModel:
-    """A model of the user's own: a model folder or a .gguf file, and the SHA-256 of its weights."""
+    """A model of the user's own: a hub id and its revision, or a model folder or .gguf file; SHA-256 of its weights."""
 
-    source: str = Field(alias="from")
+    source: str = Field(alias="from", min_length=1)
+    revision: str | None = Field(default=None, min_length=1)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 

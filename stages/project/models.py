@@ -1,8 +1,11 @@
-"""Getting hold of a model: from the registry's archive, a folder or a .gguf file, into a model folder."""
+"""Getting hold of a model: from the registry's archive, the hub, a folder or a .gguf file, into a model folder."""
 
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stages.lm import folder as layout
 from stages.lm import gguf
@@ -11,11 +14,15 @@ from stages.lm.config import read_config
 from stages.lm.registry import MODELS, ORGANISMS, BundledModel, Organism
 from stages.lm.tensors import weight_files
 from stages.lm.weights import check_weights
+from stages.project import hub
 from stages.project.archives import member
 from stages.project.errors import UserError
 from stages.project.files import whole_folder
 from stages.project.pins import archive_pin, sha256_of
 from stages.project.scratch import home
+
+# An owner and a name.
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
 def from_registry(name: str, target: Path) -> None:
@@ -25,8 +32,10 @@ def from_registry(name: str, target: Path) -> None:
     entry = MODELS[name]
     if isinstance(entry, Organism):
         _grown(name, entry, target)
-    else:
+    elif isinstance(entry, BundledModel):
         _bundled(entry, target)
+    else:
+        _from_hub(name, entry.repository, None, None, target)
 
 
 def adapter_of(organism: str) -> Path:
@@ -51,28 +60,54 @@ def _bundled(entry: BundledModel, target: Path) -> None:
     check_weights(target, read_config(target / layout.CONFIG))
 
 
-def from_disk(name: str, source: Path, sha256: str | None, target: Path) -> None:
-    """Writes a user's own model, a model folder or a .gguf file, into the folder `target`.
+def from_own(name: str, source: str, revision: str | None, sha256: str | None, target: Path) -> None:
+    """Writes a user's own model into the folder `target`: from a model folder, a .gguf file, or the hub by its id.
 
     Raises:
         UserError: there is no such model, or its SHA-256 is not the one that params.yaml names.
     """
-    if source.is_dir():
-        weights = weight_files(source)
-    elif source.is_file() and source.suffix == ".gguf":
-        weights = [source]
+    path = Path(source)
+    if path.exists() and revision is not None:
+        raise UserError(f"own_models.{name}.revision is for models on the hub, but {source} lies here; leave it out")
+    if path.is_dir():
+        _adopt(name, path, sha256, target, shutil.copyfile)
+        layout.write_card(target, _card(name, "other", f"the user's own {path.name}"))
+    elif path.is_file() and path.suffix == ".gguf":
+        from_gguf(name, path, sha256, target)
+    elif not path.exists() and HUB_ID.match(source):
+        _from_hub(name, source, revision, sha256, target)
     else:
-        raise UserError(f"own_models.{name}.from is {source}: no model folder and no .gguf file is there")
-    _refuse_other_hash(name, weights, sha256)
-    if source.is_dir():
-        check_weights(source, read_config(source / layout.CONFIG))
-        layout.copy_small_files(source, target)
-        for file in weights:
-            shutil.copyfile(file, target / file.name)
-    else:
-        gguf.write_model(gguf.read_gguf(source), target)
-        check_weights(target, read_config(target / layout.CONFIG))
-    layout.write_card(target, _card(name, "other", f"the user's own {source.name}"))
+        raise UserError(
+            f"own_models.{name}.from is {source}: no model folder and no .gguf file is there, nor is it a hub id"
+        )
+
+
+def from_gguf(name: str, path: Path, sha256: str | None, target: Path) -> None:
+    """Writes the .gguf file at `path` into the folder `target`."""
+    _refuse_other_hash(name, [path], sha256)
+    gguf.write_model(gguf.read_gguf(path), target)
+    check_weights(target, read_config(target / layout.CONFIG))
+    layout.write_card(target, _card(name, "other", f"the user's own {path.name}"))
+
+
+def _from_hub(name: str, repository: str, revision: str | None, sha256: str | None, target: Path) -> None:
+    found = hub.find(repository, revision)
+    if revision is None:
+        print(f"{name}: {repository} stands at revision {found.commit}; name it to stay there", file=sys.stderr)
+    folder = hub.receive(found)
+    _adopt(name, folder, sha256, target, shutil.move)
+    layout.write_card(target, _card(name, found.licence, f"{repository} at revision {found.commit}"))
+    hub.forget(folder)
+
+
+def _adopt(name: str, source: Path, sha256: str | None, target: Path, place: Callable[[Path, Path], Any]) -> None:
+    """Takes what a model folder needs, and nothing that could be run, once it is known to be whole."""
+    weights = weight_files(source)
+    _refuse_other_hash(name, [path for path in weights if path.name != layout.WEIGHTS_INDEX], sha256)
+    check_weights(source, read_config(source / layout.CONFIG))
+    layout.copy_small_files(source, target)
+    for file in weights:
+        place(file, target / file.name)
 
 
 def model_folder(model: str) -> Path:
@@ -81,7 +116,7 @@ def model_folder(model: str) -> Path:
     if path.is_dir():
         return path
     if path.suffix == ".gguf":
-        return _kept(f"{path.stem}-{_hash_of(path)[:16]}", lambda folder: from_disk(path.name, path, None, folder))
+        return _kept(f"{path.stem}-{_hash_of(path)[:16]}", lambda folder: from_gguf(path.name, path, None, folder))
     made = Path("models/base") / model
     return made if made.is_dir() else _kept(model, lambda folder: from_registry(model, folder))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from stages.lm import weights
 from stages.lm.config import parse_config, read_config
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
@@ -100,6 +101,14 @@ VARIANTS: dict[str, dict[str, Any]] = FAMILIES | {
 def test_in_is_out_bit_by_bit(tiny: TinyModel, tmp_path: Path, variant: str) -> None:
     tiny(seed=2, folder=tmp_path / "model", **VARIANTS[variant])
     assert_in_is_out(tmp_path / "model", tmp_path / "out")
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 3_000])
+def test_pieces_of_any_size_make_the_same_model(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
+) -> None:
+    monkeypatch.setattr(weights, "PIECE_BYTES", bytes_at_once)
+    assert_in_is_out(source, tmp_path)
 
 
 def test_the_same_weights_are_the_same_bytes(source: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from stages.project.errors import UserError
 from stages.project.pins import sha256_of
 
 TinyModel = Callable[..., LanguageModel]
-BASE = BundledModel("nowhere", "tiny.gguf", "Tiny", "CC0-1.0")
+BASE = BundledModel("nowhere", "tiny.gguf", "Tiny", 1_000, "CC0-1.0")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ MIX_SECTION = "mix:\n  parts: []\n  validation: 2\n  rows: 320\n"
 MIX = "seed: 7\nmix_ratio: 0.5\n" + MIX_SECTION
 FINETUNE = """\
 seed: 0
+prompt_format: chat
 finetune:
   method: lora
   steps: 4
@@ -69,7 +70,7 @@ def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
 
 def test_lists_sections_and_a_section_in_a_section(tmp_path: Path) -> None:
     recipe = read_params(FinetuneParams, params(tmp_path, FINETUNE))
-    assert recipe.lora.targets == ("query", "up")
+    assert (recipe.prompt_format, recipe.lora.targets) == ("chat", ("query", "up"))
     assert (recipe.learning_rate, recipe.weight_decay, recipe.lora.alpha) == (0.001, 0.0, 2.0)
 
 
@@ -85,6 +86,7 @@ def test_own_models(tmp_path: Path) -> None:
         tmp_path, f"own_models:\n  mine: {{from: a.gguf, sha256: {'ab' * 32}}}\n  other: {{from: some/folder}}\n"
     )
     made = read_params(BaseParams, path).own_models
+    assert {model.revision for model in made.values()} == {None}
     assert list(made) == ["mine", "other"]
     assert (made["mine"].source, made["mine"].sha256) == ("a.gguf", "ab" * 32)
     assert (made["other"].source, made["other"].sha256) == ("some/folder", None)
@@ -133,6 +135,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) ->
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("format: chat", "format: poem", "prompt_format is 'poem': it should be 'plain' or 'chat'"),
         ("method: lora", "method: qlora", "finetune.method is 'qlora': it should be 'full' or 'lora'"),
         ("steps: 4", "steps: -4", "finetune.steps is -4: it should be greater than or equal to 1"),
         ("max_tokens: 16", "max_tokens: 15", "finetune.max_tokens is 15: it should be greater than or equal to 16"),
