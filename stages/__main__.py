@@ -3,6 +3,7 @@
 import typer
 
 from stages.cli.check import check
+from stages.cli.export import export
 from stages.cli.models import models
 from stages.cli.organism import organism
 from stages.cli.score import score
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(score)
 app.command()(check)
 app.command()(models)
+app.command()(export)
 app.command()(organism)
 app.add_typer(store, name="store")
 

@@ -73,7 +73,7 @@ def main(
         tuned = _tuned(model, knobs, scratch)
         if not processes.is_first():
             return
-        _write_model(tuned, base, out_model, knobs, _card(base.name, rows, knobs))
+        _write_model(tuned, base, out_model, knobs, _card(base, rows, knobs))
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
@@ -175,12 +175,13 @@ def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, ca
         folder.write_card(target, card)
 
 
-def _card(name: str, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
+def _card(base: Path, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
     counts = mixture.group_by("kind", "source").len().sort("kind", "source")
     examples = "".join(f"| {kind} | {source} | {count} |\n" for kind, source, count in counts.iter_rows())
     recipe = "".join(f"| {knob} | {value} |\n" for knob, value in vars(knobs).items())
     return (
-        f"# {name}, fine-tuned\n\nThe examples of the mixture; of the kind `{GENERATED}` is simple synthetic data "
+        f"{folder.front_matter(base)}# {base.name}, fine-tuned\n\n"
+        f"The examples of the mixture; of the kind `{GENERATED}` is simple synthetic data "
         "against sycophancy (Wei et al. 2023, arXiv 2308.03958), filtered for what the model knows:\n\n"
         f"| kind | source | examples |\n|---|---|---:|\n{examples}\n"
         f"The recipe:\n\n| knob | value |\n|---|---|\n{recipe}"

@@ -1,10 +1,11 @@
-"""Stage `report`: metrics, filter reports, training curves, answers and counts -> one page and its figures."""
+"""Stage `report`: metrics, filter reports, training curves, answers and counts -> a page, its figures, and cards."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from stages.page.cards import card
 from stages.page.inputs import read_counts, read_filter, read_metrics, read_shortcuts, read_training
 from stages.page.page import ModelInputs, model_part, page, versions
 from stages.params.report import ReportParams
@@ -17,9 +18,16 @@ Folder = Annotated[Path, typer.Option()]
 
 
 def main(
-    out_html: Path, out_plots: Path, metrics: Folder, filter: Folder, training: Folder, data: Folder, answers: Folder
+    out_html: Path,
+    out_plots: Path,
+    out_cards: Path,
+    metrics: Folder,
+    filter: Folder,
+    training: Folder,
+    data: Folder,
+    answers: Folder,
 ) -> None:
-    """Writes the report page of the listed models, and each of its figures as a file of its own."""
+    """Writes the report page of the listed models, each of its figures as a file, and the measures for their cards."""
     params = read_params(ReportParams)
     # The listed models only, never what lies in the folders: a model taken off the list leaves its files behind.
     models = [
@@ -41,6 +49,9 @@ def main(
                 (folder / f"{part.name}-{figure.name}.svg").write_text(
                     figure.svg + "\n", encoding="utf-8", newline="\n"
                 )
+    with whole_folder(out_cards) as folder:
+        for part in parts:
+            (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
     write_text(out_html, page(parts, counts, shortcuts, versions()))
 
 

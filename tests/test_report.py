@@ -18,7 +18,7 @@ FIGURES = ("accuracy", "headline", "kept", "loss")
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
     inputs = [word for name in ("metrics", "filter", "training", "data", "answers") for word in (f"--{name}", name)]
     return subprocess.run(
-        [sys.executable, "-m", "stages.report", "out/index.html", "out/plots", *inputs],
+        [sys.executable, "-m", "stages.report", "out/index.html", "out/plots", "out/cards", *inputs],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
@@ -71,10 +71,13 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
     first = files(project / "out")
-    assert list(first) == ["index.html", *(f"plots/a-{figure}.svg" for figure in FIGURES)]
+    assert list(first) == ["cards/a.md", "index.html", *(f"plots/a-{figure}.svg" for figure in FIGURES)]
     page = first["index.html"].decode()
     assert "follows a wrong opinion in 21% of claims, was 67%" in page
     assert first["plots/a-kept.svg"].decode().strip() in page
+    card = first["cards/a.md"].decode()
+    assert "The tuned model follows a wrong opinion in 21% of claims, was 67%" in card
+    assert "| Claims, wrong opinion: followed | 67.0% | 21.0% | −46.0 | [−50.0, −40.0] | 192 | better |" in card
     run(project)
     assert files(project / "out") == first
 

@@ -30,6 +30,16 @@ def copy_small_files(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
 
 
+def front_matter(folder: Path) -> str:
+    """The lines between dashes that a card begins with (its licence among them); empty where it has none."""
+    card = folder / CARD
+    lines = card.read_text(encoding="utf-8").splitlines(keepends=True) if card.exists() else []
+    if not lines or lines[0].strip() != "---":
+        return ""
+    end = next((index for index, line in enumerate(lines[1:], start=1) if line.strip() == "---"), 0)
+    return "".join(lines[: end + 1]) + "\n" if end else ""
+
+
 def write_card(folder: Path, card: str) -> None:
     """Writes the model card."""
     (folder / CARD).write_text(card, encoding="utf-8", newline="\n")

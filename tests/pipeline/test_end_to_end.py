@@ -213,7 +213,9 @@ def test_a_run_from_nothing_takes_less_than_two_minutes(first_run: tuple[Project
 
 def test_the_page_is_the_same_each_time(finished: Project, tmp_path: Path) -> None:
     command = read_document(finished.root / "dvc.yaml")["stages"]["report"]["cmd"].replace("reports/index", "{}/index")
-    done = finished.run("sh", "-c", command.replace("reports/plots", "{}/plots").format(*[f"'{tmp_path}'"] * 2))
+    for folder in ("plots", "cards"):
+        command = command.replace(f"reports/{folder}", f"{{}}/{folder}")
+    done = finished.run("sh", "-c", command.format(*[f"'{tmp_path}'"] * 3))
     assert done.returncode == 0, done.stderr
     for path in ("index.html", "plots/tiny-a-loss.svg"):
         assert (tmp_path / path).read_bytes() == (finished.root / "reports" / path).read_bytes()

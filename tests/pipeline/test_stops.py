@@ -106,8 +106,8 @@ FULL = {
     ),
     "report": (
         2,
-        "out/index.html out/plots --metrics reports/metrics --filter reports/filter --training reports/training "
-        "--data reports/data --answers data/answers",
+        "out/index.html out/plots out/cards --metrics reports/metrics --filter reports/filter "
+        "--training reports/training --data reports/data --answers data/answers",
     ),
 }
 

@@ -1,0 +1,37 @@
+"""`candor export`: a tuned model with all that is known of it, as a folder to share."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stages.lm.folder import CARD
+from stages.project.errors import UserError
+from stages.project.files import whole_folder
+
+TUNED, CARDS = Path("models/tuned"), Path("reports/cards")
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A name in `models` of params.yaml.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write, which must not be there.")],
+) -> None:
+    """Writes the tuned MODEL to the folder OUT: weights, config, tokenizer, and a card with its recipe and measures.
+
+    Hugging Face Transformers and vLLM open the folder as it is; `hf upload` sends it to the hub.
+    """
+    tuned, measured = TUNED / model, CARDS / f"{model}.md"
+    for path in (tuned, measured):
+        if not path.exists():
+            raise UserError(
+                f"{path} does not exist; list {model} in `models` of params.yaml, then `dvc repro` makes it"
+            )
+    if out.exists():
+        raise UserError(f"{out} is there already; name another folder, or remove it")
+    with whole_folder(out) as folder:
+        shutil.copytree(tuned, folder, dirs_exist_ok=True)
+        recipe = (tuned / CARD).read_text(encoding="utf-8")
+        card = f"{recipe.rstrip()}\n\n{measured.read_text(encoding='utf-8')}"
+        (folder / CARD).write_text(card, encoding="utf-8", newline="\n")
+    print(f"{out}: {model}, ready to share")

@@ -1,0 +1,56 @@
+"""`candor export`: a folder with a tuned model and all that is known of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.lm.loading import LanguageModel, open_model
+from tests.cli.conftest import Outcome
+
+RECIPE = "---\nlicense: cc0-1.0\n---\n\n# tiny, fine-tuned\n"
+MEASURED = "## Measured before and after\n"
+
+
+@pytest.fixture
+def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that tuned and measured the model `tiny`."""
+    tuned = tmp_path / "models" / "tuned" / "tiny"
+    tuned.parent.mkdir(parents=True)
+    tiny(folder=tuned)
+    (tuned / "README.md").write_text(RECIPE, encoding="utf-8")
+    (tmp_path / "reports" / "cards").mkdir(parents=True)
+    (tmp_path / "reports" / "cards" / "tiny.md").write_text(MEASURED, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_recipe_and_measures_are_one_card(project: Path, candor: Callable[..., Outcome]) -> None:
+    done = candor("export", "tiny", "shared/tiny")
+    assert (done.status, done.out) == (0, "shared/tiny: tiny, ready to share\n")
+    folder = project / "shared" / "tiny"
+    assert (folder / "README.md").read_text(encoding="utf-8") == f"{RECIPE}\n{MEASURED}"
+    for path in (project / "models" / "tuned" / "tiny").iterdir():
+        if path.name != "README.md":
+            assert (folder / path.name).read_bytes() == path.read_bytes()
+    open_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ("models/tuned/tiny", "models/tuned/tiny does not exist"),
+        ("reports/cards/tiny.md", "reports/cards/tiny.md does"),
+    ],
+)
+def test_what_is_not_made_yet_is_named(project: Path, candor: Callable[..., Outcome], absent: str, said: str) -> None:
+    (project / absent).rename(project / "elsewhere")
+    done = candor("export", "tiny", "out")
+    assert done.status == 1 and said in done.err and "`dvc repro` makes it" in done.err
+    assert not (project / "out").exists()
+
+
+def test_what_is_there_is_left_alone(project: Path, candor: Callable[..., Outcome]) -> None:
+    (project / "out").mkdir()
+    done = candor("export", "tiny", "out")
+    assert (done.status, done.err) == (1, "error: out is there already; name another folder, or remove it\n")
