@@ -114,7 +114,8 @@ def _prefill_of(
     dtype: jnp.dtype,
 ) -> tuple[Past, Int[Array, " B"]]:
     model = nnx.merge(graph, state)
-    past = model.nothing_read(*positions_BS.shape, dtype)
+    rows, places = positions_BS.shape
+    past = model.nothing_read(rows, places, dtype)
     hidden_BPD, past = model.onward(tokens_BP, positions_BS, ends_BS, past, jnp.int32(0), dtype)
     return past, _most_probable(model, hidden_BPD[:, -1])
 
