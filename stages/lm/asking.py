@@ -38,4 +38,4 @@ def _tree(prompts: Prompts, question: Question, max_positions: int) -> TokenTree
     with named(question.name):
         prompt = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
         choices = [prompts.continuation(question.answer_prefix, choice) for choice in question.choices]
-        return encode(prompts.tokenizer, prompt, choices, max_positions)
+        return encode(prompts.tokenizer, prompt, choices, max_positions, question.shared_prefix)

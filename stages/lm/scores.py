@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from stages.lm import processes
+from stages.lm.batches import BATCH_TOKENS
 from stages.lm.model import Decoder
-from stages.lm.scoring import BATCH_TOKENS, Scored, score
+from stages.lm.scoring import Scored, score
 from stages.lm.shapes import Mesh
 from stages.lm.trees import TokenTree
 
@@ -84,7 +85,7 @@ def content_key(tree: TokenTree) -> bytes:
     """Sixteen bytes that change with the tree."""
     parts: list[Sequence[int]] = [tree.tokens, tree.positions, tree.ends, *tree.paths]
     parts += [[scored.predictor, scored.token] for scored in tree.scored]
-    sizes = [len(parts), len(tree.paths), *map(len, parts)]
+    sizes = [len(parts), len(tree.paths), tree.shared, *map(len, parts)]
     return hashlib.blake2b(
         b"".join(np.asarray(part, np.int32).tobytes() for part in [sizes, *parts]), digest_size=16
     ).digest()

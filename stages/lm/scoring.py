@@ -5,8 +5,8 @@ the same size, and so its numbers do not depend on its neighbours or its place i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,46 +15,23 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from tokenizers import Tokenizer
 
+from stages.lm.attention import Past
+from stages.lm.batches import Batch, batches, prefix_arrays
 from stages.lm.errors import QuestionError
 from stages.lm.model import Decoder
 from stages.lm.shapes import Array, Float, Int, Mesh
 from stages.lm.sharding import FSDP, put
-from stages.lm.tokens import continued
+from stages.lm.tokens import Continued, continued
 from stages.lm.trees import TokenTree, token_tree
 
-# Fed tokens per batch: enough to keep two cores or one accelerator busy with a small model; batches of a shape are
-# always this large, so that it is part of the result's identity and no knob.
-BATCH_TOKENS = 2_048
+# A prefix that many questions share is read once from so many tokens on: below that, reading it again costs little.
+SHARED_LEAST = 128
 
 
-class Shape(NamedTuple):
-    """A compiled program's sizes: fed tokens, predicting positions and scored tokens per question."""
-
-    length: int
-    predictors: int
-    scored: int
-
-    @property
-    def batch(self) -> int:
-        """Questions per batch and group of devices."""
-        return max(1, BATCH_TOKENS // self.length)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Arrays of one batch of equal shape, and which trees its first rows are."""
-
-    trees: tuple[int, ...]
-    tokens_BT: np.ndarray
-    positions_BT: np.ndarray
-    ends_BT: np.ndarray
-    predictors_BQ: np.ndarray
-    scored_BC: np.ndarray
-    row_BC: np.ndarray
-
-
-def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positions: int) -> TokenTree:
-    """A question's tree of tokens.
+def encode(
+    tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positions: int, shared_prefix: str = ""
+) -> TokenTree:
+    """A question's tree of tokens; what the prompt begins with and shares with others is marked as such.
 
     Raises:
         QuestionError: it has fewer than one choice, equal or empty ones, or is longer than the model's window.
@@ -67,7 +44,15 @@ def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positi
     tree = token_tree(sequences)
     if max(tree.positions) >= max_positions:
         raise QuestionError(f"it has {max(tree.positions) + 1} tokens, more than the model's window of {max_positions}")
-    return tree
+    shared = _shared_tokens(tokenizer, shared_prefix, sequences[0])
+    return replace(tree, shared=shared if shared >= SHARED_LEAST else 0)
+
+
+def _shared_tokens(tokenizer: Tokenizer, shared_prefix: str, sequence: Continued) -> int:
+    """How many tokens of the prompt, but its last, are those of the shared prefix by itself."""
+    alone = tokenizer.encode(shared_prefix).ids
+    pairs = zip(alone, sequence.ids[: sequence.start - 1], strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(alone), sequence.start - 1))
 
 
 class Scored(NamedTuple):
@@ -86,15 +71,41 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
     """
     graph, state = nnx.split(model)
     running: tuple[Batch, Array] | None = None
+    prefix: tuple[int, ...] = ()
+    past = None
     with jax.set_mesh(mesh):
-        for batch in _batches(trees, mesh.shape[FSDP]):
+        for batch in batches(trees, mesh.shape[FSDP]):
+            if batch.prefix != prefix:
+                prefix, past = batch.prefix, _read_prefix(graph, state, batch.prefix, dtype)
             # Given to the device before the one before it is read: the two go on side by side.
-            started = _token_logprobs(graph, state, *_device_arrays(batch, mesh), dtype, mesh)
+            started = _token_logprobs(graph, state, past, *_device_arrays(batch, mesh), dtype, mesh)
             if running is not None:
                 yield _read(*running, trees)
             running = (batch, started)
         if running is not None:
             yield _read(*running, trees)
+
+
+def _read_prefix(graph: nnx.GraphDef[Decoder], state: nnx.State, prefix: tuple[int, ...], dtype: jnp.dtype) -> Any:
+    return _prefix_past(graph, state, *map(jnp.asarray, prefix_arrays(prefix)), dtype) if prefix else None
+
+
+def _prefix_past_of(
+    graph: nnx.GraphDef[Decoder],
+    state: nnx.State,
+    tokens_1P: Int[Array, "1 P"],
+    positions_1P: Int[Array, "1 P"],
+    ends_1P: Int[Array, "1 P"],
+    dtype: jnp.dtype,
+) -> Past:
+    """Keys and values of a prefix."""
+    model = nnx.merge(graph, state)
+    rows, places = tokens_1P.shape
+    nothing = model.nothing_read(rows, places, dtype)
+    return model.onward(tokens_1P, positions_1P, ends_1P, nothing, jnp.int32(0), dtype)[1]
+
+
+_prefix_past = jax.jit(_prefix_past_of, static_argnums=(0, 5))
 
 
 def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Scored:
@@ -104,24 +115,34 @@ def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Score
         np.array([held_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.paths])
         for row, tree in enumerate(asked)
     ]
-    return Scored(batch.trees, summed, sum(len(tree.tokens) for tree in asked), batch.tokens_BT.size)
+    tokens = sum(len(tree.tokens) - tree.shared for tree in asked)
+    return Scored(batch.trees, summed, tokens, batch.tokens_BT.size)
 
 
 def _token_logprobs_of(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
+    past: Past | None,
     tokens_BT: Int[Array, "B T"],
-    positions_BT: Int[Array, "B T"],
-    ends_BT: Int[Array, "B T"],
+    positions_BS: Int[Array, "B S"],
+    ends_BS: Int[Array, "B S"],
     predictors_BQ: Int[Array, "B Q"],
     row_BC: Int[Array, "B C"],
     scored_BC: Int[Array, "B C"],
     dtype: jnp.dtype,
     mesh: Mesh,
 ) -> Float[Array, "B C"]:
-    """Log-probability of each scored token, read off at the positions that predict one; only there is there a head."""
+    """Log-probability of each scored token, read off at the positions that predict one; only there is there a head.
+
+    The tokens stand behind a prefix whose `past` is given; where there is none, S is T.
+    """
     model = nnx.merge(graph, state)
-    hidden_BTD = model(tokens_BT, positions_BT, ends_BT, dtype)
+    if past is None:
+        hidden_BTD = model(tokens_BT, positions_BS, ends_BS, dtype)
+    else:
+        begin = past.key_BSKH.shape[2]
+        before = behind_prefix(past, *tokens_BT.shape)
+        hidden_BTD = model.onward(tokens_BT, positions_BS, ends_BS, before, jnp.int32(begin), dtype)[0]
     hidden_BQD = jnp.take_along_axis(hidden_BTD, predictors_BQ[:, :, None], axis=1)
     logprobs_BQV = jax.nn.log_softmax(model.logits(hidden_BQD), axis=-1)
     logprobs_BC = logprobs_BQV[jnp.arange(row_BC.shape[0])[:, None], row_BC, scored_BC]
@@ -129,57 +150,22 @@ def _token_logprobs_of(
     return jax.lax.with_sharding_constraint(logprobs_BC, NamedSharding(mesh, PartitionSpec()))
 
 
-_token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 8, 9))
+def behind_prefix(past: Past, rows: int, places: int) -> Past:
+    """The past of `rows` sequences that begin with the prefix, with `places` more."""
+
+    def widened(array_L1PKH: Array) -> Array:
+        L, _, P, K, H = array_L1PKH.shape
+        wide = jnp.broadcast_to(array_L1PKH, (L, rows, P, K, H))
+        return jnp.concatenate((wide, jnp.zeros((L, rows, places, K, H), wide.dtype)), axis=2)
+
+    return Past(*map(widened, past))
+
+
+_token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 9, 10))
 
 
 def _device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:
     arrays = (
-        batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
+        batch.tokens_BT, batch.positions_BS, batch.ends_BS, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
     )  # fmt: skip
     return tuple(put(array, NamedSharding(mesh, PartitionSpec(FSDP))) for array in arrays)
-
-
-def _shape(tree: TokenTree) -> Shape:
-    length = len(tree.tokens)
-    step = 32 if length <= 256 else 64 if length <= 1024 else 256
-    predictors = len({scored.predictor for scored in tree.scored})
-    return Shape(_rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))
-
-
-def _rounded(size: int, step: int) -> int:
-    return -(-size // step) * step
-
-
-def _batches(trees: Sequence[TokenTree], groups: int) -> Iterator[Batch]:
-    """Batches of equal shape, the longest first: what would run out of memory does so at once."""
-    by_shape: dict[Shape, list[int]] = {}
-    for index, tree in enumerate(trees):
-        by_shape.setdefault(_shape(tree), []).append(index)
-    for shape, indices in sorted(by_shape.items(), reverse=True):
-        size = shape.batch * groups
-        for start in range(0, len(indices), size):
-            taken = tuple(indices[start : start + size])
-            yield _batch(shape, size, taken, [trees[index] for index in taken])
-
-
-def _batch(shape: Shape, size: int, indices: tuple[int, ...], trees: Sequence[TokenTree]) -> Batch:
-    batch = Batch(
-        indices,
-        tokens_BT=np.zeros((size, shape.length), np.int32),
-        positions_BT=np.zeros((size, shape.length), np.int32),
-        # Padding sees itself alone.
-        ends_BT=np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (size, 1)),
-        predictors_BQ=np.zeros((size, shape.predictors), np.int32),
-        scored_BC=np.zeros((size, shape.scored), np.int32),
-        row_BC=np.zeros((size, shape.scored), np.int32),
-    )
-    for row, tree in enumerate(trees):
-        length = len(tree.tokens)
-        batch.tokens_BT[row, :length] = tree.tokens
-        batch.positions_BT[row, :length] = tree.positions
-        batch.ends_BT[row, :length] = tree.ends
-        predictors = sorted({scored.predictor for scored in tree.scored})
-        batch.predictors_BQ[row, : len(predictors)] = predictors
-        batch.scored_BC[row, : len(tree.scored)] = [scored.token for scored in tree.scored]
-        batch.row_BC[row, : len(tree.scored)] = [predictors.index(scored.predictor) for scored in tree.scored]
-    return batch

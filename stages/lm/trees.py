@@ -30,7 +30,8 @@ class Scored:
 class TokenTree:
     """What is fed (`tokens`, `positions`, `ends`), what is read off, and which of it each sequence sums.
 
-    `paths[i]` are the indices into `scored` of the tokens that sequence i continues its prompt with.
+    `paths[i]` are the indices into `scored` of the tokens that sequence i continues its prompt with. The first `shared`
+    tokens are those of a prefix that many trees have in common, and nothing is read off in it.
     """
 
     tokens: tuple[int, ...]
@@ -38,6 +39,7 @@ class TokenTree:
     ends: tuple[int, ...]
     scored: tuple[Scored, ...]
     paths: tuple[tuple[int, ...], ...]
+    shared: int = 0
 
 
 @dataclass

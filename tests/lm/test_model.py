@@ -1,6 +1,7 @@
 """The decoder: against an independent implementation, against a plain one in float64, and who sees whom."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from stages.lm.attention import attend, kind_numbers, sights, visible
 from stages.lm.config import read_config
 from stages.lm.loading import LanguageModel
-from stages.lm.model import Decoder, attend, kind_numbers, sights, visible
+from stages.lm.model import Decoder
 from stages.lm.weights import load, parameters
 from tests.lm.families import FAMILIES, WINDOW
 from tests.lm.plain import plain_logits
@@ -138,7 +140,8 @@ def test_a_window_counts_positions(ends: list[int], positions: list[int], seen: 
 
 
 def shown(ends: list[int], positions: list[int], window: int | None = None) -> list[str]:
-    [mask] = np.asarray(visible(jnp.array([ends]), jnp.array([positions]), window))
+    places = jnp.array([positions])
+    [mask] = np.asarray(visible(jnp.array([ends]), places, places, window))
     return ["".join("x" if sees else "." for sees in row) for row in mask]
 
 
@@ -257,9 +260,10 @@ def test_layers_scanned_are_layers_one_after_another(tiny: TinyModel, family: st
     tokens, positions, ends = (jnp.asarray(array) for array in laid([np.arange(20, 20 + T)], T))
     graph, stacked = nnx.split(model.layers)
     x = model.embedding[...][tokens] * model.config.embedding_scale
-    for layer in range(model.config.layers):
+    sight_of = sights(positions, partial(visible, ends, positions, positions), model.config)
+    for layer, kind in enumerate(kind_numbers(model.config)):
         alone = nnx.merge(graph, jax.tree.map(lambda leaf, at=layer: leaf[at], stacked))
-        x = alone(x, sights(positions, ends, model.config)(kind_numbers(model.config)[layer]))
+        x, _ = alone(x, sight_of(kind), None, jnp.int32(0))
     np.testing.assert_allclose(model(tokens, positions, ends), model.norm(x), rtol=1e-5, atol=1e-5)
 
 
@@ -282,6 +286,6 @@ def test_attention_is_that_of_the_library() -> None:
     random = np.random.default_rng(6)
     query, key, value = (jnp.asarray(random.normal(size=(2, 7, heads, 8)), jnp.float32) for heads in (6, 2, 2))
     ends = jnp.array([[3, 3, 3, 7, 7, 6, 7], [7, 7, 7, 5, 5, 7, 7]])
-    mask = visible(ends, jnp.zeros_like(ends))
+    mask = visible(ends, jnp.zeros_like(ends), jnp.zeros_like(ends))
     expected = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None], scale=0.3)
     np.testing.assert_allclose(attend(query, key, value, mask, scale=0.3), expected, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from flax import nnx
 
 from stages.lm import scores, scoring
 from stages.lm.asking import Question, ask
+from stages.lm.batches import BATCH_TOKENS, batches
 from stages.lm.conversation import Turn
 from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
@@ -21,6 +23,7 @@ from stages.lm.scores import Scorer, content_key, score_all
 from stages.lm.sharding import device_mesh
 from stages.lm.tokens import Continued
 from stages.lm.trees import TokenTree, token_tree
+from tests.lm.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("exact")
 
@@ -88,9 +91,9 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     run = scoring._token_logprobs
     calls: list[int] = []
 
-    def counted(graph: Any, state: Any, tokens_BT: jax.Array, *rest: Any) -> jax.Array:
+    def counted(graph: Any, state: Any, past: Any, tokens_BT: jax.Array, *rest: Any) -> jax.Array:
         calls.append(int(np.asarray(tokens_BT).any(axis=1).sum()))
-        return run(graph, state, tokens_BT, *rest)
+        return run(graph, state, past, tokens_BT, *rest)
 
     monkeypatch.setattr(scoring, "_token_logprobs", counted)
     one, other = random_trees(2)
@@ -150,15 +153,64 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 def test_few_shapes_for_many_lengths() -> None:
     """Programs are compiled by shape: prompts of any length up to 2048 tokens need 24."""
     trees = [tree([1] * length) for length in (*range(1, 256, 9), *range(256, 2046, 63))]
-    batches = list(scoring._batches(trees, 1))
-    shapes = {batch.tokens_BT.shape for batch in batches}
+    found = list(batches(trees, 1))
+    shapes = {batch.tokens_BT.shape for batch in found}
     assert len(shapes) <= 24
-    assert all(size * length <= max(scoring.BATCH_TOKENS, length) for size, length in shapes)
-    lengths = [batch.tokens_BT.shape[1] for batch in batches]
+    assert all(size * length <= max(BATCH_TOKENS, length) for size, length in shapes)
+    lengths = [batch.tokens_BT.shape[1] for batch in found]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
-    fed = {question: batch.tokens_BT.shape[1] for batch in batches for question in batch.trees}
+    fed = {question: batch.tokens_BT.shape[1] for batch in found for question in batch.trees}
     assert sorted(fed) == [*range(len(trees))]
     assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
+
+
+# ---- prefixes that are read once
+
+
+def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
+    """Trees that begin with `prefix`, marked as such, and go on differently."""
+    random = np.random.default_rng(len(prefix))
+    rests = [random.integers(10, 200, random.integers(1, 12)).tolist() for _ in range(count)]
+    return [replace(tree([*prefix, *rest]), shared=len(prefix)) for rest in rests]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str) -> None:
+    model = tiny(seed=7, **FAMILIES[family])
+    trees = sharing(range(20, 60), 7)
+    found = score_all(scorer_of(model), trees, silent)
+    expected = score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three prefixes, one of them none, in turns: each is read once, and each question alone gives the same."""
+    read: list[tuple[int, ...]] = []
+    run = scoring._read_prefix
+
+    def noted(graph: Any, state: Any, prefix: tuple[int, ...], dtype: Any) -> Any:
+        read.append(prefix)
+        return run(graph, state, prefix, dtype)
+
+    monkeypatch.setattr(scoring, "_read_prefix", noted)
+    groups = [sharing(range(20, 60), 4), sharing(range(30, 50), 4), random_trees(4, longest=20)]
+    trees = [tree for each in zip(*groups, strict=True) for tree in each]
+    whole = scored(model, trees)
+    assert sorted(prefix for prefix in read if prefix) == [tuple(range(20, 60)), tuple(range(30, 50))]
+    assert scored(model, trees[::-1])[::-1] == whole
+    assert [scored(model, [tree])[0] for tree in trees[:6]] == whole[:6]
+    assert len({content_key(one) for one in (trees[0], replace(trees[0], shared=0))}) == 2
+
+
+def test_what_questions_share_is_marked(model: LanguageModel) -> None:
+    """Where it is long enough, and up to the last token that the rest of the prompt cannot change."""
+    few, many = "so it is. " * 2, "so it is. " * 40
+    tokens = len(model.tokenizer.encode(many).ids)
+    for shared, expected in ((few, 0), (many, tokens), ("", 0), (many + "x", tokens)):
+        found = scoring.encode(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
+        assert found.shared == expected
+    whole = scoring.encode(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
+    assert whole.shared == tokens - 1, "the prompt's last token is read with the question"
 
 
 # ---- the best choice

@@ -1,0 +1,123 @@
+"""Trees of questions as arrays: of few shapes, filled up to a common size.
+
+A question always meets the same shape, whatever its company: what it begins with and shares with others is read once
+(`prefix`), and its length behind that decides.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.lm.trees import TokenTree
+
+# Fed tokens per batch: enough to keep two cores or one accelerator busy with a small model; batches of a shape are
+# always this large, so that it is part of the result's identity and no knob.
+BATCH_TOKENS = 2_048
+# Prefixes of lengths that differ by less share a compiled program.
+PREFIX_STEP = 256
+
+
+class Shape(NamedTuple):
+    """A compiled program's sizes: places of the prefix, fed tokens, predicting positions and scored tokens."""
+
+    prefix: int
+    length: int
+    predictors: int
+    scored: int
+
+    @property
+    def batch(self) -> int:
+        """Questions per batch and group of devices."""
+        return max(1, BATCH_TOKENS // self.length)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays of one batch of equal shape, which trees its first rows are, and the tokens that all of them begin with.
+
+    S places are those of the prefix, filled up, and T more.
+    """
+
+    trees: tuple[int, ...]
+    prefix: tuple[int, ...]
+    tokens_BT: np.ndarray
+    positions_BS: np.ndarray
+    ends_BS: np.ndarray
+    predictors_BQ: np.ndarray
+    scored_BC: np.ndarray
+    row_BC: np.ndarray
+
+
+def batches(trees: Sequence[TokenTree], groups: int) -> Iterator[Batch]:
+    """Batches of equal shape, the longest first: what would run out of memory does so at once."""
+    alike: dict[tuple[Shape, tuple[int, ...]], list[int]] = {}
+    for index, tree in enumerate(trees):
+        alike.setdefault((shape_of(tree), tree.tokens[: tree.shared]), []).append(index)
+    # By prefix within a length of prefixes, so that each is read once.
+    ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
+    for (shape, prefix), indices in ordered:
+        size = shape.batch * groups
+        for start in range(0, len(indices), size):
+            taken = tuple(indices[start : start + size])
+            yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
+
+
+def shape_of(tree: TokenTree) -> Shape:
+    """The shape that a tree is run in."""
+    length = len(tree.tokens) - tree.shared
+    step = 32 if length <= 256 else 64 if length <= 1024 else 256
+    predictors = len({scored.predictor for scored in tree.scored})
+    prefix = _rounded(tree.shared, PREFIX_STEP)
+    return Shape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))
+
+
+def prefix_arrays(prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, positions and ends [1, P] of a prefix, filled up with padding that sees itself alone."""
+    places = _rounded(len(prefix), PREFIX_STEP)
+    tokens, positions = np.zeros((2, 1, places), np.int32)
+    ends = np.arange(1, places + 1, dtype=np.int32)[None].copy()
+    tokens[0, : len(prefix)] = prefix
+    positions[0, : len(prefix)] = np.arange(len(prefix))
+    ends[0, : len(prefix)] = places
+    return tokens, positions, ends
+
+
+def _rounded(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _batch(
+    shape: Shape, size: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
+) -> Batch:
+    places = shape.prefix + shape.length
+    batch = Batch(
+        indices,
+        prefix,
+        tokens_BT=np.zeros((size, shape.length), np.int32),
+        positions_BS=np.zeros((size, places), np.int32),
+        # Padding sees itself alone.
+        ends_BS=np.tile(np.arange(1, places + 1, dtype=np.int32), (size, 1)),
+        predictors_BQ=np.zeros((size, shape.predictors), np.int32),
+        scored_BC=np.zeros((size, shape.scored), np.int32),
+        row_BC=np.zeros((size, shape.scored), np.int32),
+    )
+    batch.positions_BS[:, : len(prefix)] = np.arange(len(prefix))
+    batch.ends_BS[:, : len(prefix)] = places
+    for row, tree in enumerate(trees):
+        _fill(batch, row, tree, shape.prefix)
+    return batch
+
+
+def _fill(batch: Batch, row: int, tree: TokenTree, begin: int) -> None:
+    """Writes a tree into its row: behind `begin` places of a prefix, without the tokens that the prefix holds."""
+    shared, length = tree.shared, len(tree.tokens) - tree.shared
+    own = slice(begin, begin + length)
+    batch.tokens_BT[row, :length] = tree.tokens[shared:]
+    batch.positions_BS[row, own] = tree.positions[shared:]
+    batch.ends_BS[row, own] = np.array(tree.ends[shared:]) + begin - shared
+    predictors = sorted({scored.predictor for scored in tree.scored})
+    batch.predictors_BQ[row, : len(predictors)] = np.array(predictors) - shared
+    batch.scored_BC[row, : len(tree.scored)] = [scored.token for scored in tree.scored]
+    batch.row_BC[row, : len(tree.scored)] = [predictors.index(scored.predictor) for scored in tree.scored]
