@@ -30,7 +30,8 @@ class Chat:
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer):
-        keys = read_keys(folder / TOKENIZER_CONFIG)
+        path = folder / TOKENIZER_CONFIG
+        keys = read_keys(path) if path.exists() else {}
         self._source = folder
         self._template = _compiled(folder, _template(folder, keys))
         self._special = {name: _content(keys[name]) for name in _SPECIAL if keys.get(name)}

@@ -84,7 +84,7 @@ def _llama(raw: Keys) -> Keys:
 
 
 def _mistral(raw: Keys) -> Keys:
-    return {"layer_kinds": _alike(raw, raw.get("sliding_window", 4096))} | _silu(raw)
+    return {"layer_kinds": _alike(raw, _window(raw))} | _silu(raw)
 
 
 def _qwen2(raw: Keys) -> Keys:
@@ -99,11 +99,11 @@ def _qwen3(raw: Keys) -> Keys:
 
 def _gemma2(raw: Keys) -> Keys:
     rope = _rope(raw)
-    local, whole = LayerKind(_size(raw, "sliding_window", 4096), rope), LayerKind(None, rope)
+    local, whole = LayerKind(_window(raw), rope), LayerKind(None, rope)
     return _gemma(raw) | {
         "layer_kinds": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
-        "attention_cap": raw.get("attn_logit_softcapping", 50.0),
-        "logit_cap": raw.get("final_logit_softcapping", 30.0),
+        "attention_cap": _cap(raw, "attn_logit_softcapping", 50.0),
+        "logit_cap": _cap(raw, "final_logit_softcapping", 30.0),
     }
 
 
@@ -113,15 +113,15 @@ def _gemma3(raw: Keys) -> Keys:
         ropes = [_rope({"rope_parameters": by_type[kind]}) for kind in (SLIDING, FULL)]
     else:
         ropes = [Rope(_number(raw, "rope_local_base_freq", 10_000.0)), _rope({"rope_theta": 1e6} | raw)]
-    local, whole = LayerKind(_size(raw, "sliding_window", 4096), ropes[0]), LayerKind(None, ropes[1])
+    local, whole = LayerKind(_window(raw), ropes[0]), LayerKind(None, ropes[1])
     every = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
     return _gemma(raw) | {
         "layer_kinds": _by_type(
             raw, local, whole, [(layer + 1) % every > 0 for layer in range(raw["num_hidden_layers"])]
         ),
         "head_norms": True,
-        "attention_cap": raw.get("attn_logit_softcapping"),
-        "logit_cap": raw.get("final_logit_softcapping"),
+        "attention_cap": _cap(raw, "attn_logit_softcapping", None),
+        "logit_cap": _cap(raw, "final_logit_softcapping", None),
     }
 
 
@@ -158,13 +158,22 @@ def _silu(raw: Keys) -> Keys:
     return {"activation": "silu"}
 
 
+def _window(raw: Keys) -> int | None:
+    # Null is none, which differs from a key that is left out.
+    return None if raw.get("sliding_window", 4096) is None else _size(raw, "sliding_window", 4096)
+
+
+def _cap(raw: Keys, key: str, default: float | None) -> float | None:
+    return default if key not in raw else None if raw[key] is None else _number(raw, key)
+
+
 def _alike(raw: Keys, window: int | None) -> tuple[LayerKind, ...]:
     return (LayerKind(window, _rope(raw)),) * raw["num_hidden_layers"]
 
 
 def _qwen_kinds(raw: Keys) -> tuple[LayerKind, ...]:
     rope, layers = _rope(raw), raw["num_hidden_layers"]
-    window = raw.get("sliding_window", 4096) if raw.get("use_sliding_window") else None
+    window = _window(raw) if raw.get("use_sliding_window") else None
     first = raw.get("max_window_layers", 28)
     local, whole = LayerKind(window, rope), LayerKind(None, rope)
     return _by_type(raw, local, whole, [window is not None and layer >= first for layer in range(layers)])
@@ -222,7 +231,7 @@ def _only(raw: Keys, key: str, allowed: tuple[Any, ...]) -> None:
 
 def _size(raw: Keys, key: str, default: int | None = None) -> int:
     """A whole number; where there is a default, null and a missing key stand for it."""
-    value = raw[key] if default is None else raw.get(key) or default
+    value = raw[key] if default is None or raw.get(key) is not None else default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ModelError(f"{key} is {value!r}, expected a whole number above 0")
     return value

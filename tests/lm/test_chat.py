@@ -144,3 +144,6 @@ def test_a_model_without_a_template_says_so(folder: Path) -> None:
     configure(folder, chat_template=None)
     with pytest.raises(ModelError, match="has no chat template; set prompt_format to plain"):
         chat(folder)
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ModelError, match="has no chat template; set prompt_format to plain"):
+        chat(folder)

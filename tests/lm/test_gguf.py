@@ -12,11 +12,12 @@ from gguf.quants import dequantize
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from stages.lm.config import read_config
+from stages.lm.config import parse_config, read_config
 from stages.lm.errors import ModelError
 from stages.lm.gguf import read_gguf, write_model
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.weights import check_weights
+from tests.lm.plain import plain_frequency
 
 TinyModel = Callable[..., LanguageModel]
 Write = Callable[..., Path]
@@ -116,6 +117,34 @@ def test_other_architectures_come_back_bit_by_bit(tiny: TinyModel, as_gguf: Writ
     expected, found = load_file(tmp_path / "source" / "model.safetensors"), load_file(written / "model.safetensors")
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 32.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8_192,
+}
+ROPE = "rope_freqs.weight"
+
+
+def test_the_rope_of_llama_3_follows_from_its_divisors(tiny: TinyModel, as_gguf: Write, tmp_path: Path) -> None:
+    tiny(seed=7, folder=tmp_path / "source", head_dim=32, rope_parameters=LLAMA3)
+    plain = {**LLAMA3, "rope_type": "default"}
+    divisors = [plain_frequency(plain, pair / 16) / plain_frequency(LLAMA3, pair / 16) for pair in range(16)]
+    assert {1.0, 32.0} < set(divisors)
+    tensors = {ROPE: (np.array(divisors, np.float32), GGMLQuantizationType.F32)}
+    model = read_gguf(as_gguf(tmp_path / "source", tmp_path / "some.gguf", tensors=tensors))
+    assert parse_config(model.config) == read_config(tmp_path / "source" / "config.json")
+    assert ROPE not in model.tensors
+
+
+def test_other_divisors_are_refused(as_gguf: Write, source: Path, tmp_path: Path) -> None:
+    tensors = {ROPE: (np.array([1.0, 2.0, 3.0, 4.0], np.float32), GGMLQuantizationType.F32)}
+    message = refused(as_gguf(source, tmp_path / "some.gguf", tensors=tensors))
+    assert f"the tensor {ROPE} holds no frequencies of Llama 3" in message
 
 
 # ---- vocabularies
@@ -339,7 +368,7 @@ def test_a_missing_key_is_named(as_gguf: Write, source: Path, tmp_path: Path, ke
     assert key in refused(as_gguf(source, tmp_path / "some.gguf", fields={key: None}))
 
 
-@pytest.mark.parametrize("name", ["rope_freqs.weight", "blk.0.attn_q.bias", "blk.0.ffn_gate_exps.weight"])
+@pytest.mark.parametrize("name", ["rope_factors_long.weight", "blk.0.attn_q.bias", "blk.0.ffn_gate_exps.weight"])
 def test_an_unknown_tensor_is_named(as_gguf: Write, source: Path, tmp_path: Path, name: str) -> None:
     extra = {name: (np.ones(32, np.float32), GGMLQuantizationType.F32)}
     assert f"the tensor {name} is unknown" in refused(as_gguf(source, tmp_path / "some.gguf", tensors=extra))

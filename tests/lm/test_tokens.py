@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, models, normalizers, processors
 
 from stages.lm.errors import ModelError, QuestionError
 from stages.lm.loading import LanguageModel
@@ -54,6 +54,34 @@ def test_where_a_continuation_begins(
     tokenizer: Tokenizer, prompt: str, continuation: str, before: list[str], after: list[str]
 ) -> None:
     assert pieces(tokenizer, prompt, continuation) == (before, after)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "continuation", "before", "after"),
+    [
+        ("is it", " (A)", ["<s>", "▁is", "▁it"], ["▁(", "A", ")"]),
+        ("is it", "s", ["<s>", "▁is", "▁it"], ["s"]),
+        ("is it ", "(A)", ["<s>", "▁is", "▁it"], ["▁(", "A", ")"]),
+        # A letter that the vocabulary has not stands byte by byte.
+        ("it", " ß it", ["<s>", "▁it"], ["▁", "<0xC3>", "<0x9F>", "▁it"]),
+        ("", "it", ["<s>"], ["▁it"]),
+    ],
+)
+def test_a_vocabulary_with_spaces_as_letters(
+    prompt: str, continuation: str, before: list[str], after: list[str]
+) -> None:
+    """In the manner of Llama 2, Mistral and Gemma."""
+    assert pieces(sentence_pieces(), prompt, continuation) == (before, after)
+
+
+def sentence_pieces() -> Tokenizer:
+    merges = [("▁", "i"), ("▁i", "s"), ("▁i", "t"), ("▁", "(")]
+    letters = ["<s>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁ist(A)"]
+    words = [*dict.fromkeys(letters), *(left + right for left, right in merges)]
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, merges, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return tokenizer
 
 
 def test_what_a_post_processor_adds_stays_before_the_text_and_is_cut_behind_it(tokenizer: Tokenizer) -> None:

@@ -23,6 +23,7 @@ from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
 from stages.lm.training import train
 from stages.project.errors import Stopped
+from tests.lm.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
@@ -143,6 +144,16 @@ def test_steps_are_adamw_by_hand(
     # An update is about the rate (1e-2). Where a gradient is near zero its rounding decides the update's sign.
     assert np.mean(apart < 1e-5) > 0.999
     assert apart.max() < 2.1e-2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_weight_of_every_family_is_trained(tiny: TinyModel, tmp_path: Path, family: str) -> None:
+    decoder = tiny(seed=5, **FAMILIES[family]).decoder
+    before = weights(decoder)
+    curve = trained(decoder, run_of(4, learning_rate=1e-2), tmp_path)
+    assert curve[-1, CURVE.index("loss")] < curve[0, CURVE.index("loss")]
+    for path, values in weights(decoder).items():
+        assert not np.array_equal(values, before[path]), path
 
 
 def test_recomputing_layers_changes_no_gradient(tiny: TinyModel) -> None:

@@ -1,0 +1,40 @@
+"""What finetune writes, opened in Hugging Face Transformers where that is installed: the same logits."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.lm.config import read_config
+from stages.lm.reference import largest_difference
+from stages.lm.saving import outgoing, save_tensors
+from stages.lm.weights import load, tensors_of
+from tests.lm.families import FAMILIES
+
+pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("default")]
+
+TinyModel = Callable[..., object]
+ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformers_reads_the_same_model(tiny: TinyModel, tmp_path: Path, family: str) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    tiny(seed=5, folder=tmp_path / "source", **FAMILIES[family])
+    written = Path(shutil.copytree(tmp_path / "source", tmp_path / "written"))
+    weights = tensors_of(load(written, read_config(written / "config.json")))
+    save_tensors(outgoing(weights, dict.fromkeys(weights, "F32")), written)
+    architecture = ARCHITECTURES.get(family, f"{family.capitalize()}ForCausalLM")
+    config = json.loads((written / "config.json").read_text(encoding="utf-8")) | {"architectures": [architecture]}
+    (written / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        written, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    tokens = np.random.default_rng(1).integers(2, 200, (2, 24)).astype(np.int32)
+    with torch.no_grad():
+        logits = theirs(torch.tensor(tokens.astype(np.int64))).logits.numpy()
+    assert largest_difference(written, tokens, np.array([24, 24]), logits).size < 1e-4
