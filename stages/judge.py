@@ -26,10 +26,10 @@ def main(prompts: Path, model: Path, out: Path) -> None:
     table = read_table(prompts, PROMPTS)
     twins = chain(_twins(table, "bare_turns"), _twins(table, "bare_turns_swapped"))
     with (
-        open_scorer(model, knobs.dtype) as (scorer, tokenizer),
+        open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, asking),
         progress(f"judging with {model.name}", 2 * table.height, "questions") as advance,
     ):
-        logprobs = ask(scorer, tokenizer, twins, advance)
+        logprobs = ask(scorer, asking, twins, advance)
     if not processes.is_first():
         return
     original, swapped = logprobs[: table.height], logprobs[table.height :]

@@ -9,6 +9,8 @@ from typing import TypedDict
 from stages.lm.errors import QuestionError
 
 _SPEAKERS = {"user": "Human", "assistant": "Assistant"}
+# Where a model that goes on writing begins another turn.
+NEXT_TURNS = ("\n\nHuman:",)
 
 
 class Turn(TypedDict):

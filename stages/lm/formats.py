@@ -7,7 +7,7 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
-from stages.lm.conversation import Turn, plain
+from stages.lm.conversation import NEXT_TURNS, Turn, plain
 from stages.lm.loading import LanguageModel
 
 PromptFormat = Literal["plain", "chat"]
@@ -15,11 +15,15 @@ PromptFormat = Literal["plain", "chat"]
 
 @dataclass(frozen=True)
 class Prompts:
-    """What makes a prompt's text of its turns, answer prefix and shared prefix, and what reads such a text."""
+    """What makes a prompt's text of its turns, answer prefix and shared prefix, and what reads such a text.
+
+    A written answer ends with the end token, or with one of the texts `stops`.
+    """
 
     text: Callable[[Sequence[Turn], str, str], str]
     tokenizer: Tokenizer
     end_token: int | None
+    stops: tuple[str, ...]
     is_chat: bool
 
     def continuation(self, answer_prefix: str, answer: str) -> str:
@@ -29,7 +33,7 @@ class Prompts:
 
 def plain_prompts(model: LanguageModel) -> Prompts:
     """Prompts in the paper's format."""
-    return Prompts(plain, model.tokenizer, model.config.end_token, is_chat=False)
+    return Prompts(plain, model.tokenizer, model.config.end_token, stops=NEXT_TURNS, is_chat=False)
 
 
 def prompts_of(folder: Path, model: LanguageModel, prompt_format: PromptFormat) -> Prompts:
@@ -45,4 +49,4 @@ def prompts_of(folder: Path, model: LanguageModel, prompt_format: PromptFormat) 
 
     chat = Chat(folder, model.tokenizer)
     end = model.config.end_token if chat.end_token is None else chat.end_token
-    return Prompts(chat.text, chat.tokenizer, end, is_chat=True)
+    return Prompts(chat.text, chat.tokenizer, end, stops=(), is_chat=True)

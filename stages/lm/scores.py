@@ -1,17 +1,18 @@
-"""Scores of a long list of questions: what is known is looked up, the rest is scored and kept as it comes.
+"""Answers to a long list of questions: what is known is looked up, the rest is asked and kept as it comes.
 
-The list is read in chunks, so that memory does not grow with it, and the next chunk is tokenised while one is scored.
+The list is read in chunks, so that memory does not grow with it, and the next chunk is tokenised while one is asked.
 """
 
 import hashlib
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,9 @@ from stages.lm.trees import TokenTree
 CHUNK = 4_096
 
 Advance = Callable[[float, str], None]
+Asked = TypeVar("Asked")
+# Places in a list of what was asked, what came of each, and a note on the pace.
+Fresh = tuple[Sequence[int], Sequence[np.ndarray], str]
 
 
 @runtime_checkable
@@ -74,11 +78,54 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> l
 
     `advance` is told how many questions were done, and how fast. Of several processes all ask the same list.
     """
-    results: list[np.ndarray] = []
     pace = _Pace()
-    for chunk in _ahead(_chunks(iter(trees))):
-        results += _scored(scorer, chunk, pace, advance)
+
+    def run(trees: Sequence[TokenTree]) -> Iterator[Fresh]:
+        pace.began = pace.began or time.monotonic()
+        for done in score(scorer.decoder, trees, scorer.dtype, scorer.mesh):
+            yield done.trees, done.logprobs, pace.note(done)
+
+    return each_once(scorer.kept, trees, content_key, run, advance)
+
+
+def each_once(
+    kept: Kept,
+    asked: Iterable[Asked],
+    key_of: Callable[[Asked], bytes],
+    run: Callable[[Sequence[Asked]], Iterator[Fresh]],
+    advance: Advance,
+) -> list[np.ndarray]:
+    """What comes of each of `asked`, in order: from what is kept, or by `run`, which gets every distinct one once.
+
+    `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
+    """
+    results: list[np.ndarray] = []
+    for chunk in _ahead(_chunks(iter(asked))):
+        keys = [key_of(one) for one in chunk]
+        results += _found(kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
     return results
+
+
+def _found(
+    kept: Kept,
+    keys: Sequence[bytes],
+    asked: Mapping[bytes, Asked],
+    run: Callable[[Sequence[Asked]], Iterator[Fresh]],
+    advance: Advance,
+) -> list[np.ndarray]:
+    often = Counter(keys)
+    found = dict(kept.find(list(asked)))
+    # One process may have kept what another has not yet seen, and all have to ask the device the same.
+    known = processes.said_by_first(np.array([key in found for key in asked]))
+    left = [key for key, is_known in zip(asked, known, strict=True) if not is_known]
+    if len(left) < len(asked):
+        advance(len(keys) - sum(often[key] for key in left), "known from before")
+    for indices, values, note in run([asked[key] for key in left]):
+        fresh = {left[index]: value for index, value in zip(indices, values, strict=True)}
+        kept.keep(fresh)
+        found |= fresh
+        advance(sum(often[key] for key in fresh), note)
+    return [found[key] for key in keys]
 
 
 def content_key(tree: TokenTree) -> bytes:
@@ -106,33 +153,12 @@ class _Pace:
         return f"{rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
 
 
-def _scored(scorer: Scorer, trees: Sequence[TokenTree], pace: _Pace, advance: Advance) -> list[np.ndarray]:
-    keys = [content_key(tree) for tree in trees]
-    asked = dict(zip(keys, trees, strict=True))
-    often = dict.fromkeys(asked, 0)
-    for key in keys:
-        often[key] += 1
-    found = dict(scorer.kept.find(list(asked)))
-    # One process may have kept what another has not yet seen, and all have to ask the device the same.
-    known = processes.said_by_first(np.array([key in found for key in asked]))
-    left = [key for key, is_known in zip(asked, known, strict=True) if not is_known]
-    if len(left) < len(asked):
-        advance(len(keys) - sum(often[key] for key in left), "known from before")
-    pace.began = pace.began or time.monotonic()
-    for done in score(scorer.decoder, [asked[key] for key in left], scorer.dtype, scorer.mesh):
-        fresh = {left[index]: values for index, values in zip(done.trees, done.logprobs, strict=True)}
-        scorer.kept.keep(fresh)
-        found |= fresh
-        advance(sum(often[key] for key in fresh), pace.note(done))
-    return [found[key] for key in keys]
-
-
-def _chunks(trees: Iterator[TokenTree]) -> Iterator[list[TokenTree]]:
-    while chunk := list(islice(trees, CHUNK)):
+def _chunks(asked: Iterator[Asked]) -> Iterator[list[Asked]]:
+    while chunk := list(islice(asked, CHUNK)):
         yield chunk
 
 
-def _ahead(chunks: Iterator[list[TokenTree]]) -> Iterator[list[TokenTree]]:
+def _ahead(chunks: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
     """The chunks, each made in a thread of its own while the one before is used."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, chunks, None)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Dtype, Names, PromptFormat
+from stages.params.kinds import STRICT, Count, Dtype, Names, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -17,3 +17,4 @@ class EvaluateParams:
     suites: Names
     prompt_format: PromptFormat
     dtype: Dtype
+    max_new_tokens: Count

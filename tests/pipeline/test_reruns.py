@@ -78,6 +78,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "finetune.lora.alpha": (16.0, TUNED),
     "finetune.lora.targets": (["query"], TUNED),
     "evaluate.dtype": ("float32", EVALUATE),
+    "evaluate.max_new_tokens": (64, EVALUATE),
     "measure.resamples": (200, MEASURE),
 }
 
