@@ -4,6 +4,7 @@ import typer
 
 from stages.cli.check import check
 from stages.cli.organism import organism
+from stages.cli.pin import pin
 from stages.cli.score import score
 from stages.project.errors import guarded
 
@@ -16,6 +17,7 @@ app = typer.Typer(
 app.command()(score)
 app.command()(check)
 app.command()(organism)
+app.command()(pin)
 
 
 def main() -> None:

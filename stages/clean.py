@@ -10,27 +10,22 @@ from stages.project.errors import run
 from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, clean_examples, clean_pairs
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, Schema, read_table, write_table
+from stages.text.listed import read_listed
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, write_table
 
 
 def main(raw: Path, instructions: Path, suites: Path, out_examples: Path, out_instructions: Path, report: Path) -> None:
     """Cleans the listed sets of the folders RAW and INSTRUCTIONS, away from the questions in SUITES."""
     knobs = read_params(CleanParams)
-    questions = _asked(_read_listed(suites, knobs.suites, QUESTIONS))
+    questions = _asked(read_listed(suites, knobs.suites, QUESTIONS))
     examples = clean_examples(
-        _read_listed(raw, knobs.datasets, EXAMPLES_RAW), questions, knobs.held_out, knobs.max_characters
+        read_listed(raw, knobs.datasets, EXAMPLES_RAW), questions, knobs.held_out, knobs.max_characters
     )
     held_out = examples.table.filter(pl.col("part") == HELD_OUT)["text"]
-    pairs = clean_pairs(_read_listed(instructions, knobs.instructions, INSTRUCTIONS), questions, held_out)
+    pairs = clean_pairs(read_listed(instructions, knobs.instructions, INSTRUCTIONS), questions, held_out)
     write_table(examples.table.select(EXAMPLES.names), EXAMPLES, out_examples)
     write_table(pairs.table, INSTRUCTIONS, out_instructions)
     write_text(report, json.dumps({"rows": examples.counts, "instructions": pairs.counts}, indent=2) + "\n")
-
-
-def _read_listed(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:
-    # By name and never by a glob: DVC leaves the file of a name behind that is no longer listed.
-    tables = [read_table(folder / f"{name}.parquet", schema) for name in names]
-    return pl.concat([pl.DataFrame(schema=schema.columns), *tables])
 
 
 def _asked(questions: pl.DataFrame) -> pl.Series:
