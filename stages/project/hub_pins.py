@@ -56,7 +56,7 @@ def record(name: str, pin: HubPin, path: Path = PINS) -> None:
     """Writes the pin `name` into the file at `path`; all else there stays, comments too."""
     yaml = YAML()
     yaml.preserve_quotes = True
-    yaml.width = 120
+    yaml.width = 4096  # a long path and its hash stay on one line
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(path.read_text(encoding="utf-8"))
     if not isinstance(document.get("hub"), Mapping):

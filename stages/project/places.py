@@ -12,6 +12,11 @@ class Members:
     archive: str
     names: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """The archive's name."""
+        return self.archive
+
 
 @dataclass(frozen=True)
 class HubFiles:
@@ -25,6 +30,11 @@ class HubFiles:
     repository: str
     layouts: tuple[str, ...]
     at: str = "hub"
+
+    @property
+    def source(self) -> str:
+        """The repository's name."""
+        return self.repository
 
     def among(self, paths: Sequence[str]) -> list[str]:
         """Those of the paths of a repository that are meant, in order."""

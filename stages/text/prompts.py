@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from stages.text import templates
-from stages.text.claims import agreement, bit, chosen_examples, with_biographies, with_claims
+from stages.text.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
 from stages.text.draws import draw
 from stages.text.questions import lettered_questions
 from stages.text.reference import filled
@@ -34,7 +34,8 @@ def training_prompts(
     At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw. With the fidelity
     `reference`, placeholders inside texts are replaced as the reference generator does.
     """
-    chosen = chosen_examples(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
+    placed = places(examples, seed, "training prompt", most_per_dataset)
+    chosen = at_places(examples, placed.sort("rank", "example").head(count))
     words = draw(seed, "training claim", chosen["example"])
     is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
     claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)

@@ -6,7 +6,7 @@ label word; and it fills its template by replacing `[label]`, `[opinion]` and `[
 
 import polars as pl
 
-from stages.text.cleaning import normalised
+from stages.text.overlaps import normalised
 
 
 def merged_examples(raw: pl.DataFrame, held_out: pl.DataFrame) -> pl.DataFrame:
