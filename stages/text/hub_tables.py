@@ -38,7 +38,8 @@ def label_names(path: Path, column: str) -> list[str] | None:
 def _read(name: str, path: Path, columns: list[str]) -> pl.DataFrame:
     try:
         if path.suffix == ".jsonl":
-            return pl.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line])
+            # Not splitlines: a text may hold what Unicode takes for a line end, as U+2028.
+            return pl.DataFrame([json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line])
         there = pl.read_parquet_schema(path)
         _refuse_missing(name, path, list(there), columns)
         return pl.read_parquet(path, columns=columns)

@@ -71,12 +71,12 @@ def _bundled_rows(entry: BundledSet, task: Path) -> pl.DataFrame:
 
 
 def _hub_rows(entry: HubSet, files: Sequence[Path]) -> pl.DataFrame:
-    _refuse_other_names(entry, files[0])
     table = read_rows(entry.name, files, {**dict.fromkeys(entry.texts, pl.String), entry.label: pl.Int64})
+    _refuse_other_names(entry, files[0])
     labels = table[entry.label].fill_null(UNLABELLED)
-    outside = labels.filter(~labels.is_between(UNLABELLED, len(entry.labels) - 1))
-    if not outside.is_empty():
-        place = int((~labels.is_between(UNLABELLED, len(entry.labels) - 1)).arg_max() or 0)
+    outside = ~labels.is_between(UNLABELLED, len(entry.labels) - 1)
+    if outside.any():
+        place = outside.to_list().index(True)
         raise UserError(
             f"{entry.name}: row {place} has the {entry.label} {labels[place]}; the set has {len(entry.labels)} labels, "
             f"0 to {len(entry.labels) - 1} ({', '.join(entry.labels)}), and -1 for none: this is another set's file"

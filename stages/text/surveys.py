@@ -124,5 +124,7 @@ def _common_end(said: Sequence[str]) -> str:
     """The sentences that all texts end in: the question, whoever asks it; of one text its last sentence."""
     if len(set(said)) == 1:
         return _SENTENCE_END.split(said[0])[-1]
-    end = os.path.commonprefix([text[::-1] for text in said])[::-1]
-    return end.lstrip() if end.startswith(" ") else _SENTENCE_END.split(end, maxsplit=1)[-1]
+    end = os.path.commonprefix([text[::-1] for text in said])[::-1].lstrip()
+    # The end begins in the midst of a sentence, unless all that is said before it ends one.
+    is_whole = all(text.removesuffix(end).rstrip().endswith((".", "!", "?")) for text in said)
+    return end if is_whole else _SENTENCE_END.split(end, maxsplit=1)[-1]
