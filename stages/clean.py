@@ -14,7 +14,7 @@ from stages.text.listed import read_listed
 from stages.text.paper_sets import PUBLISHED_PAIRS
 from stages.text.sources import LABELLED
 from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, read_table, write_table
-from stages.text.validation import validation
+from stages.text.validation import overlaps_by_suite, validation
 
 
 def main(
@@ -35,14 +35,14 @@ def main(
     questions = pl.concat([pl.Series("text", [], dtype=pl.String), *asked.values()])
     rows = read_listed(raw, knobs.datasets, EXAMPLES_RAW)
     given = read_listed(instructions, knobs.instructions, INSTRUCTIONS)
-    published = {name: entry.published for name, entry in LABELLED.items()} | {"": PUBLISHED_PAIRS}
-    write_text(out_validation, json.dumps(validation(rows, given, asked, published), indent=2) + "\n")
-
     examples = clean_examples(rows, questions, knobs.held_out, knobs.max_characters)
     held_out = examples.table.filter(pl.col("part") == HELD_OUT)["text"]
     pairs = clean_pairs(given, questions, held_out)
     write_table(examples.table.select(EXAMPLES.names), EXAMPLES, out_examples)
     write_table(pairs.table, INSTRUCTIONS, out_instructions)
+    published = {name: entry.published for name, entry in LABELLED.items()} | {"": PUBLISHED_PAIRS}
+    overlaps = overlaps_by_suite(examples.overlapping, pairs.overlapping, asked)
+    write_text(out_validation, json.dumps(validation(rows, given, overlaps, published), indent=2) + "\n")
     write_text(report, json.dumps({"rows": examples.counts, "instructions": pairs.counts}, indent=2) + "\n")
 
 

@@ -17,10 +17,11 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What passed, and per set how many rows each rule left out."""
+    """What passed, per set how many rows each rule left out, and all rows that overlap, whatever rule left them out."""
 
     table: pl.DataFrame
     counts: Counts
+    overlapping: pl.DataFrame
 
 
 def clean_examples(raw: pl.DataFrame, questions: pl.Series, held_out: float, max_characters: int) -> Cleaned:
@@ -51,7 +52,7 @@ def clean_examples(raw: pl.DataFrame, questions: pl.Series, held_out: float, max
     groups = {"held_out_texts": shared, "kept": parted, "held_out": parted.filter(pl.col("part") == HELD_OUT)}
     for column, part in groups.items():
         _count(counts, column, part, "dataset")
-    return Cleaned(parted, counts)
+    return Cleaned(parted, counts, raw.filter(table["overlap"]))
 
 
 def clean_pairs(raw: pl.DataFrame, questions: pl.Series, held_out: pl.Series) -> Cleaned:
@@ -66,7 +67,7 @@ def clean_pairs(raw: pl.DataFrame, questions: pl.Series, held_out: pl.Series) ->
     }
     passed, counts = _apply(table, "set", rules)
     _count(counts, "kept", passed, "set")
-    return Cleaned(passed.drop("normal", "overlap"), counts)
+    return Cleaned(passed.drop("normal", "overlap"), counts, raw.filter(table["overlap"]))
 
 
 def _apply(table: pl.DataFrame, group: str, rules: dict[str, pl.Expr]) -> tuple[pl.DataFrame, Counts]:

@@ -14,17 +14,21 @@ from stages.text.overlaps import contains_any, found_in, normalised
 _PLACEHOLDER = r"\[[A-Za-z]\w*\]|\{\w+\}|<[A-Za-z]\w*>"
 
 
+# Of each set, rows by the suite that they overlap with.
+Overlaps = dict[str, dict[str, int]]
+
+
 def validation(
-    raw: pl.DataFrame, pairs: pl.DataFrame, suites: Mapping[str, pl.Series], published: Mapping[str, int | None]
+    raw: pl.DataFrame, pairs: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int | None]
 ) -> dict[str, Any]:
     """Counts of each data set and instruction set of the tables, and of all data sets together.
 
-    `suites` holds the texts of each evaluation's questions, `published` the rows that a set has by its publisher, and
-    under the empty name the pairs of text and label that the paper counts.
+    `published` holds the rows that a set has by its publisher, and under the empty name the pairs of text and label
+    that the paper counts.
     """
     return {
-        "datasets": _datasets(raw, suites, published),
-        "instructions": _instructions(pairs, suites),
+        "datasets": _datasets(raw, overlaps, published),
+        "instructions": _instructions(pairs, overlaps),
         "total": {
             "rows": raw.height,
             "published_rows": sum(published[name] or 0 for name in raw["dataset"].unique()),
@@ -35,11 +39,25 @@ def validation(
     }
 
 
-def _datasets(
-    raw: pl.DataFrame, suites: Mapping[str, pl.Series], published: Mapping[str, int | None]
-) -> dict[str, dict[str, Any]]:
+def overlaps_by_suite(examples: pl.DataFrame, pairs: pl.DataFrame, suites: Mapping[str, pl.Series]) -> Overlaps:
+    """Of each set, the examples whose text stands in a question of each suite, and the pairs that hold a question.
+
+    `suites` holds the texts of each one's questions.
+    """
+    texts = examples.select("dataset", text=normalised(pl.col("text")))
+    inputs = pairs.select("set", text=normalised(pl.col("input")))
+    found: Overlaps = {}
+    for suite, questions in suites.items():
+        standing = _sizes(texts.filter(found_in(texts["text"], questions)), "dataset")
+        holding = _sizes(inputs.filter(contains_any(inputs["text"], questions)), "set")
+        for name, rows in (standing | holding).items():
+            found.setdefault(name, {})[suite] = rows
+    return found
+
+
+def _datasets(raw: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
     word = pl.when(pl.col("label") >= 0).then(pl.col("label_words").list.get(pl.col("label"), null_on_oob=True))
-    # `place` of a text is the same wherever it stands: numbers are cheaper to group by than texts.
+    # Numbers are cheaper to group by than texts.
     rows = raw.select("dataset", "text", "label", word=word).with_columns(text_id=pl.col("text").rank("dense"))
     labelled = rows.filter(pl.col("label") >= 0)
     contradicted = _with_several(labelled, ["dataset", "text_id"], "label")
@@ -54,8 +72,6 @@ def _datasets(
     }
     sizes = {key: _sizes(table, "dataset") for key, table in counts.items()}
     distinct = dict(rows.group_by("dataset").agg(pl.col("text_id").n_unique()).iter_rows())
-    facts = _facts(raw, "dataset", "text")
-    overlaps = _overlaps(raw, "dataset", suites)
     return {
         name: {
             **fact,
@@ -63,23 +79,16 @@ def _datasets(
             "duplicates": fact["rows"] - distinct[name],
             **{key: size.get(name, 0) for key, size in sizes.items()},
             "labels": _labels(rows, name),
-            "overlaps": overlaps[name],
+            "overlaps": overlaps.get(name, {}),
         }
-        for name, fact in facts.items()
+        for name, fact in _facts(raw, "dataset", "text").items()
     }
 
 
-def _instructions(pairs: pl.DataFrame, suites: Mapping[str, pl.Series]) -> dict[str, dict[str, Any]]:
+def _instructions(pairs: pl.DataFrame, overlaps: Overlaps) -> dict[str, dict[str, Any]]:
     distinct = dict(pairs.group_by("set").agg(pl.col("input").n_unique()).iter_rows())
-    holds: dict[str, dict[str, int]] = {name: {} for name in distinct}
-    inputs = pairs.select("set", text=normalised(pl.col("input")))
-    if suites:
-        inputs = inputs.filter(contains_any(inputs["text"], pl.concat(suites.values())))
-    for suite, questions in suites.items():
-        for name, rows in _sizes(inputs.filter(contains_any(inputs["text"], questions)), "set").items():
-            holds[name][suite] = rows
     return {
-        name: {**fact, "duplicates": fact["rows"] - distinct[name], "overlaps": holds[name]}
+        name: {**fact, "duplicates": fact["rows"] - distinct[name], "overlaps": overlaps.get(name, {})}
         for name, fact in _facts(pairs, "set", "input").items()
     }
 
@@ -94,19 +103,6 @@ def _facts(table: pl.DataFrame, group: str, text: str) -> dict[str, dict[str, An
         longest=characters.max(),
     )
     return {fact.pop(group): fact for fact in facts.to_dicts()}
-
-
-def _overlaps(raw: pl.DataFrame, group: str, suites: Mapping[str, pl.Series]) -> dict[str, dict[str, int]]:
-    """Of each set, the rows whose text stands in a question of each suite, where there are any."""
-    found: dict[str, dict[str, int]] = {name: {} for name in raw[group].unique()}
-    texts = raw.select(group, text=normalised(pl.col("text")))
-    if suites:
-        # Few texts overlap any: only those are looked for in one suite after another.
-        texts = texts.filter(found_in(texts["text"], pl.concat(suites.values())))
-    for suite, questions in suites.items():
-        for name, rows in _sizes(texts.filter(found_in(texts["text"], questions)), group).items():
-            found[name][suite] = rows
-    return found
 
 
 def _with_several(table: pl.DataFrame, keys: list[str], column: str) -> pl.DataFrame:

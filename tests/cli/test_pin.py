@@ -14,7 +14,7 @@ from stages.project.errors import run
 from stages.project.hub_pins import hub_pin
 from stages.text.tables import EXAMPLES_RAW, read_table
 from tests.cli.conftest import Outcome
-from tests.project.loopback_hub import COMMIT, Hub, running
+from tests.project.dataset_hub import COMMIT, Hub, running
 
 ROWS = pl.DataFrame({"sentence": ["so good", 'so "bad"\n'], "label": [1, 0], "idx": [0, 1]})
 FILE = "data/train-00000-of-00001.parquet"

@@ -11,7 +11,7 @@ from stages.project.errors import UserError
 from stages.project.hub_pins import HubPin, record
 from stages.project.origins import fetch
 from stages.project.places import HubFiles, split_of
-from tests.project.loopback_hub import COMMIT, CONVERTED, Hub, running
+from tests.project.dataset_hub import COMMIT, CONVERTED, Hub, running
 
 TOYS = split_of("toys", "acme/toys", "wood", "train")
 FILES = {"wood/train-00000-of-00002.parquet": b"one" * 9_000, "wood/train-00001-of-00002.parquet": b"two"}

@@ -1,6 +1,5 @@
 """BIG-Bench Hard: prompts taken apart, choices and written answers, on invented tasks, and the mirror's 27."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -69,7 +68,7 @@ def test_a_prompt_without_three_examples_is_refused(tmp_path: Path, old: str, ne
 
 def asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, thinking: bool, *rows: tuple[str, str]
-) -> list[Mapping[str, object]]:
+) -> list[dict[str, object]]:
     monkeypatch.setattr(bbh, "TASKS", 1)
     path = folder / "test.parquet"
     pl.DataFrame({"input": [text for text, _ in rows], "target": [target for _, target in rows]}).write_parquet(path)

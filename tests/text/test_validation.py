@@ -10,7 +10,7 @@ from stages.project.origins import fetch
 from stages.text.labelled import examples
 from stages.text.paper_sets import PAPER_SETS, PUBLISHED_PAIRS
 from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS
-from stages.text.validation import validation
+from stages.text.validation import overlaps_by_suite, validation
 
 QUESTIONS = {"quiz": pl.Series(["Which is taller: the OLD pine by the gate, or the fir?"]), "other": pl.Series(["No."])}
 
@@ -30,7 +30,9 @@ def test_every_count_by_hand() -> None:
     dolls = raw("dolls", ["New", "Old"], ("a", 1), ("fill in [label]", 0), ("c", 0))
     pair = dict.fromkeys(INSTRUCTIONS.names) | {"set": "tips", "input": "the old pine by the gate, or the fir?"}
     pairs = pl.DataFrame([pair, pair, pair | {"input": "no"}], schema=INSTRUCTIONS.columns)
-    found = validation(pl.concat([toys, dolls]), pairs, QUESTIONS, {"toys": 9, "dolls": None, "": 7})
+    rows = pl.concat([toys, dolls])
+    overlaps = overlaps_by_suite(rows, pairs, QUESTIONS)
+    found = validation(rows, pairs, overlaps, {"toys": 9, "dolls": None, "": 7})
     about = {"revision": "1", "split": "train", "licence": "MIT"}
     assert found["datasets"]["toys"] == {
         "source": "acme/toys",
@@ -71,11 +73,9 @@ def test_every_count_by_hand() -> None:
 
 def test_a_pair_that_holds_a_whole_question_overlaps() -> None:
     pair = dict.fromkeys(INSTRUCTIONS.names) | {"set": "tips", "input": f"Q: {QUESTIONS['quiz'][0]} A:"}
-    found = validation(
-        pl.DataFrame(schema=EXAMPLES_RAW.columns), pl.DataFrame([pair], schema=INSTRUCTIONS.columns), QUESTIONS, {"": 1}
-    )
-    assert found["instructions"]["tips"]["overlaps"] == {"quiz": 1}
-    assert found["total"]["rows"] == 0
+    rows, pairs = pl.DataFrame(schema=EXAMPLES_RAW.columns), pl.DataFrame([pair], schema=INSTRUCTIONS.columns)
+    assert overlaps_by_suite(rows, pairs, QUESTIONS) == {"tips": {"quiz": 1}}
+    assert validation(rows, pairs, {}, {"": 1})["total"]["rows"] == 0
 
 
 def test_the_mirror_agrees_with_its_manifest(hub: Path) -> None:
