@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from stages.text.draws import SPLIT_SALT, shares
-from stages.text.overlaps import SHORTEST_OVERLAP, contains_any, found_in, normalised
+from stages.text.overlaps import SHORTEST_OVERLAP, contains_any, found_in, nfkc, normalised
 
 TRAIN, HELD_OUT = "train", "held_out"
 
@@ -45,14 +45,17 @@ def clean_examples(raw: pl.DataFrame, questions: pl.Series, held_out: float, max
         "overlaps": pl.col("overlap"),
     }
     passed, counts = _apply(table, "dataset", rules)
-    kept = raw[passed["place"]]
-    parted = kept.with_columns(part=_part(kept["cluster"], held_out))
-    shared = parted.filter(_shares_a_held_out_text(parted))
-    parted = parted.join(shared.select("example"), on="example", how="anti", maintain_order="left")
-    groups = {"held_out_texts": shared, "kept": parted, "held_out": parted.filter(pl.col("part") == HELD_OUT)}
+    parted = passed.with_columns(part=_part(raw["cluster"][passed["place"]], held_out))
+    is_shared = _shares_a_held_out_text(parted)
+    kept = parted.filter(~is_shared)
+    groups = {
+        "held_out_texts": parted.filter(is_shared),
+        "kept": kept,
+        "held_out": kept.filter(pl.col("part") == HELD_OUT),
+    }
     for column, part in groups.items():
         _count(counts, column, part, "dataset")
-    return Cleaned(parted, counts, raw.filter(table["overlap"]))
+    return Cleaned(raw[kept["place"]].with_columns(kept["part"]), counts, raw.filter(table["overlap"]))
 
 
 def clean_pairs(raw: pl.DataFrame, questions: pl.Series, held_out: pl.Series) -> Cleaned:
@@ -105,7 +108,7 @@ def _shares_a_held_out_text(table: pl.DataFrame) -> pl.Series:
         table.select("part", piece=_quoted_texts(pl.col("text")))
         .with_row_index("place")
         .explode("piece")
-        .with_columns(pl.col("piece").str.normalize("NFKC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", ""))
+        .with_columns(nfkc(pl.col("piece")).str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", ""))
         .filter(pl.col("piece").str.len_chars() >= SHORTEST_OVERLAP)
     )
     held_out = quoted.filter(pl.col("part") == HELD_OUT)["piece"].unique()

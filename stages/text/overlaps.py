@@ -4,6 +4,8 @@ Searching for millions of texts at once takes gigabytes. So the first characters
 stretches of that length in the others, by a hash, and only the few texts that begin somewhere are searched for whole.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -13,8 +15,8 @@ SHORTEST_OVERLAP = 20
 
 # So few are searched for whole at once.
 _FEW = 5_000
-# Texts whose stretches are held in memory at a time.
-_AT_A_TIME = 5_000
+# Texts whose characters are held in memory at a time: whole ones, and beginnings.
+_AT_A_TIME, _BEGINNINGS_AT_A_TIME = 5_000, 100_000
 # Odd, so that no power of it is 0; what it is matters little, since every find is checked.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 # Upper bits of a hash that say which of 2**26 slots it falls into.
@@ -23,7 +25,14 @@ _SLOT = np.uint64(64 - 26)
 
 def normalised(text: pl.Expr) -> pl.Expr:
     """Text as overlaps are looked for: Unicode NFKC, lower case, single spaces, no quotes of the claim around it."""
-    return text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(' "')
+    spaces = r"\s\s+|[^\S ]"  # all but a space alone, which stays as it is
+    return nfkc(text).str.to_lowercase().str.replace_all(spaces, " ").str.strip_chars(' "')
+
+
+def nfkc(text: pl.Expr) -> pl.Expr:
+    """Text in Unicode NFKC; ASCII, which nearly all of it is, is that already and costs nothing."""
+    is_ascii = text.str.len_bytes() == text.str.len_chars()
+    return pl.coalesce(pl.when(~is_ascii).then(text).str.normalize("NFKC"), text)
 
 
 def found_in(texts: pl.Series, questions: pl.Series) -> pl.Series:
@@ -53,15 +62,24 @@ def _beginning_in(others: pl.Series, texts: pl.Series) -> pl.Series:
     patterns = texts.filter(texts.str.len_chars() >= SHORTEST_OVERLAP).unique(maintain_order=True)
     if len(patterns) <= _FEW:
         return patterns
-    begins = _hashes(_characters(patterns.str.slice(0, SHORTEST_OVERLAP)), step=SHORTEST_OVERLAP)
+    begins = np.concatenate(
+        [
+            _hashes(_characters(part.str.slice(0, SHORTEST_OVERLAP)), step=SHORTEST_OVERLAP)
+            for part in _parts(patterns, _BEGINNINGS_AT_A_TIME)
+        ]
+    )
     # Most stretches fall into a slot that no beginning fell into, and need no further look.
     taken = np.zeros(2**26, dtype=bool)
     taken[begins >> _SLOT] = True
     stretches = [np.zeros(0, dtype=np.uint64)]
-    for start in range(0, len(others), _AT_A_TIME):
-        hashes = _hashes(_characters(others.slice(start, _AT_A_TIME)), step=1)
+    for part in _parts(others, _AT_A_TIME):
+        hashes = _hashes(_characters(part), step=1)
         stretches.append(hashes[taken[hashes >> _SLOT]])
     return patterns.filter(pl.Series(np.isin(begins, np.concatenate(stretches))))
+
+
+def _parts(texts: pl.Series, length: int) -> Iterator[pl.Series]:
+    return (texts.slice(start, length) for start in range(0, len(texts), length))
 
 
 def _characters(texts: pl.Series) -> NDArray[np.uint64]:

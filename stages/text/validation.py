@@ -57,8 +57,8 @@ def overlaps_by_suite(examples: pl.DataFrame, pairs: pl.DataFrame, suites: Mappi
 
 def _datasets(raw: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
     word = pl.when(pl.col("label") >= 0).then(pl.col("label_words").list.get(pl.col("label"), null_on_oob=True))
-    # Numbers are cheaper to group by than texts.
-    rows = raw.select("dataset", "text", "label", word=word).with_columns(text_id=pl.col("text").rank("dense"))
+    # Numbers are cheaper to group by than texts; that two of a few million texts have one hash does not happen.
+    rows = raw.select("dataset", "text", "label", word=word).with_columns(text_id=pl.col("text").hash())
     labelled = rows.filter(pl.col("label") >= 0)
     contradicted = _with_several(labelled, ["dataset", "text_id"], "label")
     elsewhere = _with_several(rows, ["text_id"], "dataset")
