@@ -161,7 +161,7 @@ BUNDLED_SETS = (
         },
         parse.fact_and_question,
     ),
-    # "Four dogs went to the zoo. So …": a statement and what is concluded from it.
+    # "… So, …" or "… Therefore, …": a statement and what is concluded from it.
     BundledSet(
         "analytic_entailment",
         "analytic_entailment",

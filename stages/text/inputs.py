@@ -18,11 +18,7 @@ _QUESTION_AFTER = re.compile(r"Sentence: (?P<sentence>.+?) *\nQuestion: (?P<ques
 _PRONOUN = re.compile(r"(?P<sentence>.+?) *(?P<reason>The '[^']+' refers to .+? because .+)", re.S)
 _TWO_SENTENCES = re.compile(r"Sentence 1: (?P<first>.+?)\s*\nSentence 2: (?P<second>.+?)\s*\nThe answer is: ?", re.S)
 _FACT = re.compile(r"Fact: (?P<fact>.+?) Q: (?P<question>.+)", re.S)
-_ARGUMENT = re.compile(
-    r"(This AI is identifying whether statements contain fallacies\. The AI responds with 'Valid' or 'Invalid' as "
-    r"appropriate\.|Do you think the following argument is 'Valid' or 'Invalid'\?) +(?P<argument>.+)",
-    re.S,
-)
+_ARGUMENT = re.compile(r".+?'Valid' or 'Invalid'[^.?]*[.?] +(?P<argument>.+)", re.S)
 # What Python's str.strip takes off, which is a little more than polars' strip_chars does.
 _SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 _BELIEF = re.compile(r"^\w+ \w+ that ")
@@ -89,7 +85,7 @@ def fact_and_question(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def argument(text: str) -> tuple[tuple[str, ...], str]:
-    """One of two lead-ins that say what is asked, and the argument."""
+    """A lead-in of one or two sentences that ends in what may be answered, and the argument."""
     return sentence(_match(_ARGUMENT, text)["argument"])
 
 

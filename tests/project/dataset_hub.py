@@ -17,7 +17,8 @@ class Hub(ThreadingHTTPServer):
     """Repositories by name, each with branches, each with a commit and files by path.
 
     `cuts` holds, for each request of a file to come, how many bytes are sent before the connection is cut, and
-    `statuses` with what status the requests to come are refused; a `gated` repository needs `token`.
+    `statuses` with what status the requests to come are refused; a `gated` repository needs `token`. `pages` are other
+    answers, by address.
     """
 
     daemon_threads = True
@@ -28,8 +29,10 @@ class Hub(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.gated: set[str] = set()
+        self.pages: dict[str, bytes] = {}
         self.token = "hf_invented"
         self.asked: list[str] = []
+        self.logins: list[str | None] = []
         self.ranges: list[str | None] = []
 
     def put(self, repository: str, files: dict[str, bytes], branch: str = "main", commit: str = COMMIT) -> None:
@@ -49,10 +52,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.logins.append(self.headers["Authorization"])
         match = re.fullmatch(r"/(?:api/)?datasets/([^/]+/[^/]+)/(revision|resolve)/([^/]+)(?:/(.+))?", self.path)
         repository = match[1] if match else ""
         if self.server.statuses:
             self.send_error(self.server.statuses.pop(0))
+        elif self.path in self.server.pages:
+            self._send(self.server.pages[self.path])
         elif match is None or repository not in self.server.repositories:
             self._refuse(401, "RepoNotFound")
         elif repository in self.server.gated and self.headers["Authorization"] != f"Bearer {self.server.token}":

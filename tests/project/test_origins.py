@@ -1,6 +1,7 @@
 """Fetching the files of a source: from a hub on this machine, pinned, with every fault one line; and from a folder."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +168,22 @@ def test_a_repository_without_such_files_is_one_line(server: Hub) -> None:
     server.put("acme/toys", {"toys.csv": b""})
     with pytest.raises(UserError, match=r"^toys: acme/toys holds no wood/train-\*\.parquet or wood/train/\*\.parquet"):
         transfers.listing(TOYS)
+
+
+def test_a_repository_on_github_is_listed_and_read_without_a_login(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", server.token)
+    monkeypatch.setattr(transfers, "_GITHUB_LISTS", f"{server.url}/lists")
+    monkeypatch.setattr(transfers, "_GITHUB_FILES", f"{server.url}/files")
+    tree = {"tree": [{"path": "prompts/b.txt"}, {"path": "prompts/a.txt"}, {"path": "README.md"}]}
+    server.pages = {
+        "/lists/acme/toys/commits/HEAD": json.dumps({"sha": COMMIT}).encode(),
+        f"/lists/acme/toys/git/trees/{COMMIT}?recursive=1": json.dumps(tree).encode(),
+        f"/files/acme/toys/{COMMIT}/prompts/a.txt": b"A prompt.",
+    }
+    wanted = HubFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
+    assert transfers.listing(wanted) == (COMMIT, ["prompts/a.txt", "prompts/b.txt"])
+    transfers.receive(wanted, COMMIT, "prompts/a.txt", tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_bytes() == b"A prompt."
+    assert server.logins == [None] * 3

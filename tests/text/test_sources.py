@@ -33,7 +33,7 @@ INPUTS = {
     "entailed_polarity": "Fact: Ann forgot to call. Q: Did Ann call?",
     "analytic_entailment": "Ann has a kite. So, Ann has a toy.",
     "irony_identification": "What a lovely leak",
-    "logical_fallacy_detection": "Do you think the following argument is 'Valid' or 'Invalid'? All gulls swim.",
+    "logical_fallacy_detection": "Is it so? Say 'Valid' or 'Invalid' as you like. All gulls swim. Bo swims.",
     "misconceptions": "Gulls sleep in the air.",
     "anachronisms": "Caesar rang.",
     "moral_permissibility": "The kettle boils over. Should Ann wake Bo?",
