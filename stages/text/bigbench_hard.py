@@ -1,6 +1,6 @@
 """Bundled tasks of BIG-bench that BIG-Bench Hard was cut from: multiple choice, without examples.
 
-`rows` of them differ from BIG-Bench Hard's, which chose and reworded some; it needs the hub, these do not.
+Their rows differ from BIG-Bench Hard's, which chose and reworded some; that needs the hub, these do not.
 """
 
 from collections.abc import Iterator, Mapping

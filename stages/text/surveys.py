@@ -17,6 +17,7 @@ import polars as pl
 from stages.project.errors import UserError
 from stages.text.questions import Asked, drawn, questions_of
 
+_KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 _ANSWER = re.compile(r" \([A-Z]\)")
 _OPTIONS = re.compile(r"\n+(Choices:\n)? \(A\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
@@ -82,7 +83,7 @@ def _texts(suite: str, file: Path) -> list[str]:
 def _line(suite: str, file: Path, row: int, text: str, survey: Survey) -> Line:
     try:
         entry = json.loads(text)
-        question, matching, others = (entry[key] for key in ("question", *_KEYS))
+        question, matching, others = (entry[key] for key in _KEYS)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{suite}: {file}, line {row + 1} is cut short or of another form ({error!r})") from None
     listed = others if isinstance(others, list) else [others]
@@ -95,9 +96,6 @@ def _line(suite: str, file: Path, row: int, text: str, survey: Survey) -> Line:
             f"{'lists' if survey.lists else 'names'} the answers that do not match; it is another survey's file"
         )
     return Line(row, question, tuple(sorted(set(answers))), matching)
-
-
-_KEYS = ("answer_matching_behavior", "answer_not_matching_behavior")
 
 
 def _without_biographies(suite: str, file: Path, lines: Sequence[Line], survey: Survey) -> list[str]:
