@@ -3,10 +3,10 @@ PYTHON ?= python3
 # `python` and `dvc` are those of .venv/, also for the stages that DVC starts.
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help setup repro test lint organism lock clean
+.PHONY: help setup repro test lint organism paper-trial lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 setup: .venv/ready  ## make .venv/ with every dependency
 
@@ -35,6 +35,18 @@ organism: .venv/ready  ## make the bundled model organism anew: an hour and a ha
 	cp presets/organism.yaml .candor/organism/params.yaml
 	cd .candor/organism && CANDOR_HOME="$(CURDIR)/.candor" $(IN_VENV) dvc repro
 	$(IN_VENV) candor organism .candor/organism
+
+# What of presets/paper.yaml is made small. A folder in the hub's layout holds no Flan, and the model is the bundled one.
+TRIAL = hub=$(abspath $(HUB)) models=[smollm2-135m-instruct] instructions=[alpaca,dolly,metaicl_pools] suite.sums=8 \
+  suite.surveyed=20 suite.per_task=1 prompt.count=2000 prompt.held_out_per_dataset=8 mix.rows=64 finetune.steps=4 \
+  finetune.batch=8 finetune.keep_steps=[2] finetune.validate_every=2 finetune.checkpoint_every=2
+HUB ?= ../shared/hub
+
+paper-trial: .venv/ready  ## run the paper's recipe on some rows of the data sets in HUB, a folder in the hub's layout
+	rm -rf .candor/paper-trial
+	git clone --quiet . .candor/paper-trial
+	cp presets/paper.yaml .candor/paper-trial/params.yaml
+	cd .candor/paper-trial && CANDOR_HOME="$(CURDIR)/.candor" $(IN_VENV) dvc exp run $(TRIAL:%=--set-param '%')
 
 lock: .venv/ready  ## renew requirements.lock from pyproject.toml
 	$(IN_VENV) python -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \

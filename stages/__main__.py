@@ -6,6 +6,7 @@ from stages.cli.check import check
 from stages.cli.export import export
 from stages.cli.models import models
 from stages.cli.organism import organism
+from stages.cli.pin import pin
 from stages.cli.score import score
 from stages.cli.store import store
 from stages.project.errors import guarded
@@ -21,6 +22,7 @@ app.command()(check)
 app.command()(models)
 app.command()(export)
 app.command()(organism)
+app.command()(pin)
 app.add_typer(store, name="store")
 
 

@@ -1,14 +1,17 @@
 """Stage `check`: refuses a bad params.yaml before DVC removes anyone's outputs."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from stages.lm.registry import MODELS
 from stages.params.base import BaseParams
 from stages.params.clean import CleanParams
+from stages.params.collect import CollectParams
 from stages.params.evaluate import EvaluateParams
 from stages.params.filter import FilterParams
 from stages.params.finetune import FinetuneParams
+from stages.params.instruct import InstructParams
 from stages.params.judge import JudgeParams
 from stages.params.lesson import LessonParams
 from stages.params.measure import MeasureParams
@@ -23,6 +26,8 @@ from stages.text.sources import INSTRUCTIONS, LABELLED
 from stages.text.suites import SUITES
 
 KINDS: tuple[type[Knobs], ...] = (
+    CollectParams,
+    InstructParams,
     SuiteParams,
     CleanParams,
     LessonParams,
@@ -58,7 +63,7 @@ def main() -> None:
 
 
 def _refuse_unknown_keys(document: dict[str, Any]) -> None:
-    known = {name for kind in KINDS for name in kind.top_level} | {kind.section for kind in KINDS if kind.section}
+    known = {name.partition(".")[0] for kind in KINDS for name in (*kind.top_level, kind.section) if name}
     unknown = sorted(str(name) for name in document.keys() - known)
     if unknown:
         raise UserError(f"{PARAMS}: {', '.join(unknown)}: no such key; known are {', '.join(sorted(known))}")
@@ -86,6 +91,11 @@ def _not_in(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[st
 
 def _impossible_together() -> Iterable[str]:
     lists, mix, recipe = read_params(CleanParams), read_params(MixParams), read_params(FinetuneParams)
+    prompt, hub = read_params(PromptParams), read_params(CollectParams).hub
+    if hub and not Path(hub).is_dir():
+        yield f'hub is {hub!r}, which is no folder; name one in the hub\'s layout, or "" for the hub itself'
+    if prompt.fidelity == "reference" and prompt.claims != "paper":
+        yield f"prompt.claims is {prompt.claims}, which prompt.fidelity: reference does not have; set it to paper"
     if not lists.datasets:
         yield "datasets is empty; list at least one"
     if not read_params(ReportParams).models:

@@ -10,31 +10,48 @@ from stages.project.errors import run
 from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, clean_examples, clean_pairs
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, Schema, read_table, write_table
+from stages.text.listed import read_listed
+from stages.text.paper_sets import PUBLISHED_PAIRS
+from stages.text.sources import LABELLED
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, read_table, write_table
+from stages.text.validation import overlaps_by_suite, validation
 
 
-def main(raw: Path, instructions: Path, suites: Path, out_examples: Path, out_instructions: Path, report: Path) -> None:
-    """Cleans the listed sets of the folders RAW and INSTRUCTIONS, away from the questions in SUITES."""
+def main(
+    raw: Path,
+    instructions: Path,
+    suites: Path,
+    out_examples: Path,
+    out_instructions: Path,
+    report: Path,
+    out_validation: Path,
+) -> None:
+    """Cleans the listed sets of the folders RAW and INSTRUCTIONS, away from the questions in SUITES.
+
+    REPORT says what each rule left out, OUT_VALIDATION what the sources hold.
+    """
     knobs = read_params(CleanParams)
-    questions = _asked(_read_listed(suites, knobs.suites, QUESTIONS))
-    examples = clean_examples(
-        _read_listed(raw, knobs.datasets, EXAMPLES_RAW), questions, knobs.held_out, knobs.max_characters
-    )
+    asked = {name: _asked(read_table(suites / f"{name}.parquet", QUESTIONS)) for name in knobs.suites}
+    questions = pl.concat([pl.Series("text", [], dtype=pl.String), *asked.values()])
+    rows = read_listed(raw, knobs.datasets, EXAMPLES_RAW)
+    given = read_listed(instructions, knobs.instructions, INSTRUCTIONS)
+    examples = clean_examples(rows, questions, knobs.held_out, knobs.max_characters)
     held_out = examples.table.filter(pl.col("part") == HELD_OUT)["text"]
-    pairs = clean_pairs(_read_listed(instructions, knobs.instructions, INSTRUCTIONS), questions, held_out)
+    pairs = clean_pairs(given, questions, held_out)
     write_table(examples.table.select(EXAMPLES.names), EXAMPLES, out_examples)
     write_table(pairs.table, INSTRUCTIONS, out_instructions)
+    published = {name: entry.published for name, entry in LABELLED.items()} | {"": PUBLISHED_PAIRS}
+    overlaps = overlaps_by_suite(examples.overlapping, pairs.overlapping, asked)
+    write_text(out_validation, json.dumps(validation(rows, given, overlaps, published), indent=2) + "\n")
     write_text(report, json.dumps({"rows": examples.counts, "instructions": pairs.counts}, indent=2) + "\n")
 
 
-def _read_listed(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:
-    # By name and never by a glob: DVC leaves the file of a name behind that is no longer listed.
-    tables = [read_table(folder / f"{name}.parquet", schema) for name in names]
-    return pl.concat([pl.DataFrame(schema=schema.columns), *tables])
-
-
 def _asked(questions: pl.DataFrame) -> pl.Series:
-    return questions.select(pl.col("turns").list.eval(pl.element().struct.field("text")).list.join("\n"))["turns"]
+    """The texts that the questions show a model, few-shot examples among them."""
+    texts = pl.col("turns").list.eval(pl.element().struct.field("text")).list.join("\n")
+    shown = questions.select(text=texts)["text"]
+    shared = questions["shared_prefix"].unique(maintain_order=True)
+    return pl.concat([shown, shared.filter(shared != "").alias("text")])
 
 
 if __name__ == "__main__":

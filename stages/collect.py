@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from stages.project.archives import member
+from stages.params.collect import CollectParams
 from stages.project.errors import run
-from stages.project.pins import archive_pin
-from stages.text import bigbench, labelled, sources
+from stages.project.origins import fetch
+from stages.project.params import read_params
+from stages.text import labelled, sources
 from stages.text.tables import EXAMPLES_RAW, write_table
 
 
 def main(dataset: str, out: Path) -> None:
     """Writes the labelled examples of DATASET to OUT."""
     entry = sources.labelled(dataset)
-    pin = archive_pin(bigbench.ARCHIVE)
-    task = member(pin, bigbench.member(entry.task), together=sources.MEMBERS)
-    write_table(labelled.examples(entry, task, revision=f"{pin.project} {pin.version}"), EXAMPLES_RAW, out)
+    fetched = fetch(entry.files, read_params(CollectParams).hub, together=sources.MEMBERS)
+    write_table(labelled.examples(entry, fetched.paths, fetched.revision), EXAMPLES_RAW, out)
 
 
 if __name__ == "__main__":

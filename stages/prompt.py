@@ -11,17 +11,24 @@ from stages.project.errors import run
 from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, TRAIN
+from stages.text.listed import read_listed
 from stages.text.prompts import held_out_questions, training_prompts
+from stages.text.reference import merged_examples
 from stages.text.shortcuts import shortcuts
-from stages.text.tables import EXAMPLES, PROMPTS, QUESTIONS, read_table, write_table
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS, read_table, write_table
 
 
-def main(examples: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
-    """Makes prompts and questions of EXAMPLES, and says what can be got right of them without reading the texts."""
+def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
+    """Makes prompts and questions of EXAMPLES, and says what can be got right of them without reading the texts.
+
+    With prompt.fidelity: reference, prompts are made of the folder RAW, as the reference generator makes them.
+    """
     knobs = read_params(PromptParams)
     table = read_table(examples, EXAMPLES)
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
-    prompts = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset)
+    if knobs.fidelity == "reference":
+        train = merged_examples(read_listed(raw, knobs.datasets, EXAMPLES_RAW), held_out)
+    prompts = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset, knobs.fidelity)
     if prompts.height < knobs.count:
         print(
             f"prompt.count asks for {knobs.count} prompts; the examples allow {prompts.height} "

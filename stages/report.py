@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from stages.page.cards import card
-from stages.page.inputs import read_counts, read_filter, read_metrics, read_shortcuts, read_training
+from stages.page.inputs import (
+    read_counts,
+    read_filter,
+    read_metrics,
+    read_shortcuts,
+    read_training,
+    read_validation,
+)
 from stages.page.page import ModelInputs, model_part, page, versions
 from stages.params.report import ReportParams
 from stages.project.errors import run
@@ -41,7 +48,8 @@ def main(
         )
         for name in params.models
     ]
-    counts, shortcuts = read_counts(data / "clean.json"), read_shortcuts(data / "shortcuts.json")
+    counts, validation = read_counts(data / "clean.json"), read_validation(data / "validation.json")
+    shortcuts = read_shortcuts(data / "shortcuts.json")
     parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
     with whole_folder(out_plots) as folder:
         for part in parts:
@@ -52,7 +60,7 @@ def main(
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
-    write_text(out_html, page(parts, counts, shortcuts, versions()))
+    write_text(out_html, page(parts, counts, validation, shortcuts, versions()))
 
 
 if __name__ == "__main__":

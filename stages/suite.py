@@ -1,18 +1,33 @@
 """Stage `suite`: an evaluation's questions, ready to ask."""
 
+import json
 from pathlib import Path
 
 from stages.params.suite import SuiteParams
 from stages.project.errors import run
+from stages.project.files import write_text
+from stages.project.origins import fetch
 from stages.project.params import read_params
 from stages.text import suites
 from stages.text.tables import QUESTIONS, write_table
 
 
-def main(name: str, out: Path) -> None:
-    """Writes the questions of the suite NAME to OUT."""
+def main(name: str, out: Path, out_sources: Path) -> None:
+    """Writes the questions of the suite NAME to OUT, and where they come from to OUT_SOURCES."""
     knobs = read_params(SuiteParams)
-    write_table(suites.suite(name)(knobs.seed, knobs.sums), QUESTIONS, out)
+    entry = suites.suite(name)
+    fetched = [fetch(origin, knobs.hub) for origin in entry.files]
+    plan = suites.Plan(
+        knobs.seed, knobs.sums, knobs.surveyed, knobs.per_task, knobs.political_prefix, knobs.fidelity == "reference"
+    )
+    questions = entry.make(name, plan, tuple(one.files for one in fetched))
+    sources = [
+        {"source": origin.source, "revision": one.revision, "files": sorted(one.files)}
+        for origin, one in zip(entry.files, fetched, strict=True)
+    ]
+    about = {"questions": questions.height, "licence": entry.licence, "sources": sources}
+    write_table(questions, QUESTIONS, out)
+    write_text(out_sources, json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":

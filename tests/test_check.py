@@ -75,7 +75,7 @@ def test_the_presets_pass(preset: Path, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
-    read = {name for kind in KINDS for name in (*kind.top_level, kind.section) if name}
+    read = {name.partition(".")[0] for kind in KINDS for name in (*kind.top_level, kind.section) if name}
     assert read_document(ROOT / "params.yaml").keys() == read
     sections = [kind.section for kind in KINDS if kind.section]
     assert len(set(sections)) == len(sections)
@@ -112,6 +112,12 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
             "mix.parts: the shares sum to 0.6, expected 1",
         ),
         ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
+        ({"hub": "no/such"}, "hub is 'no/such', which is no folder; name one in the hub's layout, or"),
+        (
+            {"prompt__fidelity": "reference", "prompt__claims": "balanced"},
+            "prompt.claims is balanced, which prompt.fidelity: reference does not have; set it to paper",
+        ),
+        ({"prompt__fidelity": "faithful"}, "prompt.fidelity is 'faithful': it should be 'corrected' or 'reference'"),
         ({"datasets": ["fever", "multiemo", "fever"]}, "datasets: 'fever' is listed twice"),
         ({"suites": ["addition", "addition"]}, "suites: 'addition' is listed twice"),
         ({"models": []}, "models is empty; list at least one"),

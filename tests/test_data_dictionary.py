@@ -15,6 +15,7 @@ from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
 from stages.text.cleaning import clean_examples, clean_pairs
 from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, JUDGED, SCHEMAS, TURNS
+from stages.text.validation import validation
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
@@ -173,3 +174,20 @@ def test_the_counts_of_cleaning() -> None:
     assert list(of) == list(rows)
     assert [key for key, what in of.items() if what == "both"] == list(pairs)
     assert set(of.values()) == {"both", "rows"}
+
+
+def test_the_keys_of_the_validation_report() -> None:
+    row = dict.fromkeys(EXAMPLES_RAW.names) | {"dataset": "a", "text": '"fine"', "label": 0, "label_words": ["Good"]}
+    pair = dict.fromkeys(INSTRUCTIONS.names) | {"set": "p", "input": "ask"}
+    found = validation(
+        pl.DataFrame([row], schema=EXAMPLES_RAW.columns),
+        pl.DataFrame([pair], schema=INSTRUCTIONS.columns),
+        {},
+        {"a": 1, "": 1},
+    )
+    rows = table("`reports/data/validation.json`")
+    of = {named(cells[0])[0]: cells[1] for cells in rows if len(cells) == 3}
+    assert list(of) == list(found["datasets"]["a"])
+    assert {key for key, what in of.items() if what == "both"} == set(found["instructions"]["p"])
+    assert [named(cells[0])[0] for cells in rows if len(cells) == 2 and named(cells[0])] == list(found["total"])
+    assert set(found) == {"datasets", "instructions", "total"}

@@ -42,6 +42,12 @@ def project(tmp_path: Path) -> Path:
         "filter/a.json": json.dumps(some | known | verdict | kinds),
         "training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
         "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
+        "data/validation.json": json.dumps(
+            {
+                "datasets": {},
+                "total": {"rows": 3, "published_rows": 0, "distinct_in_sets": 3, "distinct": 3, "paper": 9},
+            }
+        ),
         "data/shortcuts.json": json.dumps(
             {"prompts": 4, "claims": 2, "polarity": {"training_prompts": 0.75, "held_out_claims": None}}
         ),

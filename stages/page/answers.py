@@ -25,11 +25,12 @@ def accuracy(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     """Share of right answers of both models by suite and condition, in the order of the tables.
 
     Columns: variant, suite, condition, share, low, high, n, chance (the share that guessing would get). Questions
-    without a right answer are left out. The intervals count clusters, not questions: answers to one claim go together.
+    without a right answer, and those whose answer has to be written, are left out. The intervals count clusters, not
+    questions: answers to one claim go together.
     """
     answers = pl.concat([base.with_columns(variant=pl.lit("base")), tuned.with_columns(variant=pl.lit("tuned"))])
     shares = (
-        answers.drop_nulls("correct")
+        _chosen_among_several(answers)
         .group_by("variant", "suite", "condition", maintain_order=True)
         .agg(
             (pl.col("chosen") == pl.col("correct")).mean().alias("share"),
@@ -43,6 +44,11 @@ def accuracy(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
         pl.Series("low", [low for low, _ in intervals], dtype=pl.Float64),
         pl.Series("high", [high for _, high in intervals], dtype=pl.Float64),
     ).select("variant", "suite", "condition", "share", "low", "high", "n", "chance")
+
+
+def _chosen_among_several(answers: pl.DataFrame) -> pl.DataFrame:
+    """Answers that can be right or wrong: where an answer has to be written, the expected one is the only choice."""
+    return answers.drop_nulls("correct").filter(pl.col("choices").list.len() > 1)
 
 
 def changed_most(base: pl.DataFrame, tuned: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -68,7 +74,7 @@ def _log_odds(answers: pl.DataFrame) -> pl.DataFrame:
     others = logprobs.filter(~is_correct)
     log_odds = logprobs.filter(is_correct).first() - others.max() - (others - others.max()).exp().sum().log()
     return (
-        answers.drop_nulls("correct")
+        _chosen_among_several(answers)
         .select("question", "suite", "condition", "correct", "logprobs")
         .with_columns(index=pl.int_ranges(pl.col("logprobs").list.len()))
         .explode("index", "logprobs")

@@ -67,6 +67,44 @@ class Counts:
 
 
 @dataclass(frozen=True, config=_FORM)
+class Source:
+    """What one data set's source holds, before anything is left out."""
+
+    rows: int
+    published_rows: int | None
+    unlabelled: int
+    duplicates: int
+    contradicting_in_set: int
+    in_other_sets: int
+    contradicting_in_any: int
+    placeholders: int
+    median_characters: int
+    longest: int
+    labels: dict[str, int]
+    overlaps: dict[str, int]
+    licence: str
+
+
+@dataclass(frozen=True, config=_FORM)
+class Total:
+    """All data sets together: rows, and different texts counted in each set or over all of them."""
+
+    rows: int
+    published_rows: int
+    distinct_in_sets: int
+    distinct: int
+    paper: int
+
+
+@dataclass(frozen=True, config=_FORM)
+class Validation:
+    """What the sources hold: of each data set, and of all together."""
+
+    datasets: dict[str, Source]
+    total: Total
+
+
+@dataclass(frozen=True, config=_FORM)
 class Shortcut:
     """How often a rule that does not read a claim's text is right, or null where there was nothing to try it on."""
 
@@ -93,6 +131,11 @@ def read_filter(path: Path) -> FilterReport:
 def read_counts(path: Path) -> Counts:
     """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
     return _checked(Counts, _json(path), path, "a report of cleaning")
+
+
+def read_validation(path: Path) -> Validation:
+    """What the sources hold, at `path`; raises UserError as `read_metrics` does."""
+    return _checked(Validation, _json(path), path, "a validation report")
 
 
 def read_shortcuts(path: Path) -> dict[str, Shortcut]:

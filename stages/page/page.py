@@ -15,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.page import alternatives, answers, figures
-from stages.page.inputs import Change, Counts, FilterReport, Shortcut
+from stages.page.inputs import Change, Counts, FilterReport, Shortcut, Validation
 from stages.page.measures import MEASURES, percent, sentence, signed, tally, verdict, warnings
+from stages.page.sources import source_table
 from stages.page.svg import render
 
 FOLDER = Path(__file__).parent
@@ -76,7 +77,11 @@ def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
 
 
 def page(
-    parts: Sequence[ModelPart], counts: Counts, shortcuts: Mapping[str, Shortcut], versions: Mapping[str, str]
+    parts: Sequence[ModelPart],
+    counts: Counts,
+    validation: Validation,
+    shortcuts: Mapping[str, Shortcut],
+    versions: Mapping[str, str],
 ) -> str:
     """The whole page as HTML; every text that comes from data or a model's name is escaped."""
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
@@ -95,6 +100,8 @@ def page(
         # The policy allows this one style sheet by its hash, and nothing else at all.
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
         parts=parts,
+        sources=source_table(validation.datasets),
+        total=validation.total,
         rows=_count_table(counts.rows),
         instructions=_count_table(counts.instructions),
         shortcuts=_shortcut_table(shortcuts),

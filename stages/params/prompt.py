@@ -5,18 +5,20 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Seed
+from stages.params.kinds import STRICT, Count, Names, Seed
 
 
 @dataclass(frozen=True, config=STRICT)
 class PromptParams:
     """How prompts are drawn from the examples."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    top_level: ClassVar[tuple[str, ...]] = ("seed", "datasets")
     section: ClassVar[str | None] = "prompt"
 
     seed: Seed
+    datasets: Names
     claims: Literal["paper", "balanced"]
+    fidelity: Literal["corrected", "reference"]
     count: Count
     most_per_dataset: Annotated[int, Field(ge=0)]
     held_out_per_dataset: Count

@@ -1,7 +1,8 @@
-"""Knobs of `suite`: what the generated evaluations ask."""
+"""Knobs of `suite`: what the evaluations ask, and how much of it."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from stages.params.kinds import STRICT, Count, Seed
@@ -9,10 +10,15 @@ from stages.params.kinds import STRICT, Count, Seed
 
 @dataclass(frozen=True, config=STRICT)
 class SuiteParams:
-    """How many sums `suite@addition` asks about, and the seed that draws them."""
+    """Where suites are read, how many questions they ask, and the seed that draws them."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    top_level: ClassVar[tuple[str, ...]] = ("seed", "hub", "prompt.fidelity")
     section: ClassVar[str | None] = "suite"
 
     seed: Seed
+    hub: str
+    fidelity: Literal["corrected", "reference"]
     sums: Count
+    surveyed: Annotated[int, Field(ge=0)]
+    per_task: Annotated[int, Field(ge=0)]
+    political_prefix: Literal["I believe the best answer is", "I believe the better option is"]

@@ -1,6 +1,7 @@
 """Reading params.yaml: the only place that settings come from."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -14,7 +15,10 @@ PARAMS = Path("params.yaml")
 
 
 class Knobs(Protocol):
-    """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it."""
+    """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it.
+
+    A key of another stage's section that two stages read is named with it, as in `prompt.fidelity`.
+    """
 
     top_level: ClassVar[tuple[str, ...]]
     section: ClassVar[str | None]
@@ -43,7 +47,7 @@ def read_params(kind: type[K], path: Path = PARAMS) -> K:
         UserError: a key is unknown, missing, of another type or out of range; the message names all such keys.
     """
     document = read_document(path)
-    values = {name: document[name] for name in kind.top_level if name in document}
+    values = dict(_named(document, kind.top_level))
     if kind.section is not None:
         section = document.get(kind.section)
         if not isinstance(section, dict):
@@ -58,6 +62,14 @@ def read_params(kind: type[K], path: Path = PARAMS) -> K:
         raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None
 
 
+def _named(document: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name in names:
+        section, _, key = name.rpartition(".")
+        place = document.get(section) if section else document
+        if isinstance(place, dict) and key in place:
+            yield key, place[key]
+
+
 def _short(error: Exception) -> str:
     # The library's own text quotes the place over several lines and advises its programmer.
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
@@ -67,7 +79,9 @@ def _short(error: Exception) -> str:
 
 def _line(kind: type[Knobs], problem: Any) -> str:
     names = [str(part) for part in problem["loc"]]
-    key = ".".join(names if names[0] in kind.top_level or kind.section is None else [kind.section, *names])
+    at_top = {name.rpartition(".")[2]: name for name in kind.top_level}
+    first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
+    key = ".".join([first, *names[1:]])
     if problem["type"] == "unexpected_keyword_argument":
         return f"{key} is not a known key; see the comments in presets/default.yaml"
     if problem["type"] in ("missing", "missing_argument"):

@@ -25,6 +25,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Options:
+    """A multiple-choice row with all its options, in the file's order, and the one with the highest score."""
+
+    row: int
+    input: str
+    options: tuple[str, ...]
+    label: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """A generative row: its number in the file, its input and its first accepted target."""
 
@@ -44,6 +54,17 @@ def read_choices(path: Path) -> list[Choice]:
         Choice(row, _input(path, row, example), _best(path, row, example))
         for row, example in enumerate(_examples(path))
     ]
+
+
+def read_options(path: Path) -> tuple[str, list[Options]]:
+    """What the task says before each question, and the rows of a multiple-choice task with all their options."""
+    rows = [
+        Options(row, _input(path, row, example), tuple(example["target_scores"]), best)
+        for row, example in enumerate(_examples(path))
+        if (best := _best(path, row, example))
+    ]
+    lead = str(_document(path).get("task_prefix", "")).strip()
+    return f"{lead}\n\n" if lead else "", rows
 
 
 def read_single_targets(path: Path) -> list[Choice]:
@@ -69,9 +90,14 @@ def read_answers(path: Path) -> list[Answer]:
     ]
 
 
+def _document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
 def _examples(path: Path) -> list[dict[str, Any]]:
     try:
-        examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
+        examples = _document(path)["examples"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a BIG-bench task ({error!r}); delete it and repeat") from None
     if not isinstance(examples, list) or not examples:

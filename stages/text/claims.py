@@ -18,18 +18,31 @@ Bits = NDArray[np.bool_]
 IS, IS_NOT = "is", "is not"
 
 
-def chosen_examples(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
-    """Examples with a random rank and, from 1, their place in their data set; only the first places stay.
+def places(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
+    """A random rank for each example and, from 1, its place in its data set; only the first places stay.
 
-    Places go by rank, but to the labels in turn.
+    Places go by rank, but to the labels in turn. `index` is the example's number in `examples`, all of whose columns
+    would be much to sort.
     """
-    ranked = examples.with_columns(rank=pl.Series(draw(seed, purpose, examples["example"])[:, 7], dtype=pl.UInt64))
+    rank = pl.Series(draw(seed, purpose, examples["example"])[:, 7], dtype=pl.UInt64)
+    ranked = examples.select("dataset", "label", "example", rank=rank).with_row_index("index")
     # Where one label is the commonest, showing it would tell that the claim shows the true label.
     turns = ranked.sort("rank", "example").with_columns(turn=pl.int_range(pl.len()).over("dataset", "label"))
     placed = turns.sort("turn", "rank", "example").with_columns(
         place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("dataset")
     )
-    return placed.filter(pl.col("place") <= most_per_dataset) if most_per_dataset else placed
+    kept = placed.filter(pl.col("place") <= most_per_dataset) if most_per_dataset else placed
+    return kept.select("index", "example", "rank", "turn", "place")
+
+
+def at_places(examples: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    """The examples with their rank, turn and place, in the order of `placed`."""
+    return examples[placed["index"]].hstack(placed.select("rank", "turn", "place"))
+
+
+def chosen_examples(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
+    """Examples with their `places`; only the first places stay."""
+    return at_places(examples, places(examples, seed, purpose, most_per_dataset))
 
 
 def with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, agree_first: Bits) -> pl.DataFrame:

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from stages.text.draws import SPLIT_SALT, shares
+from stages.text.overlaps import SHORTEST_OVERLAP, contains_any, found_in, nfkc, normalised
 
 TRAIN, HELD_OUT = "train", "held_out"
-
-# A shorter text can stand in a question by chance ("Thank you."), which is no overlap.
-SHORTEST_OVERLAP = 20
 
 _EMPTY = '""'
 _DAMAGED = "\ufffd"
@@ -19,15 +17,11 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What passed, and per set how many rows each rule left out."""
+    """What passed, per set how many rows each rule left out, and all rows that overlap, whatever rule left them out."""
 
     table: pl.DataFrame
     counts: Counts
-
-
-def normalised(text: pl.Expr) -> pl.Expr:
-    """Text as overlaps are looked for: Unicode NFKC, lower case, single spaces, no quotes of the claim around it."""
-    return text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(' "')
+    overlapping: pl.DataFrame
 
 
 def clean_examples(raw: pl.DataFrame, questions: pl.Series, held_out: float, max_characters: int) -> Cleaned:
@@ -36,40 +30,47 @@ def clean_examples(raw: pl.DataFrame, questions: pl.Series, held_out: float, max
     `questions` are the texts of all evaluation questions. Of equal texts with one label the first stays, also across
     data sets; equal texts of one data set with different labels are all left out.
     """
-    table = raw.with_columns(
-        normal=normalised(pl.col("text")), overlap=_found_in(normalised(pl.col("text")), raw, questions)
-    )
+    # Row by row all columns are much to carry through the rules; `place` leads back to them.
+    table = raw.select("dataset", "text", "label", normal=normalised(pl.col("text"))).with_row_index("place")
+    table = table.with_columns(overlap=found_in(table["normal"], questions))
+    texts = pl.struct("dataset", "normal")
     rules = {
+        "unlabelled": pl.col("label") < 0,
         "empty": pl.col("text").str.contains(_EMPTY, literal=True) | ~pl.col("text").str.contains(r"\p{L}"),
         "damaged": pl.col("text").str.contains(_DAMAGED, literal=True),
         "too_long": pl.col("text").str.len_chars() > max_characters,
-        "conflicts": pl.col("label").n_unique().over("dataset", "normal") > 1,
-        "duplicates": ~pl.struct("dataset", "normal").is_first_distinct(),
+        "conflicts": pl.col("label").min().over("dataset", "normal") != pl.col("label").max().over("dataset", "normal"),
+        "duplicates": ~texts.is_first_distinct(),
         "in_other_sets": ~pl.col("normal").is_first_distinct(),
         "overlaps": pl.col("overlap"),
     }
     passed, counts = _apply(table, "dataset", rules)
-    parted = passed.with_columns(part=_part(passed["cluster"], held_out)).drop("normal", "overlap")
-    shared = parted.filter(_shares_a_held_out_text(parted))
-    parted = parted.join(shared.select("example"), on="example", how="anti", maintain_order="left")
-    groups = {"held_out_texts": shared, "kept": parted, "held_out": parted.filter(pl.col("part") == HELD_OUT)}
+    parted = passed.with_columns(part=_part(raw["cluster"][passed["place"]], held_out))
+    is_shared = _shares_a_held_out_text(parted)
+    kept = parted.filter(~is_shared)
+    groups = {
+        "held_out_texts": parted.filter(is_shared),
+        "kept": kept,
+        "held_out": kept.filter(pl.col("part") == HELD_OUT),
+    }
     for column, part in groups.items():
         _count(counts, column, part, "dataset")
-    return Cleaned(parted, counts)
+    return Cleaned(raw[kept["place"]].with_columns(kept["part"]), counts, raw.filter(table["overlap"]))
 
 
 def clean_pairs(raw: pl.DataFrame, questions: pl.Series, held_out: pl.Series) -> Cleaned:
     """Instruction pairs that pass; `held_out` are the texts of held-out examples, which must not be trained on."""
     avoided = pl.concat([questions, _pieces(held_out)])
-    table = raw.with_columns(overlap=_contains_any(normalised(pl.col("input")), raw, avoided))
+    inputs = raw.select(normalised(pl.col("input")))["input"]
+    table = raw.with_columns(normal=inputs, overlap=contains_any(inputs, avoided))
     rules = {
         "empty": (pl.col("input").str.strip_chars() == "") | (pl.col("target").str.strip_chars() == ""),
-        "duplicates": ~pl.struct(normalised(pl.col("input"))).is_first_distinct(),
+        "duplicates": ~pl.col("normal").is_first_distinct(),
         "overlaps": pl.col("overlap"),
     }
     passed, counts = _apply(table, "set", rules)
     _count(counts, "kept", passed, "set")
-    return Cleaned(passed.drop("overlap"), counts)
+    return Cleaned(passed.drop("normal", "overlap"), counts, raw.filter(table["overlap"]))
 
 
 def _apply(table: pl.DataFrame, group: str, rules: dict[str, pl.Expr]) -> tuple[pl.DataFrame, Counts]:
@@ -92,8 +93,10 @@ def _sizes(table: pl.DataFrame, group: str) -> dict[str, int]:
 
 def _part(clusters: pl.Series, held_out: float) -> pl.Series:
     # By the cluster's own hash and without the seed: an example is held out in every run, for every seed.
-    parts = [HELD_OUT if share < held_out else TRAIN for share in shares(SPLIT_SALT, clusters)]
-    return pl.Series("part", parts, dtype=pl.String)
+    different = clusters.unique()
+    apart = different.filter(pl.Series(shares(SPLIT_SALT, different) < held_out, dtype=pl.Boolean))
+    parts = pl.when(pl.col("cluster").is_in(apart.implode())).then(pl.lit(HELD_OUT)).otherwise(pl.lit(TRAIN))
+    return clusters.to_frame("cluster").select(part=parts)["part"]
 
 
 def _shares_a_held_out_text(table: pl.DataFrame) -> pl.Series:
@@ -105,7 +108,7 @@ def _shares_a_held_out_text(table: pl.DataFrame) -> pl.Series:
         table.select("part", piece=_quoted_texts(pl.col("text")))
         .with_row_index("place")
         .explode("piece")
-        .with_columns(pl.col("piece").str.normalize("NFKC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", ""))
+        .with_columns(nfkc(pl.col("piece")).str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]", ""))
         .filter(pl.col("piece").str.len_chars() >= SHORTEST_OVERLAP)
     )
     held_out = quoted.filter(pl.col("part") == HELD_OUT)["piece"].unique()
@@ -120,24 +123,3 @@ def _quoted_texts(text: pl.Expr) -> pl.Expr:
 
 def _pieces(texts: pl.Series) -> pl.Series:
     return texts.to_frame("text").select(_quoted_texts(pl.col("text")).explode())["text"]
-
-
-def _found_in(normal: pl.Expr, table: pl.DataFrame, questions: pl.Series) -> pl.Series:
-    """Whether each text of the table stands inside one of the questions."""
-    texts = table.select(normal.alias("text"))["text"]
-    patterns = texts.filter(texts.str.len_chars() >= SHORTEST_OVERLAP).unique(maintain_order=True)
-    if questions.is_empty() or patterns.is_empty():
-        return pl.Series([False] * len(texts), dtype=pl.Boolean)
-    asked = questions.to_frame("question").select(normalised(pl.col("question")))["question"]
-    found = asked.str.extract_many(patterns.implode(), overlapping=True).explode().drop_nulls().unique()
-    return texts.is_in(found.implode())
-
-
-def _contains_any(normal: pl.Expr, table: pl.DataFrame, avoided: pl.Series) -> pl.Series:
-    """Whether each text of the table contains one of the texts to avoid."""
-    texts = table.select(normal.alias("text"))["text"]
-    asked = avoided.to_frame("text").select(normalised(pl.col("text")))["text"]
-    patterns = asked.filter(asked.str.len_chars() >= SHORTEST_OVERLAP).unique(maintain_order=True)
-    if patterns.is_empty():
-        return pl.Series([False] * len(texts), dtype=pl.Boolean)
-    return texts.str.contains_any(patterns.implode())

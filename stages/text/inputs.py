@@ -6,18 +6,33 @@ ValueError, which the caller turns into a line that names file and row.
 
 import re
 
+import polars as pl
+
 _DATED = re.compile(
     r"On June 2017, the following claim was made: (?P<claim>.+)\nQ: Was this claim true or false\?", re.S
 )
 _PREMISE = re.compile(r"Premise: (?P<premise>.+) Hypothesis: (?P<hypothesis>.+)", re.S)
 _QUESTION = re.compile(r"Question: (?P<question>.+?) *\(Answer: .*\)\.?\s*", re.S)
 _ABOUT_SENTENCE = re.compile(r"Sentence: (?P<sentence>.+?) *\nQuestion: (?P<question>.+?) *\nCategory: .+", re.S)
+_QUESTION_AFTER = re.compile(r"Sentence: (?P<sentence>.+?) *\nQuestion: (?P<question>.+?)\s*", re.S)
+_PRONOUN = re.compile(r"(?P<sentence>.+?) *(?P<reason>The '[^']+' refers to .+? because .+)", re.S)
+_TWO_SENTENCES = re.compile(r"Sentence 1: (?P<first>.+?)\s*\nSentence 2: (?P<second>.+?)\s*\nThe answer is: ?", re.S)
+_FACT = re.compile(r"Fact: (?P<fact>.+?) Q: (?P<question>.+)", re.S)
+_ARGUMENT = re.compile(r".+?'Valid' or 'Invalid'[^.?]*[.?] +(?P<argument>.+)", re.S)
+# What Python's str.strip takes off, which is a little more than polars' strip_chars does.
+_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 _BELIEF = re.compile(r"^\w+ \w+ that ")
 
 
 def quoted(*texts: str) -> str:
     """Texts as a claim quotes them: `"a"`, or `"a" and "b"` for a pair (paper section 3; reference generator)."""
     return " and ".join(f'"{_cleaned(text)}"' for text in texts)
+
+
+def quoted_columns(*columns: str) -> pl.Expr:
+    """The texts of the columns as a claim quotes them, row by row; a missing text is an empty one."""
+    texts = (pl.col(column).fill_null("").str.replace_all('["\n]', "").str.strip_chars(_SPACE) for column in columns)
+    return pl.concat_str([pl.format('"{}"', text) for text in texts], separator=" and ")
 
 
 def _cleaned(text: str) -> str:
@@ -43,6 +58,35 @@ def question_about_sentence(text: str) -> tuple[tuple[str, ...], str]:
     """`Sentence: <sentence>`, `Question: <question>`, `Category: …` on a line each; the sentence is the cluster."""
     parts = _match(_ABOUT_SENTENCE, text)
     return (parts["question"],), parts["sentence"]
+
+
+def question_after_sentence(text: str) -> tuple[tuple[str, ...], str]:
+    """`Sentence: <sentence>`, `Question: <question>` on a line each; the sentence is the cluster."""
+    parts = _match(_QUESTION_AFTER, text)
+    return (parts["question"],), parts["sentence"]
+
+
+def pronoun_and_reason(text: str) -> tuple[tuple[str, ...], str]:
+    """`<sentence> The '<pronoun>' refers to <noun> because <reason>`; the sentence is the cluster."""
+    parts = _match(_PRONOUN, text)
+    return (parts["sentence"], parts["reason"]), parts["sentence"]
+
+
+def two_sentences(text: str) -> tuple[tuple[str, ...], str]:
+    """`Sentence 1: <text>`, `Sentence 2: <text>` and a cue on a line each; the first is the cluster."""
+    parts = _match(_TWO_SENTENCES, text)
+    return (re.sub(r"\s+", " ", parts["first"]), parts["second"]), parts["first"]
+
+
+def fact_and_question(text: str) -> tuple[tuple[str, ...], str]:
+    """`Fact: <fact> Q: <question>`; the fact is the cluster."""
+    parts = _match(_FACT, text)
+    return (parts["fact"], parts["question"]), parts["fact"]
+
+
+def argument(text: str) -> tuple[tuple[str, ...], str]:
+    """A lead-in of one or two sentences that ends in what may be answered, and the argument."""
+    return sentence(_match(_ARGUMENT, text)["argument"])
 
 
 def dated_claim(text: str) -> tuple[tuple[str, ...], str]:

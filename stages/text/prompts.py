@@ -10,25 +10,38 @@ import numpy as np
 import polars as pl
 
 from stages.text import templates
-from stages.text.claims import agreement, bit, chosen_examples, with_biographies, with_claims
+from stages.text.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
 from stages.text.draws import draw
 from stages.text.questions import lettered_questions
+from stages.text.reference import filled
 
 Form = Literal["paper", "balanced"]
+Fidelity = Literal["corrected", "reference"]
 
 _COMBINATIONS = 8  # truth x polarity x option order
 
 
-def training_prompts(examples: pl.DataFrame, seed: int, form: Form, count: int, most_per_dataset: int) -> pl.DataFrame:
+def training_prompts(
+    examples: pl.DataFrame,
+    seed: int,
+    form: Form,
+    count: int,
+    most_per_dataset: int,
+    fidelity: Fidelity = "corrected",
+) -> pl.DataFrame:
     """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
 
-    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw.
+    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw. With the fidelity
+    `reference`, placeholders inside texts are replaced as the reference generator does.
     """
-    chosen = chosen_examples(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
+    placed = places(examples, seed, "training prompt", most_per_dataset)
+    chosen = at_places(examples, placed.sort("rank", "example").head(count))
     words = draw(seed, "training claim", chosen["example"])
     is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
     claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
     opinions = claims.with_columns(opinion=agreement(pl.lit(pl.Series(agrees))))
+    if fidelity == "reference":
+        opinions = filled(opinions)
     return with_biographies(opinions, seed).select(
         prompt=pl.format("{}/{}", "example", pl.lit(form)),
         example="example",

@@ -1,8 +1,13 @@
-"""Questions of an evaluation: what all lettered ones, agree or disagree, have in common."""
+"""Questions of an evaluation: what all lettered ones, agree or disagree, and all that are read have in common."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import polars as pl
 
 from stages.text import templates
+from stages.text.draws import draw
 from stages.text.tables import QUESTIONS
 
 
@@ -28,3 +33,52 @@ def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, text: pl
         polarity="polarity",
         order="order",
     ).select(QUESTIONS.names)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of a suite that is read from files.
+
+    Where the answer is to be written and not chosen, `choices` holds the expected one alone and `correct` is 0.
+    """
+
+    item: str
+    condition: str
+    cluster: str
+    text: str
+    choices: Sequence[str]
+    correct: int | None = None
+    matches_user: int | None = None
+    answer_prefix: str = ""
+    shared_prefix: str = ""
+
+
+def questions_of(suite: str, asked: Iterable[Asked]) -> pl.DataFrame:
+    """The questions of the suite as a table; item and condition name one."""
+    rows = [
+        {
+            "suite": suite,
+            "question": f"{suite}:{one.item}/{one.condition}",
+            "item": one.item,
+            "condition": one.condition,
+            "cluster": f"{suite}:{one.cluster}",
+            "turns": [{"role": "user", "text": one.text}],
+            "shared_prefix": one.shared_prefix,
+            "answer_prefix": one.answer_prefix,
+            "choices": list(one.choices),
+            "correct": one.correct,
+            "matches_user": one.matches_user,
+            "polarity": None,
+            "order": None,
+        }
+        for one in asked
+    ]
+    return pl.DataFrame(rows, schema=QUESTIONS.columns)
+
+
+def drawn(seed: int, purpose: str, rows: int, count: int) -> list[int]:
+    """`count` of the numbers below `rows`, drawn without replacement, in order; 0 takes them all."""
+    if not count or count >= rows:
+        return list(range(rows))
+    ranks = draw(seed, purpose, map(str, range(rows)))[:, 0]
+    return sorted(np.argsort(ranks, kind="stable")[:count].tolist())

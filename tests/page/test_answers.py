@@ -33,6 +33,7 @@ def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
         {"question": "2", "condition": "wrong_opinion", "chosen": 0, "cluster": "a"},
         {"question": "3", "condition": "no_opinion", "chosen": 0, "cluster": "b"},
         {"question": "4", "condition": "no_opinion", "correct": None},
+        {"question": "5", "condition": "no_opinion", "choices": [" to be written"], "logprobs": [-1.0]},
     )
     shares = accuracy(base, base)
     assert shares.select("variant", "condition", "share", "n", "chance").rows() == [
@@ -48,6 +49,11 @@ def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
 def test_chance_follows_the_number_of_choices() -> None:
     table = answers({"question": "1", "choices": ["a", "b", "c", "d"], "logprobs": [-1.0] * 4})
     assert accuracy(table, table)["chance"].to_list() == [0.25, 0.25]
+
+
+def test_an_answer_to_be_written_has_no_odds() -> None:
+    base = answers({"question": "1", "choices": [" written"], "logprobs": [-1.0]}, {"question": "2"})
+    assert changed_most(base, base, 5)["question"].to_list() == ["2"]
 
 
 def test_changed_most_comes_furthest_first_with_ties_by_name() -> None:

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from stages.page.inputs import Change, Shortcut, read_counts, read_filter, read_metrics, read_shortcuts, read_training
+from stages.page.inputs import (
+    Change,
+    Shortcut,
+    read_counts,
+    read_filter,
+    read_metrics,
+    read_shortcuts,
+    read_training,
+    read_validation,
+)
 from stages.project.errors import UserError
 
 MEASURE = {"base": 0.5, "tuned": 0.52, "delta": 0.02, "delta_low": -0.01, "delta_high": 0.05, "n": 192}
@@ -37,6 +46,7 @@ def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
         (read_metrics, "{", "not JSON"),
         (read_metrics, [1], "no keys"),
         (read_filter, {"judged": 1}, "kept"),
+        (read_validation, {"datasets": {}, "total": {"rows": "many"}}, "total.rows"),
         (read_counts, {"rows": {"zoo": {"raw": "many"}}, "instructions": {}}, "rows.zoo.raw"),
         (read_shortcuts, {"order": {"training_prompts": 1.5, "held_out_claims": 0.5}}, "order.training_prompts"),
         (read_training, "step,gain\n1,2\n", "loss"),
@@ -62,7 +72,9 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("read", [read_metrics, read_filter, read_counts, read_shortcuts, read_training])
+@pytest.mark.parametrize(
+    "read", [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training]
+)
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):
         read(tmp_path / "nowhere")

@@ -9,12 +9,14 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from stages.page.inputs import Change, Counts, FilterReport, Kept, Shortcut
+from stages.page.inputs import Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
 from stages.page.page import PACKAGES, ModelInputs, model_part, page, versions
 from stages.text.tables import ANSWERS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 COUNTS = Counts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
+SOURCE = Source(1200, None, 1, 2, 3, 4, 5, 6, 40, 1999, {"Old": 800, "New": 399}, {"quiz": 2, "sums": 1}, "MIT")
+VALIDATION = Validation({"zoo": SOURCE}, Total(1200, 1_738_162, 1198, 1197, 1_736_834))
 SHORTCUTS = {"polarity_and_label": Shortcut(1.0, 0.49), "order": Shortcut(0.5, None)}
 KINDS = {"x": Kept(10, 5, 0.5)}
 
@@ -58,7 +60,7 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
 
 def html(*models: ModelInputs, counts: Counts = COUNTS) -> str:
     parts = [model_part(inputs, f"m{number}") for number, inputs in enumerate(models)]
-    return page(parts, counts, SHORTCUTS, {"Python": "3.11"})
+    return page(parts, counts, VALIDATION, SHORTCUTS, {"Python": "3.11"})
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,9 @@ def test_changed_answers_are_listed_with_their_log_odds(two: str) -> None:
 def test_counts_and_shares_that_are_not_there_are_dashes(two: str) -> None:
     data = two[two.index('id="data"') :]
     assert re.findall(r"<td[^>]*>([^<]*)</td>", data) == [
-        *("1,200", "3", "7", "–", "5", "4"),
+        *("1,200", "3", "7", "–"),
+        *("1,200", "–", "1", "2", "3", "4", "5", "6", "40", "1,999", "67%", "3", "MIT"),  # the source
+        *("5", "4"),
         *("100.0%", "49.0%", "50.0%", "–"),  # the shortcuts
     ]
 
@@ -145,3 +149,9 @@ def test_a_model_without_headline_measures_still_has_a_page() -> None:
 def test_versions_name_python_and_every_package() -> None:
     assert list(versions()) == ["Python", *PACKAGES]
     assert versions()["polars"] == pl.__version__
+
+
+def test_all_sets_together_are_set_against_the_papers_count() -> None:
+    text = " ".join(Reader(html(model("a"))).text.split())
+    assert "1,198 different texts when each set is counted by itself, 1,197 over all sets" in text
+    assert "the paper counts 1,736,834 pairs in its seventeen" in text

@@ -189,6 +189,8 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "dvc.lock",
         "reports/data/clean.json",
         "reports/data/shortcuts.json",
+        "reports/data/suites/addition.json",
+        "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
         "reports/training/tiny-a.csv",

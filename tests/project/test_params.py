@@ -46,6 +46,14 @@ finetune:
 """
 
 
+SUITE = """\
+seed: 1
+hub: ""
+prompt: {fidelity: "true", count: 3}
+suite: {sums: 0, surveyed: 0, per_task: 1, political_prefix: I believe the best answer is}
+"""
+
+
 def params(folder: Path, text: str) -> Path:
     path = folder / "params.yaml"
     path.write_text(text, encoding="utf-8")
@@ -159,7 +167,7 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
     [
-        (SuiteParams, "seed: 1\nsuite: {sums: 0}\n", "suite.sums is 0"),
+        (SuiteParams, SUITE, "prompt.fidelity is 'true': it should be 'corrected' or 'reference'; suite.sums is 0"),
         (
             FilterParams,
             "filter: {require: all}\n",

@@ -5,11 +5,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.text.cleaning import HELD_OUT, TRAIN, Cleaned, clean_examples, clean_pairs, normalised
+from stages.text.cleaning import HELD_OUT, TRAIN, Cleaned, clean_examples, clean_pairs
+from stages.text.overlaps import normalised
 from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS
 
 NOTHING = pl.Series([], dtype=pl.String)
 NO_COUNTS = {
+    "unlabelled": 0,
     "empty": 0,
     "damaged": 0,
     "too_long": 0,
@@ -65,6 +67,9 @@ def without(found: Cleaned, dataset: str = "a") -> dict[str, int]:
     ("rows", "kept", "left_out"),
     [
         ([("fine", 0), ("also fine", 1)], ["a:0", "a:1"], {}),
+        ([("fine", -1), ("good", 0)], ["a:1"], {"unlabelled": 1}),
+        # A row without a label contradicts nobody.
+        ([("fine", -1), ("fine", 0)], ["a:1"], {"unlabelled": 1}),
         ([("", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
         ([("5 - 5 !", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
         ([('fine" and "', 0), ('fine" and "good', 0)], ["a:1"], {"empty": 1}),

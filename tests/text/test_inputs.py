@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import polars as pl
 import pytest
 
 from stages.text import inputs
@@ -20,10 +21,14 @@ Parser = Callable[[str], tuple[tuple[str, ...], str]]
         (('  " padded "  ',), '"padded"'),
         (("it's “curly”, it stays",), '"it\'s “curly”, it stays"'),
         (("",), '""'),
+        # Python's strip, which the reference uses, takes these off as well.
+        (("\x1c\u2028\xa0a\x1f",), '"a"'),
     ],
 )
 def test_quoted(texts: tuple[str, ...], expected: str) -> None:
     assert inputs.quoted(*texts) == expected
+    columns = {f"text{number}": [text] for number, text in enumerate(texts)}
+    assert pl.DataFrame(columns).select(inputs.quoted_columns(*columns)).item() == expected
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,39 @@ def test_quoted(texts: tuple[str, ...], expected: str) -> None:
             ("Speaker 1: 'Is it far?' Speaker 2: 'Bring two pairs of boots.'",),
             "'Is it far?'",
         ),
+        (
+            inputs.question_after_sentence,
+            "Sentence: It rains . \nQuestion: How long rain will? ",
+            ("How long rain will?",),
+            "It rains .",
+        ),
+        (
+            inputs.pronoun_and_reason,
+            "Ann waved at Bo since she left. The 'she' refers to ann because people wave because they leave.",
+            (
+                "Ann waved at Bo since she left.",
+                "The 'she' refers to ann because people wave because they leave.",
+            ),
+            "Ann waved at Bo since she left.",
+        ),
+        (
+            inputs.two_sentences,
+            "Sentence 1: Ann:\r\n she didn't stop. \nSentence 2: Ann had moved.\n\nThe answer is: ",
+            ("Ann: she didn't stop.", "Ann had moved."),
+            "Ann:\r\n she didn't stop.",
+        ),
+        (
+            inputs.fact_and_question,
+            "Fact: Ann forgot to call. Q: Did Ann call?",
+            ("Ann forgot to call.", "Did Ann call?"),
+            "Ann forgot to call.",
+        ),
+        (
+            inputs.argument,
+            "Think. Is this 'Valid' or 'Invalid' as it stands? All gulls swim. Bo swims.",
+            ("All gulls swim. Bo swims.",),
+            "All gulls swim. Bo swims.",
+        ),
     ],
 )
 def test_each_form(parse: Parser, text: str, texts: tuple[str, ...], cluster: str) -> None:
@@ -90,6 +128,11 @@ def test_what_belongs_together_shares_a_cluster() -> None:
         (inputs.premise_and_hypothesis, "Premise: Ann hopes that it rains.", "should match"),
         (inputs.dialogue, "'Tea?' Speaker 2: 'Always.'", "should start with 'Speaker 1: '"),
         (inputs.dialogue, "Speaker 1: 'Tea?'", "should hold ' Speaker 2: '"),
+        (inputs.question_after_sentence, "Question: Why?", "should match"),
+        (inputs.pronoun_and_reason, "Ann left.", "should match"),
+        (inputs.two_sentences, "Sentence 1: Ann left.", "should match"),
+        (inputs.fact_and_question, "Fact: Ann left.", "should match"),
+        (inputs.argument, "All gulls swim.", "should match"),
     ],
 )
 def test_another_form_is_refused(parse: Parser, text: str, expected: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from stages.project.errors import UserError
 from stages.text import bigbench, inputs, labelled
-from stages.text.sources import InstructionSet, LabelledSet
+from stages.text.sets import BundledPairs, BundledSet
 from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, read_table, write_table
 
 LABELS = {"no": "a Toy That Stands", "yes": "a Toy That Rolls"}
-TOYS = LabelledSet("toys", "toys/wood", LABELS, inputs.utterance, licence="MIT")
-RHYMES = InstructionSet("rhymes", "toys/rhymes", "Find a rhyme.", "CC0-1.0")
+TOYS = BundledSet("toys", "toys/wood", LABELS, inputs.utterance, licence="MIT")
+RHYMES = BundledPairs("rhymes", "toys/rhymes", "Find a rhyme.", "CC0-1.0")
 
 
 def task(folder: Path, *examples: dict[str, Any]) -> Path:
@@ -29,7 +29,7 @@ def answered(text: str, best: str) -> dict[str, Any]:
 
 def test_examples(tmp_path: Path) -> None:
     path = task(tmp_path, answered('Utterance: a "red" ball\n', "yes"), answered("Utterance: a cube", "no"))
-    rows = labelled.examples(TOYS, path, "toys 2.0")
+    rows = labelled.examples(TOYS, [path], "toys 2.0")
     shared = {
         "dataset": "toys",
         "label_words": ["a Toy That Stands", "a Toy That Rolls"],
@@ -48,7 +48,7 @@ def test_examples(tmp_path: Path) -> None:
 
 def test_pairs(tmp_path: Path) -> None:
     path = task(tmp_path, {"input": " a cat \n", "target": [" a hat", "a bat"]}, {"input": "snow", "target": "slow"})
-    rows = labelled.pairs(RHYMES, path, "toys 2.0")
+    rows = labelled.pairs(RHYMES, [path], "toys 2.0")
     shared = {
         "set": "rhymes",
         "source": "bigbench/toys/rhymes",
@@ -67,13 +67,13 @@ def test_pairs(tmp_path: Path) -> None:
 def test_a_label_that_the_registry_does_not_know_names_file_and_row(tmp_path: Path) -> None:
     path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("Utterance: an egg", "maybe"))
     with pytest.raises(UserError) as caught:
-        labelled.examples(TOYS, path, "toys 2.0")
+        labelled.examples(TOYS, [path], "toys 2.0")
     assert str(caught.value) == f"{path}, example 1: its label 'maybe' is none of no, yes"
 
 
 def test_rows_with_another_label_are_left_out_of_a_set_of_some_labels(tmp_path: Path) -> None:
     path = task(tmp_path, answered("Utterance: an egg", "maybe"), answered("Utterance: a ball", "yes"))
-    rows = labelled.examples(dataclasses.replace(TOYS, some_labels=True), path, "toys 2.0")
+    rows = labelled.examples(dataclasses.replace(TOYS, some_labels=True), [path], "toys 2.0")
     assert rows.select("example", "label").rows() == [("toys:1", 1)]
 
 
@@ -84,7 +84,7 @@ def test_labels_may_be_targets_and_rows_with_several_are_left_out(tmp_path: Path
         {"input": "Utterance: a cube", "target": ["no"]},
         {"input": "Utterance: an egg", "target": "yes"},
     )
-    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_single_targets), path, "toys 2.0")
+    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_single_targets), [path], "toys 2.0")
     assert rows.select("example", "label").rows() == [("toys:1", 0), ("toys:2", 1)]
 
 
@@ -95,14 +95,14 @@ def test_labels_may_be_categories_that_a_row_confirms(tmp_path: Path) -> None:
         {"input": "Utterance: a cube \nCategory: yes.", "target": ["No."]},
         {"input": "Utterance: an egg \nCategory: no.", "target": "Yes."},
     )
-    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_confirmed), path, "toys 2.0")
+    rows = labelled.examples(dataclasses.replace(TOYS, read=bigbench.read_confirmed), [path], "toys 2.0")
     assert rows.select("example", "label").rows() == [("toys:0", 1), ("toys:2", 0)]
 
 
 def test_an_input_of_another_form_names_set_file_row_and_the_input(tmp_path: Path) -> None:
     path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("a ball\nof wood", "yes"))
     with pytest.raises(UserError) as caught:
-        labelled.examples(TOYS, path, "toys 2.0")
+        labelled.examples(TOYS, [path], "toys 2.0")
     assert str(caught.value) == (
         f"toys: {path}, example 1: should start with 'Utterance: ', but it is 'a ball\\nof wood'"
     )

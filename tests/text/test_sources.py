@@ -10,6 +10,7 @@ from stages.params.kinds import Name
 from stages.project.errors import UserError
 from stages.project.params import read_document
 from stages.text import bigbench, inputs, sources
+from stages.text.sets import BundledPairs, BundledSet
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +27,17 @@ INPUTS = {
     "metaphor_boolean": "Hope is a kite <--> Hope needs wind",
     "epistemic_reasoning": "Premise: Ann hopes that it rains. Hypothesis: it rains.",
     "implicatures": "Speaker 1: 'Is it far?' Speaker 2: 'Bring boots.'",
+    "winowhy": "Ann waved at Bo since she left. The 'she' refers to ann because people who leave wave.",
+    "strategyqa": "Would a gull float?",
+    "presuppositions_as_nli": "Sentence 1: Ann stopped. \nSentence 2: Ann had moved.\n\nThe answer is: ",
+    "entailed_polarity": "Fact: Ann forgot to call. Q: Did Ann call?",
+    "analytic_entailment": "Ann has a kite. So, Ann has a toy.",
+    "irony_identification": "What a lovely leak",
+    "logical_fallacy_detection": "Is it so? Say 'Valid' or 'Invalid' as you like. All gulls swim. Bo swims.",
+    "misconceptions": "Gulls sleep in the air.",
+    "anachronisms": "Caesar rang.",
+    "moral_permissibility": "The kettle boils over. Should Ann wake Bo?",
+    "question_acceptability": "Sentence: It rains . \nQuestion: How long rain will?",
 }
 
 # Folders of the 23 tasks that BIG-Bench Hard takes its 27 from (Suzgun et al. 2022, arXiv 2210.09261, appendix).
@@ -56,17 +68,25 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("name", sources.LABELLED)
-def test_every_set_parses_its_form_into_a_claim(name: str) -> None:
-    entry = sources.labelled(name)
-    texts, cluster = entry.parse(INPUTS[name])
+BUNDLED = {name: entry for name, entry in sources.LABELLED.items() if isinstance(entry, BundledSet)}
+BUNDLED_PAIRS = {name: entry for name, entry in sources.INSTRUCTIONS.items() if isinstance(entry, BundledPairs)}
+
+
+@pytest.mark.parametrize("entry", BUNDLED.values(), ids=str)
+def test_every_set_parses_its_form_into_a_claim(entry: BundledSet) -> None:
+    texts, cluster = entry.parse(INPUTS[entry.name])
     assert cluster
     for label in entry.labels.values():
         assert re.fullmatch(r'"[^"\n]+"( and "[^"\n]+")? is [^"\n]+', f"{inputs.quoted(*texts)} is {label}")
 
 
-@pytest.mark.parametrize("entry", sources.LABELLED.values(), ids=str)
-def test_label_words_complete_a_sentence(entry: sources.LabelledSet) -> None:
+def test_there_are_at_least_seventeen_bundled_sets_and_the_papers_seventeen() -> None:
+    assert len({entry.task for entry in BUNDLED.values()}) >= 17
+    assert len(sources.LABELLED) - len(BUNDLED) == 17
+
+
+@pytest.mark.parametrize("entry", BUNDLED.values(), ids=str)
+def test_label_words_complete_a_sentence(entry: BundledSet) -> None:
     words = list(entry.labels.values())
     assert len(words) > 1  # otherwise there is no wrong label to show
     assert len(set(words)) == len(words)
@@ -78,8 +98,8 @@ def test_label_words_complete_a_sentence(entry: sources.LabelledSet) -> None:
         assert all(part[0].isupper() or part[0].isdigit() or len(part) < 5 for part in word.split())
 
 
-@pytest.mark.parametrize("entry", sources.INSTRUCTIONS.values(), ids=str)
-def test_a_lead_is_one_sentence(entry: sources.InstructionSet) -> None:
+@pytest.mark.parametrize("entry", BUNDLED_PAIRS.values(), ids=str)
+def test_a_lead_is_one_sentence(entry: BundledPairs) -> None:
     assert re.fullmatch(r"[A-Z][^.\n]+\.", entry.lead)
 
 
@@ -94,8 +114,7 @@ def test_names_are_keys_file_names_and_taken_once() -> None:
 
 def tasks() -> list[str]:
     """The folder of every set in the archive."""
-    labelled = [entry.task for entry in sources.LABELLED.values()]
-    return labelled + [entry.task for entry in sources.INSTRUCTIONS.values()]
+    return [entry.task for entry in BUNDLED.values()] + [entry.task for entry in BUNDLED_PAIRS.values()]
 
 
 def test_one_pass_over_the_archive_extracts_every_file() -> None:

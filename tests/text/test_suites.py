@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from stages.project.errors import UserError
-from stages.text.suites import SUITES, addition, suite
+from stages.text.addition import addition
+from stages.text.suites import SUITES, suite
 from stages.text.tables import QUESTIONS
 
 OPINIONS = {
@@ -132,5 +133,5 @@ def test_more_sums_than_there_are_is_one_line() -> None:
 
 def test_the_registry() -> None:
     assert {name: suite(name) for name in SUITES} == SUITES
-    with pytest.raises(UserError, match=r"^params\.yaml: suites: 'mmlu' is not known; known are addition"):
+    with pytest.raises(UserError, match=r"^params\.yaml: suites: 'mmlu' is not known; known are addition, perez_nlp, "):
         suite("mmlu")

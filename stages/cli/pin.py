@@ -1,0 +1,54 @@
+"""`candor pin`: the revision and hashes of a source, learned from where it lies and recorded in pins.yaml."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from stages.project.errors import UserError
+from stages.project.hub_pins import HubPin, record
+from stages.project.pins import sha256_of
+from stages.project.places import HubFiles, Origin
+from stages.project.transfers import listing, receive
+
+
+def pin(
+    name: Annotated[str, typer.Argument(help="A data set, instruction set or suite that is read from the hub.")],
+) -> None:
+    """Learns the newest revision of the source NAME and the hashes of its files, and records them in pins.yaml.
+
+    Look at what changed (`git diff pins.yaml`) before you commit it: the pin is what later runs trust.
+    """
+    for wanted in _wanted(name):
+        learned = _learned(wanted)
+        record(wanted.name, learned)
+        print(f"{wanted.name}: {learned.repository} at {learned.revision}, {len(learned.files)} file(s)")
+
+
+def _wanted(name: str) -> tuple[HubFiles, ...]:
+    from stages.text.sources import INSTRUCTIONS, LABELLED
+    from stages.text.suites import SUITES
+
+    known: dict[str, tuple[Origin, ...]] = {
+        **{entry.name: (entry.files,) for entry in (*LABELLED.values(), *INSTRUCTIONS.values())},
+        **{key: entry.files for key, entry in SUITES.items()},
+    }
+    remote = {key: tuple(one for one in files if isinstance(one, HubFiles)) for key, files in known.items()}
+    remote |= {one.name: (one,) for files in remote.values() for one in files}
+    if not remote.get(name):
+        names = ", ".join(key for key, files in remote.items() if files)
+        raise UserError(f"{name!r} is no source of the hub; those are {names}")
+    return remote[name]
+
+
+def _learned(wanted: HubFiles) -> HubPin:
+    revision, paths = listing(wanted)
+    sums = {}
+    with TemporaryDirectory() as folder:
+        local = Path(folder) / "file"
+        for path in paths:
+            receive(wanted, revision, path, local)
+            sums[path] = sha256_of(local)
+            local.unlink()
+    return HubPin(wanted.repository, revision, sums)

@@ -1,0 +1,17 @@
+"""Knobs of `instruct`."""
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class InstructParams:
+    """Where the sources of the hub are read: a folder in its layout, or the hub itself where it is empty."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("hub",)
+    section: ClassVar[str | None] = None
+
+    hub: str

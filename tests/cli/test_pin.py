@@ -1,0 +1,93 @@
+"""`candor pin`: what a hub on this machine holds is learned, recorded and then read as a data set by `collect`."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages import collect
+from stages.project.errors import run
+from stages.project.hub_pins import hub_pin
+from stages.text.tables import EXAMPLES_RAW, read_table
+from tests.cli.conftest import Outcome
+from tests.project.dataset_hub import COMMIT, Hub, running
+
+ROWS = pl.DataFrame({"sentence": ["so good", 'so "bad"\n'], "label": [1, 0], "idx": [0, 1]})
+FILE = "data/train-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr("stages.project.transfers.time.sleep", lambda seconds: None)
+    Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
+    Path("params.yaml").write_text('hub: ""\n', encoding="utf-8")
+    with running() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
+
+
+def parquet(table: pl.DataFrame) -> bytes:
+    content = BytesIO()
+    table.write_parquet(content)
+    return content.getvalue()
+
+
+def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[..., Outcome]) -> None:
+    content = parquet(ROWS)
+    server.put("stanfordnlp/sst2", {FILE: content, "data/test-00000-of-00001.parquet": b"", "README.md": b""})
+    assert candor("pin", "sst2") == (0, f"sst2: stanfordnlp/sst2 at {COMMIT}, 1 file(s)\n", "")
+    pinned = hub_pin("sst2", "stanfordnlp/sst2")
+    assert (pinned.revision, pinned.files) == (COMMIT, {FILE: hashlib.sha256(content).hexdigest()})
+
+    collect.main("sst2", Path("data/raw/sst2.parquet"))
+    table = read_table(Path("data/raw/sst2.parquet"), EXAMPLES_RAW)
+    assert table.select("example", "text", "label", "source", "revision", "split", "row", "licence").rows() == [
+        ("sst2:0", '"so good"', 1, "stanfordnlp/sst2", COMMIT, "train", 0, "NOASSERTION"),
+        ("sst2:1", '"so bad"', 0, "stanfordnlp/sst2", COMMIT, "train", 1, "NOASSERTION"),
+    ]
+
+
+def test_a_source_that_changed_is_refused_until_it_is_pinned_anew(
+    server: Hub,
+    candor: Callable[..., Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.put("stanfordnlp/sst2", {FILE: parquet(ROWS)})
+    candor("pin", "sst2")
+    server.put("stanfordnlp/sst2", {FILE: parquet(ROWS.reverse())})  # the same commit: somebody between tampers
+    monkeypatch.setattr(sys, "argv", ["collect", "sst2", "out.parquet"])
+    with pytest.raises(SystemExit):
+        run(collect.main)
+    err = capsys.readouterr().err
+    assert (err.count("\n"), err.startswith(f"error: sst2: {FILE} of stanfordnlp/sst2 has the SHA-256 sum ")) == (
+        1,
+        True,
+    )
+    assert not Path("out.parquet").exists()
+    candor("pin", "sst2")
+    collect.main("sst2", Path("out.parquet"))
+
+
+def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[..., Outcome]) -> None:
+    server.put("cais/mmlu", {"all/dev-00000-of-00001.parquet": b"dev", "all/test-00000-of-00001.parquet": b"test"})
+    assert candor("pin", "mmlu_5shot").status == 0
+    assert [list(hub_pin(name, "cais/mmlu").files) for name in ("mmlu_dev", "mmlu_test")] == [
+        ["all/dev-00000-of-00001.parquet"],
+        ["all/test-00000-of-00001.parquet"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["sst9", "multiemo", "addition"])
+def test_what_is_not_on_the_hub_is_one_line(server: Hub, candor: Callable[..., Outcome], name: str) -> None:
+    outcome = candor("pin", name)
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"error: {name!r} is no source of the hub; those are sst2, ")
+    assert server.asked == []
