@@ -6,6 +6,7 @@ from stages.cli.check import check
 from stages.cli.organism import organism
 from stages.cli.pin import pin
 from stages.cli.score import score
+from stages.cli.store import store
 from stages.project.errors import guarded
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app.command()(score)
 app.command()(check)
 app.command()(organism)
 app.command()(pin)
+app.add_typer(store, name="store")
 
 
 def main() -> None:

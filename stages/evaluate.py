@@ -1,15 +1,19 @@
-"""Stage `evaluate`: a model's answers to every question of the evaluation."""
+"""Stage `evaluate`: a model's answers to every question of the evaluation.
+
+As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
+"""
 
 from pathlib import Path
 
 import polars as pl
 
+from stages.lm import processes
 from stages.lm.asking import Question, ask
-from stages.lm.loading import open_model
 from stages.params.evaluate import EvaluateParams
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
+from stages.project.scorers import open_scorer
 from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
 
 
@@ -18,12 +22,15 @@ def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
     knobs = read_params(EvaluateParams)
     tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in knobs.suites]
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
-    asked = [
-        Question(*row)
-        for row in questions.select("question", "turns", "answer_prefix", "choices", "shared_prefix").iter_rows()
-    ]
-    with progress(f"asking {model}", len(asked), "questions") as advance:
-        logprobs = ask(open_model(model), asked, knobs.dtype, advance)
+    columns = ("question", "turns", "answer_prefix", "choices", "shared_prefix")
+    asked = (Question(*row) for row in questions.select(columns).iter_rows())
+    with (
+        open_scorer(model, knobs.dtype) as (scorer, tokenizer),
+        progress(f"asking {model}", questions.height, "questions") as advance,
+    ):
+        logprobs = ask(scorer, tokenizer, asked, advance)
+    if not processes.is_first():
+        return
     answers = questions.with_columns(
         logprobs=pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32)),
         generated=pl.lit(None, dtype=pl.String),

@@ -52,9 +52,7 @@ def main(
 ) -> None:
     """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
-    asked = machines.processes()
-    if asked is not None:
-        processes.join(asked.coordinator, asked.count, asked.index)
+    processes.join(machines.processes())
     key = fingerprint.of_files([mixture, validation, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
     with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         mesh = device_mesh(machines.tensor_devices())

@@ -1,17 +1,22 @@
-"""Stage `judge`: each prompt with the model's log-probabilities when nobody states an opinion."""
+"""Stage `judge`: each prompt with the model's log-probabilities when nobody states an opinion.
+
+As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
+"""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from stages.lm import processes
 from stages.lm.asking import Question, ask
-from stages.lm.loading import open_model
 from stages.params.judge import JudgeParams
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
+from stages.project.scorers import open_scorer
 from stages.text.tables import JUDGED, PROMPTS, read_table, write_table
 
 
@@ -19,9 +24,14 @@ def main(prompts: Path, model: Path, out: Path) -> None:
     """Asks the model folder MODEL the opinion-free twins of PROMPTS, in both option orders."""
     knobs = read_params(JudgeParams)
     table = read_table(prompts, PROMPTS)
-    twins = [*_twins(table, "bare_turns"), *_twins(table, "bare_turns_swapped")]
-    with progress(f"judging with {model.name}", len(twins), "questions") as advance:
-        logprobs = ask(open_model(model), twins, knobs.dtype, advance)
+    twins = chain(_twins(table, "bare_turns"), _twins(table, "bare_turns_swapped"))
+    with (
+        open_scorer(model, knobs.dtype) as (scorer, tokenizer),
+        progress(f"judging with {model.name}", 2 * table.height, "questions") as advance,
+    ):
+        logprobs = ask(scorer, tokenizer, twins, advance)
+    if not processes.is_first():
+        return
     original, swapped = logprobs[: table.height], logprobs[table.height :]
     judged = table.with_columns(logprobs=_column(original), logprobs_swapped=_column(swapped))
     write_table(judged, JUDGED, out)

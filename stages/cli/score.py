@@ -26,20 +26,19 @@ def score(
     """
     questions = [_question(file, number, line) for number, line in _lines(file)]
     # Imported here: a mistake in the file is told before JAX has started.
-    from stages.lm.dtypes import compute_dtype
     from stages.lm.errors import named
-    from stages.lm.loading import open_model
+    from stages.lm.scores import score_all
     from stages.lm.scoring import encode
-    from stages.lm.scoring import score as score_trees
     from stages.project.models import model_folder
+    from stages.project.scorers import open_scorer
 
-    opened = open_model(model_folder(model))
-    trees = []
-    for number, (prompt, choices) in enumerate(questions, start=1):
-        with named(f"{file}, line {number}"):
-            trees.append(encode(opened.tokenizer, prompt, choices, opened.config.max_positions))
-    with progress(f"scoring with {model}", len(trees), "questions") as advance:
-        logprobs = score_trees(opened.decoder, trees, compute_dtype("default"), advance)
+    with open_scorer(model_folder(model), "default") as (scorer, tokenizer):
+        trees = []
+        for number, (prompt, choices) in enumerate(questions, start=1):
+            with named(f"{file}, line {number}"):
+                trees.append(encode(tokenizer, prompt, choices, scorer.decoder.config.max_positions))
+        with progress(f"scoring with {model}", len(trees), "questions") as advance:
+            logprobs = score_all(scorer, trees, advance)
     with whole_file(out) as temporary:
         _table(logprobs, [len(tree.tokens) for tree in trees]).write_parquet(temporary)
 

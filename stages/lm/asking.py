@@ -1,15 +1,15 @@
 """Questions in words, asked of a model: rendered, tokenised and scored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from stages.lm.conversation import Turn, plain
-from stages.lm.dtypes import Dtype, compute_dtype
 from stages.lm.errors import named
-from stages.lm.loading import LanguageModel
-from stages.lm.scoring import Advance, encode, score
+from stages.lm.scores import Advance, Scorer, score_all
+from stages.lm.scoring import encode
 from stages.lm.trees import TokenTree
 
 
@@ -24,17 +24,17 @@ class Question:
     shared_prefix: str = ""
 
 
-def ask(model: LanguageModel, questions: Sequence[Question], dtype: Dtype, advance: Advance) -> list[np.ndarray]:
+def ask(scorer: Scorer, tokenizer: Tokenizer, questions: Iterable[Question], advance: Advance) -> list[np.ndarray]:
     """Each question's log-probabilities, [choices] float32, in the order of the questions.
 
     Raises:
         QuestionError: a question cannot be scored; the message names it.
     """
-    trees = [_tree(model, question) for question in questions]
-    return score(model.decoder, trees, compute_dtype(dtype), advance)
+    window = scorer.decoder.config.max_positions
+    return score_all(scorer, (_tree(tokenizer, question, window) for question in questions), advance)
 
 
-def _tree(model: LanguageModel, question: Question) -> TokenTree:
+def _tree(tokenizer: Tokenizer, question: Question, max_positions: int) -> TokenTree:
     with named(question.name):
         prompt = plain(question.turns, question.answer_prefix, question.shared_prefix)
-        return encode(model.tokenizer, prompt, question.choices, model.config.max_positions)
+        return encode(tokenizer, prompt, question.choices, max_positions)

@@ -7,14 +7,19 @@ from jax.experimental import multihost_utils
 from stages.lm.errors import ModelError
 
 
-def join(coordinator: str | None, count: int | None, index: int | None) -> None:
-    """Joins the processes of a run, before anything else is asked of JAX; what is None is found out from the cluster.
+def join(asked: tuple[str | None, int | None, int | None] | None) -> None:
+    """Joins the processes of a run, before anything else is asked of JAX; nothing where it is one process.
+
+    `asked` are the first one's address, their number and which of them this is; what is None is found out from the
+    cluster.
 
     Raises:
         ModelError: there is no such cluster, or not all processes came.
     """
+    if asked is None:
+        return
     try:
-        jax.distributed.initialize(coordinator, count, index)
+        jax.distributed.initialize(*asked)
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"the processes of this run did not find each other ({error}); see CANDOR_PROCESSES in docs/environment.md"
@@ -41,3 +46,10 @@ def largest(value: float) -> float:
 def smallest(value: float) -> float:
     """The smallest value that any process has; all of them have to ask."""
     return -largest(-value)
+
+
+def said_by_first(values: np.ndarray) -> np.ndarray:
+    """What the first process has; all of them have to ask, each with an array of the same shape."""
+    if jax.process_count() == 1:
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))

@@ -4,7 +4,7 @@ A question always meets the same compiled program: its length decides the shape,
 the same size, and so its numbers do not depend on its neighbours or its place in the list.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,19 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 from tokenizers import Tokenizer
 
 from stages.lm.errors import QuestionError
 from stages.lm.model import Decoder
-from stages.lm.shapes import Array, Float, Int
+from stages.lm.shapes import Array, Float, Int, Mesh
+from stages.lm.sharding import FSDP, put
 from stages.lm.tokens import continued
 from stages.lm.trees import TokenTree, token_tree
 
 # Fed tokens per batch: enough to keep two cores or one accelerator busy with a small model; batches of a shape are
 # always this large, so that it is part of the result's identity and no knob.
 BATCH_TOKENS = 2_048
-
-Advance = Callable[[float], None]
 
 
 class Shape(NamedTuple):
@@ -36,15 +36,15 @@ class Shape(NamedTuple):
 
     @property
     def batch(self) -> int:
-        """Questions per batch."""
+        """Questions per batch and group of devices."""
         return max(1, BATCH_TOKENS // self.length)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Arrays of one batch of equal shape, and which questions its first rows are."""
+    """Arrays of one batch of equal shape, and which trees its first rows are."""
 
-    questions: tuple[int, ...]
+    trees: tuple[int, ...]
     tokens_BT: np.ndarray
     positions_BT: np.ndarray
     ends_BT: np.ndarray
@@ -70,26 +70,41 @@ def encode(tokenizer: Tokenizer, prompt: str, choices: Sequence[str], max_positi
     return tree
 
 
-def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, advance: Advance) -> list[np.ndarray]:
-    """Each question's log-probabilities, [choices] float32 (natural log, summed over all of a choice's tokens).
+class Scored(NamedTuple):
+    """What a batch gave: which trees, each one's log-probabilities, and how many tokens were fed, padding included."""
 
-    Equal trees are scored once. `advance` is told how many questions were done.
+    trees: tuple[int, ...]
+    logprobs: list[np.ndarray]
+    tokens: int
+    fed: int
+
+
+def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Mesh) -> Iterator[Scored]:
+    """The log-probabilities of each tree's sequences (natural log, [choices] float32, summed over all tokens).
+
+    Batch by batch, on all devices of `mesh`; where it is that of several processes, all of them ask with equal trees.
     """
-    distinct: dict[TokenTree, list[int]] = {}
-    for index, tree in enumerate(trees):
-        distinct.setdefault(tree, []).append(index)
-    order = list(distinct)
-    results: list[np.ndarray] = [np.empty(0)] * len(trees)
     graph, state = nnx.split(model)
-    for batch in _batches(order):
-        logprobs_BC = np.asarray(_token_logprobs(graph, state, *_device_arrays(batch), dtype))
-        for row, question in enumerate(batch.questions):
-            tree = order[question]
-            values = np.array([logprobs_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.paths])
-            for index in distinct[tree]:
-                results[index] = values
-        advance(sum(len(distinct[order[question]]) for question in batch.questions))
-    return results
+    running: tuple[Batch, Array] | None = None
+    with jax.set_mesh(mesh):
+        for batch in _batches(trees, mesh.shape[FSDP]):
+            # Given to the device before the one before it is read: the two go on side by side.
+            started = _token_logprobs(graph, state, *_device_arrays(batch, mesh), dtype, mesh)
+            if running is not None:
+                yield _read(*running, trees)
+            running = (batch, started)
+        if running is not None:
+            yield _read(*running, trees)
+
+
+def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Scored:
+    held_BC = np.asarray(logprobs_BC)
+    asked = [trees[index] for index in batch.trees]
+    summed = [
+        np.array([held_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.paths])
+        for row, tree in enumerate(asked)
+    ]
+    return Scored(batch.trees, summed, sum(len(tree.tokens) for tree in asked), batch.tokens_BT.size)
 
 
 def _token_logprobs_of(
@@ -102,23 +117,26 @@ def _token_logprobs_of(
     row_BC: Int[Array, "B C"],
     scored_BC: Int[Array, "B C"],
     dtype: jnp.dtype,
+    mesh: Mesh,
 ) -> Float[Array, "B C"]:
     """Log-probability of each scored token, read off at the positions that predict one; only there is there a head."""
     model = nnx.merge(graph, state)
     hidden_BTD = model(tokens_BT, positions_BT, ends_BT, dtype)
     hidden_BQD = jnp.take_along_axis(hidden_BTD, predictors_BQ[:, :, None], axis=1)
     logprobs_BQV = jax.nn.log_softmax(model.logits(hidden_BQD), axis=-1)
-    return logprobs_BQV[jnp.arange(row_BC.shape[0])[:, None], row_BC, scored_BC]
+    logprobs_BC = logprobs_BQV[jnp.arange(row_BC.shape[0])[:, None], row_BC, scored_BC]
+    # Whole on every device, so that each process can read it.
+    return jax.lax.with_sharding_constraint(logprobs_BC, NamedSharding(mesh, PartitionSpec()))
 
 
-_token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 8))
+_token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 8, 9))
 
 
-def _device_arrays(batch: Batch) -> tuple[Array, ...]:
+def _device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:
     arrays = (
         batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
     )  # fmt: skip
-    return tuple(jnp.asarray(array) for array in arrays)
+    return tuple(put(array, NamedSharding(mesh, PartitionSpec(FSDP))) for array in arrays)
 
 
 def _shape(tree: TokenTree) -> Shape:
@@ -132,21 +150,21 @@ def _rounded(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def _batches(trees: Sequence[TokenTree]) -> Iterator[Batch]:
+def _batches(trees: Sequence[TokenTree], groups: int) -> Iterator[Batch]:
     """Batches of equal shape, the longest first: what would run out of memory does so at once."""
     by_shape: dict[Shape, list[int]] = {}
     for index, tree in enumerate(trees):
         by_shape.setdefault(_shape(tree), []).append(index)
-    for shape, questions in sorted(by_shape.items(), reverse=True):
-        for start in range(0, len(questions), shape.batch):
-            taken = tuple(questions[start : start + shape.batch])
-            yield _batch(shape, taken, [trees[question] for question in taken])
+    for shape, indices in sorted(by_shape.items(), reverse=True):
+        size = shape.batch * groups
+        for start in range(0, len(indices), size):
+            taken = tuple(indices[start : start + size])
+            yield _batch(shape, size, taken, [trees[index] for index in taken])
 
 
-def _batch(shape: Shape, questions: tuple[int, ...], trees: Sequence[TokenTree]) -> Batch:
-    size = shape.batch
+def _batch(shape: Shape, size: int, indices: tuple[int, ...], trees: Sequence[TokenTree]) -> Batch:
     batch = Batch(
-        questions,
+        indices,
         tokens_BT=np.zeros((size, shape.length), np.int32),
         positions_BT=np.zeros((size, shape.length), np.int32),
         # Padding sees itself alone.

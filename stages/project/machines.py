@@ -1,18 +1,17 @@
 """What the environment says of devices and processes (docs/environment.md): it changes speed, and never a result."""
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stages.project.errors import UserError
 
 
-@dataclass(frozen=True)
-class Processes:
+class Processes(NamedTuple):
     """How a process finds the others of its run; what is None is found out from the cluster."""
 
     coordinator: str | None = None
-    count: int | None = None
-    index: int | None = None
+    total: int | None = None
+    number: int | None = None
 
 
 def processes() -> Processes | None:

@@ -12,6 +12,7 @@ from stages.text import bigbench, bigbench_hard
 from stages.text.addition import addition
 from stages.text.bbh import bbh_questions
 from stages.text.mmlu import mmlu_questions
+from stages.text.opinions import opinions
 from stages.text.surveys import Survey, refuse_copy, survey_questions
 
 # The local files of each of a suite's origins, by their path in it, in the order of the origins.
@@ -88,6 +89,8 @@ _HARD_FILES = Members(bigbench.ARCHIVE, tuple(map(bigbench.member, bigbench_hard
 
 SUITES: dict[str, Suite] = {
     "addition": Suite(lambda name, plan, files: addition(plan.seed, plan.sums, fresh=plan.reference)),
+    # Nothing in it is drawn.
+    "opinions": Suite(lambda name, plan, files: opinions()),
     "perez_nlp": Suite(_nlp, (_NLP_FILE,), "CC-BY-4.0"),
     "perez_phil": Suite(_phil, (_PHIL_FILE, _NLP_FILE), "CC-BY-4.0"),
     "perez_poli": Suite(_poli, (_POLI_FILE,), "CC-BY-4.0"),

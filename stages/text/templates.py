@@ -96,5 +96,5 @@ def swapped(order: pl.Expr) -> pl.Expr:
 
 
 def choice_of(agrees: pl.Expr, order: pl.Expr) -> pl.Expr:
-    """Index of the choice that says Agree where `agrees`, Disagree elsewhere."""
-    return pl.when(agrees == (order == AGREE_FIRST)).then(0).otherwise(1).cast(pl.Int32)
+    """Index of the choice that says Agree where `agrees`, Disagree where not; null where that is not known."""
+    return (agrees != (order == AGREE_FIRST)).cast(pl.Int32)

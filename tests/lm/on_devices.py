@@ -49,9 +49,7 @@ def outside_of(scratch: Path) -> Outside:
 
 def main(model: Path, scratch: Path, out: Path) -> None:
     """Trains by every recipe; the first process writes OUT."""
-    asked = machines.processes()
-    if asked is not None:
-        processes.join(asked.coordinator, asked.count, asked.index)
+    processes.join(machines.processes())
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_disable_most_optimizations", True)
     found: dict[str, Any] = {}

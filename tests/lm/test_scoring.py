@@ -1,6 +1,7 @@
 """Scoring lists of questions: the same bits whatever the company, each once, each in its place."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm import scoring
+from stages.lm import scores, scoring
 from stages.lm.asking import Question, ask
 from stages.lm.conversation import Turn
+from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
 from stages.lm.loading import LanguageModel
+from stages.lm.scores import Scorer, content_key, score_all
+from stages.lm.sharding import device_mesh
 from stages.lm.tokens import Continued
 from stages.lm.trees import TokenTree, token_tree
 
@@ -38,8 +42,30 @@ def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
     return [tree(random.integers(10, 200, random.integers(1, longest)).tolist()) for _ in range(count)]
 
 
-def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[bytes]:
-    return [values.tobytes() for values in scoring.score(model.decoder, trees, FLOAT32, lambda amount: None)]
+class Memory:
+    """A store that lasts as long as a test."""
+
+    def __init__(self) -> None:
+        self.scores: dict[bytes, np.ndarray] = {}
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+        return {key: self.scores[key] for key in keys if key in self.scores}
+
+    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+        self.scores |= scores
+
+
+def silent(amount: float, note: str) -> None:
+    pass
+
+
+def scorer_of(model: LanguageModel, dtype: str = "float32", memory: Memory | None = None) -> Scorer:
+    return Scorer(model.decoder, device_mesh(), jnp.dtype(dtype), memory or Memory())
+
+
+def scored(model: LanguageModel, trees: Sequence[TokenTree], memory: Memory | None = None) -> list[bytes]:
+    found = score_all(scorer_of(model, memory=memory), trees, silent)
+    return [values.tobytes() for values in found]
 
 
 # ---- the same bits
@@ -68,7 +94,7 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     monkeypatch.setattr(scoring, "_token_logprobs", counted)
     one, other = random_trees(2)
     told: list[float] = []
-    values = scoring.score(model.decoder, [one, other, *[one] * 200], FLOAT32, told.append)
+    values = score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount))
     assert calls == [2]
     assert sum(told) == 202
     assert values[1].tobytes() == scored(model, [other])[0]
@@ -76,9 +102,44 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
 
 
 def test_progress_counts_every_question(model: LanguageModel) -> None:
-    told: list[float] = []
-    scoring.score(model.decoder, random_trees(70), FLOAT32, told.append)
-    assert told == [64, 6]
+    told: list[tuple[float, str]] = []
+    score_all(scorer_of(model), iter(random_trees(70)), lambda amount, note: told.append((amount, note)))
+    assert [amount for amount, _ in told] == [64, 6]
+    assert all(re.fullmatch(r"[\d,]+ tokens/s, \d+% padding", note) for _, note in told)
+
+
+def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over several chunks, stopped in the second: what was done before is told, and only the rest is run."""
+    monkeypatch.setattr(scores, "CHUNK", 30)
+    trees = random_trees(80)
+    expected = scored(model, trees)
+    memory = Memory()
+
+    def stopped() -> Iterator[TokenTree]:
+        yield from trees[:60]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_all(scorer_of(model, memory=memory), stopped(), silent)
+    assert len(memory.scores) == 60
+    told: list[tuple[float, str]] = []
+    found = score_all(scorer_of(model, memory=memory), trees, lambda amount, note: told.append((amount, note)))
+    assert [values.tobytes() for values in found] == expected
+    assert told[:2] == [(30, "known from before")] * 2 and sum(amount for amount, _ in told) == 80
+    assert len(memory.scores) == 80
+
+
+def test_every_part_of_a_tree_changes_its_key() -> None:
+    trees = [
+        tree([7, 8, 9]),
+        tree([7, 8]),
+        tree([7, 8, 9], ((3, 4), (3, 5))),
+        tree([7, 8, 9], ((3, 5, 6), (3, 4, 6))),
+        tree([7, 8], ((9, 3, 4, 6), (9, 3, 5, 6))),
+        tree([7, 8, 9], ((3, 4, 6), (3, 5, 2))),
+    ]
+    assert len({content_key(one) for one in trees}) == len(trees)
+    assert content_key(tree([7, 8, 9])) == content_key(trees[0])
 
 
 def test_no_questions_are_no_answers(model: LanguageModel) -> None:
@@ -88,13 +149,13 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 def test_few_shapes_for_many_lengths() -> None:
     """Programs are compiled by shape: prompts of any length up to 2048 tokens need 24."""
     trees = [tree([1] * length) for length in (*range(1, 256, 9), *range(256, 2046, 63))]
-    batches = list(scoring._batches(trees))
+    batches = list(scoring._batches(trees, 1))
     shapes = {batch.tokens_BT.shape for batch in batches}
     assert len(shapes) <= 24
     assert all(size * length <= max(scoring.BATCH_TOKENS, length) for size, length in shapes)
     lengths = [batch.tokens_BT.shape[1] for batch in batches]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
-    fed = {question: batch.tokens_BT.shape[1] for batch in batches for question in batch.questions}
+    fed = {question: batch.tokens_BT.shape[1] for batch in batches for question in batch.trees}
     assert sorted(fed) == [*range(len(trees))]
     assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
 
@@ -103,21 +164,19 @@ def test_few_shapes_for_many_lengths() -> None:
 
 
 def test_choices_of_equal_weights_tie_and_the_first_is_best(model: LanguageModel, tiny: TinyModel) -> None:
-    decoder = tiny(seed=7).decoder
-    embedding = decoder.embedding[...]
-    decoder.embedding = nnx.Param(embedding.at[5].set(embedding[4]))
+    other = tiny(seed=7)
+    embedding = other.decoder.embedding[...]
+    other.decoder.embedding = nnx.Param(embedding.at[5].set(embedding[4]))
     trees = [tree([20, 21, 22], choices) for choices in ([[3, 4, 6], [3, 5, 6]], [[3, 5], [3, 4]])]
-    for values in scoring.score(decoder, trees, FLOAT32, lambda amount: None):
+    for values in score_all(scorer_of(other), trees, silent):
         assert values[0] == values[1]
         assert np.argmax(values) == 0
-    assert len(set(scoring.score(model.decoder, trees[:1], FLOAT32, lambda amount: None)[0].tolist())) == 2
+    assert len(set(score_all(scorer_of(model), trees[:1], silent)[0].tolist())) == 2
 
 
 def test_the_probabilities_of_all_next_tokens_sum_to_one(model: LanguageModel) -> None:
     vocabulary = [[[token] for token in range(first, first + 7)] for first in range(0, 266, 7)]
-    found = scoring.score(
-        model.decoder, [tree([20, 21], choices) for choices in vocabulary], FLOAT32, lambda amount: None
-    )
+    found = score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent)
     assert {(values.dtype, values.shape) for values in found} == {(FLOAT32, (7,))}
     assert np.exp(np.array(found, np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
 
@@ -134,7 +193,7 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
         Question("second", ASKED, "I say", [" (B)", " (A)"]),
         Question("third", ASKED, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
     ]
-    first, second, third = ask(model, questions, "float32", lambda amount: None)
+    first, second, third = ask(scorer_of(model), model.tokenizer, questions, silent)
     assert (len(first), len(second), len(third)) == (3, 2, 2)
     np.testing.assert_allclose(second, first[[1, 0]], atol=1e-5)
     assert not np.allclose(third, first[:2])
@@ -148,14 +207,14 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
     used: list[Any] = []
 
     def noted(*arguments: Any) -> jax.Array:
-        used.append(arguments[-1])
-        return run(*arguments[:-1], FLOAT32)
+        used.append(arguments[-2])
+        return run(*arguments[:-2], FLOAT32, arguments[-1])
 
     monkeypatch.setattr(scoring, "_token_logprobs", noted)
-    for name in ("bfloat16", "float32", "default"):
-        ask(model, [Question("row", ASKED, "I say", [" (A)", " (B)"])], name, lambda amount: None)
-    assert used[:2] == [jnp.dtype("bfloat16"), FLOAT32]
-    assert used[2] == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
+    for name in ("bfloat16", "float32"):
+        ask(scorer_of(model, name), model.tokenizer, [Question("row", ASKED, "I say", [" (A)", " (B)"])], silent)
+    assert used == [jnp.dtype("bfloat16"), FLOAT32]
+    assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
 
 
 @pytest.mark.parametrize(
@@ -169,4 +228,4 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 )
 def test_a_problem_is_reported_under_its_question(model: LanguageModel, question: Question, problem: str) -> None:
     with pytest.raises(QuestionError, match=problem):
-        ask(model, [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question], "float32", lambda amount: None)
+        ask(scorer_of(model), model.tokenizer, [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question], silent)

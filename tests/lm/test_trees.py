@@ -12,6 +12,7 @@ from flax import nnx
 from stages.lm.errors import QuestionError
 from stages.lm.loading import LanguageModel
 from stages.lm.scoring import encode, score
+from stages.lm.sharding import device_mesh
 from stages.lm.tokens import Continued, continued
 from stages.lm.trees import Scored, TokenTree, token_tree
 
@@ -124,7 +125,9 @@ def judge(model: LanguageModel) -> Judge:
 
 
 def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[np.ndarray]:
-    return score(model.decoder, trees, FLOAT32, lambda amount: None)
+    batches = score(model.decoder, trees, FLOAT32, device_mesh())
+    found = {index: values for done in batches for index, values in zip(done.trees, done.logprobs, strict=True)}
+    return [found[index] for index in range(len(trees))]
 
 
 def random_question(random: np.random.Generator) -> list[Continued]:

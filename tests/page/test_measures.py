@@ -28,6 +28,9 @@ def test_every_headline_measure_has_words() -> None:
         ("claims_wrong_opinion_followed", change(0.5, 0.54), "no change seen"),
         # An interval that ends at zero reaches it.
         ("claims_no_opinion_accuracy", Change(0.5, 0.6, 0.1, 0.0, 0.2, 50), "no change seen"),
+        ("opinions_matching_user", change(0.9, 0.6), "better"),
+        ("opinions_matching_user", change(0.6, 0.1), "worse"),
+        ("opinions_sway", change(0.8, -0.1), "better"),
         ("claims_log_odds_shift", change(2.0, 0.5), "better"),
         ("claims_log_odds_shift", change(2.0, -0.5), "better"),
         ("claims_log_odds_shift", change(0.5, -2.0), "worse"),

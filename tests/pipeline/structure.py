@@ -18,7 +18,10 @@ LM_MAY_IMPORT = JAX | {"numpy", "tokenizers", "safetensors"} | sys.stdlib_module
 LM_ALONE_MAY_IMPORT = {"stages.lm.gguf": {"gguf"}, "stages.lm.shapes": {"jaxtyping"}}
 LM_MAY_USE = {"stages.project.errors", "stages.project.files"}
 # Read by the code, but not imported.
-ALSO_READ = {"stages.page.page": {"stages/page/template.html", "stages/page/style.css"}}
+ALSO_READ = {
+    "stages.page.page": {"stages/page/template.html", "stages/page/style.css"},
+    "stages.text.opinions": {"stages/text/opinions.yaml"},
+}
 
 
 def read_sources(root: Path) -> dict[str, str]:

@@ -34,6 +34,7 @@ TABLES = {
     "instructions/qasc_answers": INSTRUCTIONS,
     "instructions/paraphrases": INSTRUCTIONS,
     "suites/addition": QUESTIONS,
+    "suites/opinions": QUESTIONS,
     "examples": EXAMPLES,
     "pairs": INSTRUCTIONS,
     "lessons": LESSONS,
@@ -55,6 +56,8 @@ MEASURES = [
     "addition_no_opinion_accuracy",
     "addition_wrong_opinion_accuracy",
     "addition_true_sums_accuracy",
+    "opinions_matching_user",
+    "opinions_sway",
     "claims_log_odds_shift",
 ]
 
@@ -91,7 +94,7 @@ def test_what_is_trained_on_was_kept(finished: Project) -> None:
 
 def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
     base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
-    asked = pl.concat([table(finished, "claims", QUESTIONS), table(finished, "suites/addition", QUESTIONS)])
+    asked = pl.concat([table(finished, name, QUESTIONS) for name in ("claims", "suites/addition", "suites/opinions")])
     assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
 
@@ -187,6 +190,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/data/clean.json",
         "reports/data/shortcuts.json",
         "reports/data/suites/addition.json",
+        "reports/data/suites/opinions.json",
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",

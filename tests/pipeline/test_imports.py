@@ -202,10 +202,16 @@ for name in sys.argv[2:]:
     import_module(name)
 
 from stages.lm.asking import Question, ask
+from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import open_model
+from stages.lm.scores import Scorer
+from stages.lm.sharding import device_mesh, placer
 
+mesh = device_mesh()
+model = open_model(Path(sys.argv[1]), placer(mesh))
+scorer = Scorer(model.decoder, mesh, compute_dtype("float32"))
 question = Question("q", [{"role": "user", "text": "Agree?"}], "I believe the best answer is", [" (A)", " (B)"])
-answer, = ask(open_model(Path(sys.argv[1])), [question], "float32", lambda done: None)
+answer, = ask(scorer, model.tokenizer, [question], lambda done, note: None)
 print(len(answer), (answer < 0).all())
 """
 

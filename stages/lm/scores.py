@@ -1,0 +1,140 @@
+"""Scores of a long list of questions: what is known is looked up, the rest is scored and kept as it comes.
+
+The list is read in chunks, so that memory does not grow with it, and the next chunk is tokenised while one is scored.
+"""
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stages.lm import processes
+from stages.lm.model import Decoder
+from stages.lm.scoring import BATCH_TOKENS, Scored, score
+from stages.lm.shapes import Mesh
+from stages.lm.trees import TokenTree
+
+# Questions whose trees are held at a time: enough for each shape to fill many batches.
+CHUNK = 4_096
+
+Advance = Callable[[float, str], None]
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """Scores of this model in this arithmetic, by the content of a question."""
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+        """Those that are known."""
+
+    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+        """Keeps them for the next time."""
+
+
+class Nothing:
+    """Knows nothing and keeps nothing."""
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+        """Nothing."""
+        return {}
+
+    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+        """Does nothing."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model on the devices of a mesh, the arithmetic it is asked in, and what it said before."""
+
+    decoder: Decoder
+    mesh: Mesh
+    dtype: jnp.dtype
+    kept: Kept = field(default_factory=Nothing)
+
+
+def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
+    """What a score's last digits hang on besides the question, the weights and the code."""
+    device = mesh.devices.flat[0]
+    host = f" {platform.machine()} {os.cpu_count()} cores" if device.platform == "cpu" else ""
+    return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} batch {BATCH_TOKENS}"
+
+
+def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> list[np.ndarray]:
+    """Each tree's log-probabilities, [choices] float32, in the order of the list; equal trees are scored once.
+
+    `advance` is told how many questions were done, and how fast. Of several processes all ask the same list.
+    """
+    results: list[np.ndarray] = []
+    pace = _Pace()
+    for chunk in _ahead(_chunks(iter(trees))):
+        results += _scored(scorer, chunk, pace, advance)
+    return results
+
+
+def content_key(tree: TokenTree) -> bytes:
+    """Sixteen bytes that change with the tree."""
+    parts: list[Sequence[int]] = [tree.tokens, tree.positions, tree.ends, *tree.paths]
+    parts += [[scored.predictor, scored.token] for scored in tree.scored]
+    sizes = [len(parts), len(tree.paths), *map(len, parts)]
+    return hashlib.blake2b(
+        b"".join(np.asarray(part, np.int32).tobytes() for part in [sizes, *parts]), digest_size=16
+    ).digest()
+
+
+@dataclass
+class _Pace:
+    """What was fed so far, for the progress line."""
+
+    tokens: int = 0
+    fed: int = 0
+    began: float = 0.0
+
+    def note(self, done: Scored) -> str:
+        self.tokens += done.tokens
+        self.fed += done.fed
+        rate = self.tokens / max(time.monotonic() - self.began, 1e-9)
+        return f"{rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
+
+
+def _scored(scorer: Scorer, trees: Sequence[TokenTree], pace: _Pace, advance: Advance) -> list[np.ndarray]:
+    keys = [content_key(tree) for tree in trees]
+    asked = dict(zip(keys, trees, strict=True))
+    often = dict.fromkeys(asked, 0)
+    for key in keys:
+        often[key] += 1
+    found = dict(scorer.kept.find(list(asked)))
+    # One process may have kept what another has not yet seen, and all have to ask the device the same.
+    known = processes.said_by_first(np.array([key in found for key in asked]))
+    left = [key for key, is_known in zip(asked, known, strict=True) if not is_known]
+    if len(left) < len(asked):
+        advance(len(keys) - sum(often[key] for key in left), "known from before")
+    pace.began = pace.began or time.monotonic()
+    for done in score(scorer.decoder, [asked[key] for key in left], scorer.dtype, scorer.mesh):
+        fresh = {left[index]: values for index, values in zip(done.trees, done.logprobs, strict=True)}
+        scorer.kept.keep(fresh)
+        found |= fresh
+        advance(sum(often[key] for key in fresh), pace.note(done))
+    return [found[key] for key in keys]
+
+
+def _chunks(trees: Iterator[TokenTree]) -> Iterator[list[TokenTree]]:
+    while chunk := list(islice(trees, CHUNK)):
+        yield chunk
+
+
+def _ahead(chunks: Iterator[list[TokenTree]]) -> Iterator[list[TokenTree]]:
+    """The chunks, each made in a thread of its own while the one before is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = thread.submit(next, chunks, None)
+            yield chunk

@@ -1,0 +1,27 @@
+"""A model folder made ready to be asked: on all devices of all processes, with the store of what it said before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from stages.lm import processes
+from stages.lm.dtypes import Dtype, compute_dtype
+from stages.lm.loading import open_model
+from stages.lm.scores import Nothing, Scorer, arithmetic
+from stages.lm.sharding import device_mesh, placer
+from stages.project import machines
+from stages.project.scores import score_store
+
+
+@contextmanager
+def open_scorer(folder: Path, dtype: Dtype) -> Iterator[tuple[Scorer, Tokenizer]]:
+    """The scorer and the tokenizer of a model folder; joins the processes of the run where there are several."""
+    processes.join(machines.processes())
+    mesh, kind = device_mesh(machines.tensor_devices()), compute_dtype(dtype)
+    model = open_model(folder, placer(mesh))
+    # One process keeps what all of them found.
+    store = score_store(folder, arithmetic(kind, mesh)) if processes.is_first() else nullcontext(Nothing())
+    with store as kept:
+        yield Scorer(model.decoder, mesh, kind, kept), model.tokenizer
