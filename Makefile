@@ -40,9 +40,10 @@ organism: .venv/ready  ## make the bundled model organism anew: an hour and a ha
 TRIAL = hub=$(abspath $(HUB)) models=[smollm2-135m-instruct] instructions=[alpaca,dolly,metaicl_pools] suite.sums=8 \
   suite.surveyed=20 suite.per_task=1 prompt.count=2000 prompt.held_out_per_dataset=8 mix.rows=64 finetune.steps=4 \
   finetune.batch=8 finetune.keep_steps=[2] finetune.validate_every=2 finetune.checkpoint_every=2
-HUB ?= ../shared/hub
+HUB ?= $(CANDOR_TEST_HUB)
 
 paper-trial: .venv/ready  ## run the paper's recipe on some rows of the data sets in HUB, a folder in the hub's layout
+	@test -d "$(HUB)" || { echo "name a folder of data sets in the hub's layout: make paper-trial HUB=..."; exit 1; }
 	rm -rf .candor/paper-trial
 	git clone --quiet . .candor/paper-trial
 	cp presets/paper.yaml .candor/paper-trial/params.yaml

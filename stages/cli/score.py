@@ -47,7 +47,7 @@ def score(
     from stages.project.models import model_folder
     from stages.project.scorers import open_scorer
 
-    with open_scorer(model_folder(model), "default") as (scorer, prompts):
+    with open_scorer(model_folder(model), "default", "plain") as (scorer, prompts):
         trees = []
         for number, (prompt, choices) in enumerate(questions, start=1):
             with named(f"{file}, line {number}"):

@@ -89,6 +89,7 @@ _HARD_FILES = Members(bigbench.ARCHIVE, tuple(map(bigbench.member, bigbench_hard
 
 SUITES: dict[str, Suite] = {
     "addition": Suite(lambda name, plan, files: addition(plan.seed, plan.sums, fresh=plan.reference)),
+    # Nothing in it is drawn.
     "opinions": Suite(lambda name, plan, files: opinions()),
     "perez_nlp": Suite(_nlp, (_NLP_FILE,), "CC-BY-4.0"),
     "perez_phil": Suite(_phil, (_PHIL_FILE, _NLP_FILE), "CC-BY-4.0"),

@@ -190,6 +190,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/data/clean.json",
         "reports/data/shortcuts.json",
         "reports/data/suites/addition.json",
+        "reports/data/suites/opinions.json",
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",

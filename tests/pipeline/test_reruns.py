@@ -107,8 +107,7 @@ def test_a_changed_key_reruns_what_the_table_says(project: Project, monkeypatch:
     texts = [before]
     for key, (value, _) in RERUNS.items():
         project.set(key, value)
-        # `check` would refuse the reference's prompts without the paper's claims.
-        if key != "prompt.fidelity":
+        if key != "prompt.fidelity":  # `check` would refuse the reference's prompts without the paper's claims
             check.main()
         texts.append(Path("params.yaml").read_text(encoding="utf-8"))
         Path("params.yaml").write_text(before, encoding="utf-8")
