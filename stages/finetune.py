@@ -70,10 +70,12 @@ def main(
             },
         )
         plan, state = _train(model, material, knobs, scratch, mesh)
-        tuned = _tuned(model, knobs, scratch)
+        tuned = _tuned(model, knobs)
+        if processes.is_first():
+            _write_model(tuned, base, out_model, knobs, _card(base, rows, knobs))
+        _keep(model.decoder, scratch / KEPT / str(knobs.steps))
         if not processes.is_first():
             return
-        _write_model(tuned, base, out_model, knobs, _card(base, rows, knobs))
         with whole_folder(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
@@ -154,12 +156,11 @@ class _Tuned(NamedTuple):
     adapter: dict[str, np.ndarray]
 
 
-def _tuned(model: LanguageModel, knobs: FinetuneParams, scratch: Path) -> _Tuned:
+def _tuned(model: LanguageModel, knobs: FinetuneParams) -> _Tuned:
     adapter = {}
     if knobs.method == "lora":
         adapter = adapter_tensors(model.decoder, knobs.lora.rank)
         lora.merge_adapters(model.decoder, knobs.lora.targets)
-    _keep(model.decoder, scratch / KEPT / str(knobs.steps))
     return _Tuned(tensors_of(model.decoder), adapter)
 
 

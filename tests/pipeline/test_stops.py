@@ -97,7 +97,7 @@ def test_ctrl_c_says_so_in_one_line(project: Project, stage: str, moment: str) -
 
 # No file may grow past so many blocks of 512 bytes, as if the disk were full.
 FULL = {
-    "prompt": (2, "data/examples.parquet out/prompts.parquet out/claims.parquet out/shortcuts.json"),
+    "prompt": (2, "data/examples.parquet data/raw out/prompts.parquet out/claims.parquet out/shortcuts.json"),
     "base": (2, "tiny-a out/base"),
     "finetune": (
         64,
