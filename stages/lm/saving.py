@@ -85,4 +85,5 @@ def _write(tensors: Tensors, path: Path) -> None:
         for key in order:
             values = tensors[key].read().astype(TYPES[tensors[key].type], copy=False)
             assert values.shape == tensors[key].shape, key
-            values.tofile(file)
+            # Not by numpy's own tofile, which does not say why it stopped where a disk is full.
+            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
