@@ -14,16 +14,36 @@ from stages.project.transfers import listing, receive
 
 
 def pin(
-    name: Annotated[str, typer.Argument(help="A data set, instruction set or suite that is read from the hub.")],
+    name: Annotated[str, typer.Argument(help="A model, data set, instruction set or suite that is read from the hub.")],
 ) -> None:
     """Learns the newest revision of the source NAME and the hashes of its files, and records them in pins.yaml.
 
     Look at what changed (`git diff pins.yaml`) before you commit it: the pin is what later runs trust.
     """
+    from stages.lm.registry import MODELS, HubModel
+
+    entry = MODELS.get(name)
+    if isinstance(entry, HubModel):
+        _say(name, _model(name, entry.repository))
+        return
     for wanted in _wanted(name):
-        learned = _learned(wanted)
-        record(wanted.name, learned)
-        print(f"{wanted.name}: {learned.repository} at {learned.revision}, {len(learned.files)} file(s)")
+        _say(wanted.name, _learned(wanted))
+
+
+def _say(name: str, learned: HubPin) -> None:
+    record(name, learned)
+    print(f"{name}: {learned.repository} at {learned.revision}, {len(learned.files)} file(s)")
+
+
+def _model(name: str, repository: str) -> HubPin:
+    """The newest commit, and the sums that the hub has of the weights; the other files' hashes are part of a commit."""
+    from stages.project.hub import find
+
+    found = find(repository, None)
+    sums = {path: file.lfs.sha256 for path, file in found.files.items() if path.endswith(".safetensors") and file.lfs}
+    if not sums:
+        raise UserError(f"{name}: {repository} has no safetensors weights at {found.commit}; use another copy of it")
+    return HubPin(repository, found.commit, sums)
 
 
 def _wanted(name: str) -> tuple[HubFiles, ...]:

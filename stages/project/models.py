@@ -2,8 +2,7 @@
 
 import re
 import shutil
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from stages.project import hub
 from stages.project.archives import member
 from stages.project.errors import UserError
 from stages.project.files import whole_folder
+from stages.project.hub_pins import hub_pin
 from stages.project.pins import archive_pin, sha256_of
 from stages.project.scratch import home
 
@@ -35,7 +35,8 @@ def from_registry(name: str, target: Path) -> None:
     elif isinstance(entry, BundledModel):
         _bundled(entry, target)
     else:
-        _from_hub(name, entry.repository, None, None, target)
+        pin = hub_pin(name, entry.repository)
+        _from_hub(name, hub.find(entry.repository, pin.revision), None, target, pin.files)
 
 
 def adapter_of(organism: str) -> Path:
@@ -75,7 +76,13 @@ def from_own(name: str, source: str, revision: str | None, sha256: str | None, t
     elif path.is_file() and path.suffix == ".gguf":
         from_gguf(name, path, sha256, target)
     elif not path.exists() and HUB_ID.match(source):
-        _from_hub(name, source, revision, sha256, target)
+        found = hub.find(source, revision)
+        if revision is None and sha256 is None:
+            raise UserError(
+                f"own_models.{name}: {source} is on the hub, where it may change; name the revision to stay at "
+                f"(the newest is {found.commit}) or the sha256 of its weights"
+            )
+        _from_hub(name, found, sha256, target)
     else:
         raise UserError(
             f"own_models.{name}.from is {source}: no model folder and no .gguf file is there, nor is it a hub id"
@@ -90,13 +97,19 @@ def from_gguf(name: str, path: Path, sha256: str | None, target: Path) -> None:
     layout.write_card(target, _card(name, "other", f"the user's own {path.name}"))
 
 
-def _from_hub(name: str, repository: str, revision: str | None, sha256: str | None, target: Path) -> None:
-    found = hub.find(repository, revision)
-    if revision is None:
-        print(f"{name}: {repository} stands at revision {found.commit}; name it to stay there", file=sys.stderr)
+def _from_hub(
+    name: str, found: hub.Repository, sha256: str | None, target: Path, sums: Mapping[str, str] | None = None
+) -> None:
+    """Writes what was found on the hub into `target`; `sums` are the SHA-256 sums of files that pins.yaml names."""
     folder = hub.receive(found)
+    for file, expected in (sums or {}).items():
+        if not (folder / file).is_file() or sha256_of(folder / file) != expected:
+            raise UserError(
+                f"{name}: {file} of {found.id} is not the file whose SHA-256 pins.yaml names; `candor pin {name}` "
+                "accepts what is there now"
+            )
     _adopt(name, folder, sha256, target, shutil.move)
-    layout.write_card(target, _card(name, found.licence, f"{repository} at revision {found.commit}"))
+    layout.write_card(target, _card(name, found.licence, f"{found.id} at revision {found.commit}"))
     hub.forget(folder)
 
 

@@ -12,9 +12,13 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from stages.cli.pin import pin
+from stages.lm.registry import MODELS, HubModel
 from stages.project import hub as ours
 from stages.project import models
 from stages.project.errors import UserError
+from stages.project.hub_pins import HubPin, hub_pin, record
+from stages.project.pins import sha256_of
 from tests.project.loopback_hub import COMMIT, TOKEN, Hub, served
 
 CHECKOUT = Path(__file__).parents[2]
@@ -54,7 +58,7 @@ def hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         huggingface_hub.close_session()
 
 
-def taken(folder: Path, source: str = ID, revision: str | None = None, sha256: str | None = None) -> Path:
+def taken(folder: Path, source: str = ID, revision: str | None = COMMIT, sha256: str | None = None) -> Path:
     folder.mkdir()
     models.from_own("mine", source, revision, sha256, folder)
     return folder
@@ -67,10 +71,8 @@ def refused(folder: Path, **arguments: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("revision", [None, "v1", COMMIT])
-def test_a_model_is_taken_whole_and_nothing_else(
-    hub: Hub, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], revision: str | None
-) -> None:
+@pytest.mark.parametrize("revision", ["v1", COMMIT])
+def test_a_model_is_taken_whole_and_nothing_else(hub: Hub, source: Path, tmp_path: Path, revision: str) -> None:
     folder = taken(tmp_path / "out", revision=revision)
     needed = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", *needed]
@@ -78,9 +80,35 @@ def test_a_model_is_taken_whole_and_nothing_else(
         assert (folder / name).read_bytes() == (source / name).read_bytes()
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "license: cc0-1.0" in card and f"{ID} at revision {COMMIT}" in card
-    said = f"mine: {ID} stands at revision {COMMIT}; name it to stay there"
-    assert (said in capsys.readouterr().err) == (revision is None)
     assert not [*(tmp_path / "scratch").rglob("*.safetensors*")], "it is not there twice"
+
+
+def test_a_model_that_may_change_is_refused_unless_its_weights_are_named(
+    hub: Hub, source: Path, tmp_path: Path
+) -> None:
+    said = refused(tmp_path / "one", revision=None)
+    assert said.startswith(f"own_models.mine: {ID} is on the hub, where it may change") and COMMIT in said
+    taken(tmp_path / "other", revision=None, sha256=sha256_of(source / WEIGHTS))
+
+
+def test_a_model_of_the_registry_is_pinned_and_then_taken(
+    hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
+    monkeypatch.setitem(MODELS, "toy", HubModel(ID, 1000, "cc0-1.0"))
+    with pytest.raises(UserError, match="^toy: somebody/tiny is not pinned in pins.yaml; `candor pin toy` learns"):
+        models.from_registry("toy", tmp_path)
+    pin("toy")
+    assert hub_pin("toy", ID).files == {WEIGHTS: sha256_of(source / WEIGHTS)}
+    (tmp_path / "out").mkdir()
+    models.from_registry("toy", tmp_path / "out")
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
+    record("toy", HubPin(ID, COMMIT, {WEIGHTS: "0" * 64}))
+    (tmp_path / "changed").mkdir()
+    with pytest.raises(UserError, match="^toy: model.safetensors of somebody/tiny is not the file whose SHA-256"):
+        models.from_registry("toy", tmp_path / "changed")
+    assert list((tmp_path / "changed").iterdir()) == []
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_was(hub: Hub, source: Path, tmp_path: Path) -> None:
