@@ -18,6 +18,7 @@ from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
+from stages.stats.choices import margin
 from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
 
 
@@ -45,7 +46,7 @@ def _chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.Dat
     return questions.with_columns(
         logprobs=pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32)),
         generated=pl.lit(None, dtype=pl.String),
-    ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32))
+    ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32), margin=margin("logprobs"))
 
 
 def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
@@ -55,6 +56,7 @@ def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tok
             texts = write(scorer, prompts, _asked(questions), most_tokens, advance)
     return questions.with_columns(
         logprobs=pl.lit(None, dtype=pl.List(pl.Float32)),
+        margin=pl.lit(None, dtype=pl.Float32),
         generated=pl.Series(texts, dtype=pl.String),
         chosen=pl.lit(None, dtype=pl.Int32),
     )

@@ -17,6 +17,7 @@ from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
+from stages.stats.choices import margin
 from stages.text.tables import JUDGED, PROMPTS, read_table, write_table
 
 
@@ -33,7 +34,9 @@ def main(prompts: Path, model: Path, out: Path) -> None:
     if not processes.is_first():
         return
     original, swapped = logprobs[: table.height], logprobs[table.height :]
-    judged = table.with_columns(logprobs=_column(original), logprobs_swapped=_column(swapped))
+    judged = table.with_columns(logprobs=_column(original), logprobs_swapped=_column(swapped)).with_columns(
+        margin=margin("logprobs"), margin_swapped=margin("logprobs_swapped")
+    )
     write_table(judged, JUDGED, out)
 
 

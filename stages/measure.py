@@ -1,4 +1,4 @@
-"""Stage `measure`: a model's answers before and after fine-tuning -> its headline measures and the filter's verdict."""
+"""Stage `measure`: a model's answers before and after fine-tuning -> headline measures, and the tables behind them."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,24 @@ from stages.params.measure import MeasureParams
 from stages.project.errors import UserError, run
 from stages.project.files import write_text
 from stages.project.params import read_params
+from stages.stats.breakdown import breakdown
 from stages.stats.measures import headline
 from stages.text.tables import ANSWERS, read_table
 
 FILTER_KEYS = ("judged", "kept", "kept_share", "known_share", "verdict")
 
 
-def main(base_answers: Path, tuned_answers: Path, filter_report: Path, out: Path) -> None:
-    """Writes the headline measures of a model, base against tuned with 95% intervals, and its filter's verdict."""
+def main(base_answers: Path, tuned_answers: Path, filter_report: Path, out: Path, table: Path) -> None:
+    """Writes a model's headline measures and filter verdict to OUT, and what is behind them to TABLE, a CSV file.
+
+    All are base against tuned with 95% intervals.
+    """
     params = read_params(MeasureParams)
     base, tuned = read_table(base_answers, ANSWERS), read_table(tuned_answers, ANSWERS)
     metrics: dict[str, Any] = {**headline(base, tuned, params.seed, params.resamples)}
     metrics["filter"] = filter_part(filter_report)
+    behind = breakdown(base, tuned, params.seed, params.resamples)
+    write_text(table, behind.write_csv())
     write_text(out, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from stages.lm.runs import CURVE
 from stages.project.params import read_document
+from stages.stats.breakdown import COLUMNS
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
 from stages.text.cleaning import clean_examples, clean_pairs
@@ -23,6 +24,7 @@ PAGE = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
 TYPES = {
     "string": pl.String,
     "boolean": pl.Boolean,
+    "float32": pl.Float32,
     "int32": pl.Int32,
     "int64": pl.Int64,
     "list[string]": pl.List(pl.String),
@@ -143,6 +145,10 @@ def test_every_headline_measure_has_its_meaning_once() -> None:
     assert first_column("`reports/metrics/<model>.json`") == [measure.name for measure in HEADLINE]
 
 
+def test_the_columns_of_the_tables() -> None:
+    assert first_column("`reports/tables/<model>.csv`") == list(COLUMNS)
+
+
 def test_the_keys_of_the_filter_report() -> None:
     row = dict.fromkeys(JUDGED.names) | {
         "dataset": "toys",
@@ -152,6 +158,8 @@ def test_the_keys_of_the_filter_report() -> None:
         "cluster": "c",
         "logprobs": [-0.1, -2.0],
         "logprobs_swapped": [-2.0, -0.1],
+        "margin": 1.9,
+        "margin_swapped": 0.0005,
     }
     found = knowledge(pl.DataFrame([row], schema=JUDGED.columns), "original_order")
     assert first_column("`reports/filter/<model>.json`") == list(found)

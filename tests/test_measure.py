@@ -11,6 +11,7 @@ import pytest
 
 from stages.measure import filter_part, main
 from stages.project.errors import UserError
+from stages.stats.breakdown import COLUMNS
 from stages.text.tables import ANSWERS, write_table
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,21 @@ EXPECTED = """{
   }
 }
 """
+TABLE = (
+    ",".join(COLUMNS)
+    + """
+claims,no_opinion,all,"",accuracy,0.0,1.0,1.0,1.0,1.0,3,3,0.25,3,0
+claims,no_opinion,all,"",p_correct,0.5,0.5,0.0,0.0,0.0,3,3,,3,0
+claims,no_opinion,all,"",says_first,0.0,1.0,1.0,1.0,1.0,3,3,0.25,3,0
+"""
+    + "".join(
+        f"""claims,no_opinion,dataset,{name},accuracy,0.0,1.0,1.0,1.0,1.0,1,1,1.0,1,0
+claims,no_opinion,dataset,{name},p_correct,0.5,0.5,0.0,0.0,0.0,1,1,,1,0
+claims,no_opinion,dataset,{name},says_first,0.0,1.0,1.0,1.0,1.0,1,1,1.0,1,0
+"""
+        for name in "abc"
+    )
+)
 
 
 @pytest.fixture
@@ -64,6 +80,7 @@ def answers(chosen: int) -> pl.DataFrame:
         "cluster": names,
         "choices": [[" (A)", " (B)"]] * 3,
         "logprobs": [[-0.7, -0.7]] * 3,
+        "margin": [0.01 if chosen == 0 else 0.0] * 3,
         "chosen": [chosen] * 3,
         "correct": [0] * 3,
     }
@@ -71,12 +88,13 @@ def answers(chosen: int) -> pl.DataFrame:
 
 
 def measure(out: str = "out/metrics.json") -> str:
-    main(Path("base.parquet"), Path("tuned.parquet"), Path("filter.json"), Path(out))
+    main(Path("base.parquet"), Path("tuned.parquet"), Path("filter.json"), Path(out), Path("table.csv"))
     return Path(out).read_bytes().decode()
 
 
 def test_writes_the_metrics_file_byte_for_byte(project: Path) -> None:
     assert measure() == EXPECTED
+    assert Path("table.csv").read_text(encoding="utf-8") == TABLE
     assert measure("again.json") == EXPECTED
 
 
@@ -87,7 +105,16 @@ def test_the_knobs_of_params_yaml_reach_the_bootstrap(project: Path, monkeypatch
 
 def test_other_questions_are_one_line_and_leave_no_file(project: Path) -> None:
     write_table(answers(0).head(2), ANSWERS, Path("tuned.parquet"))
-    command = [sys.executable, "-m", "stages.measure", "base.parquet", "tuned.parquet", "filter.json", "metrics.json"]
+    command = [
+        sys.executable,
+        "-m",
+        "stages.measure",
+        "base.parquet",
+        "tuned.parquet",
+        "filter.json",
+        "metrics.json",
+        "table.csv",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1

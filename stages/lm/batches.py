@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lm.shapes import Mesh
 from stages.lm.trees import TokenTree
 
-# Fed tokens per batch: enough to keep two cores or one accelerator busy with a small model; batches of a shape are
-# always this large, so that it is part of the result's identity and no knob.
-BATCH_TOKENS = 2_048
+# Fed tokens per batch, by platform: batches of a shape are always this large, so that it is part of the result's
+# identity and no knob. On a CPU little is gained by more, and the last batch of a shape is filled up to it.
+CPU_TOKENS, ACCELERATOR_TOKENS = 1_024, 16_384
 # Prefixes of lengths that differ by less share a compiled program.
 PREFIX_STEP = 256
 
@@ -27,10 +28,9 @@ class Shape(NamedTuple):
     predictors: int
     scored: int
 
-    @property
-    def batch(self) -> int:
-        """Questions per batch and group of devices."""
-        return max(1, BATCH_TOKENS // self.length)
+    def rows(self, tokens: int) -> int:
+        """Questions in a batch of about `tokens` fed tokens."""
+        return max(1, tokens // self.length)
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,23 @@ class Batch:
     row_BC: np.ndarray
 
 
-def batches(trees: Sequence[TokenTree], groups: int) -> Iterator[Batch]:
-    """Batches of equal shape, the longest first: what would run out of memory does so at once."""
+def batch_tokens(mesh: Mesh) -> int:
+    """Fed tokens per batch and group of devices of the mesh."""
+    return CPU_TOKENS if mesh.devices.flat[0].platform == "cpu" else ACCELERATOR_TOKENS
+
+
+def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Batch]:
+    """Batches of equal shape, of about `tokens` for each group of devices.
+
+    The longest come first: what would run out of memory does so at once.
+    """
     alike: dict[tuple[Shape, tuple[int, ...]], list[int]] = {}
     for index, tree in enumerate(trees):
         alike.setdefault((shape_of(tree), tree.tokens[: tree.shared]), []).append(index)
     # By prefix within a length of prefixes, so that each is read once.
     ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
     for (shape, prefix), indices in ordered:
-        size = shape.batch * groups
+        size = shape.rows(tokens) * groups
         for start in range(0, len(indices), size):
             taken = tuple(indices[start : start + size])
             yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
@@ -67,7 +75,8 @@ def batches(trees: Sequence[TokenTree], groups: int) -> Iterator[Batch]:
 def shape_of(tree: TokenTree) -> Shape:
     """The shape that a tree is run in."""
     length = len(tree.tokens) - tree.shared
-    step = 32 if length <= 256 else 64 if length <= 1024 else 256
+    # A sixteenth to an eighth of the length, from 128 on: filling up costs one token in twenty, for few programs.
+    step = 1 << max((length - 1).bit_length() - 4, 4)
     predictors = len({scored.predictor for scored in tree.scored})
     prefix = _rounded(tree.shared, PREFIX_STEP)
     return Shape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))

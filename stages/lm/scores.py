@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stages.lm import processes
-from stages.lm.batches import BATCH_TOKENS
+from stages.lm.batches import batch_tokens
 from stages.lm.model import Decoder
 from stages.lm.scoring import Scored, score
 from stages.lm.shapes import Mesh
@@ -70,7 +70,8 @@ def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
     """What a score's last digits hang on besides the question, the weights and the code."""
     device = mesh.devices.flat[0]
     host = f" {platform.machine()} {os.cpu_count()} cores" if device.platform == "cpu" else ""
-    return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} batch {BATCH_TOKENS}"
+    batch = f"batch {batch_tokens(mesh)}"
+    return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} {batch}"
 
 
 def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tokenizers import Tokenizer
 
 from stages.lm.attention import Past
-from stages.lm.batches import Batch, batches, prefix_arrays
+from stages.lm.batches import Batch, batch_tokens, batches, prefix_arrays
 from stages.lm.errors import QuestionError
 from stages.lm.model import Decoder
 from stages.lm.shapes import Array, Float, Int, Mesh
@@ -74,7 +74,7 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
     prefix: tuple[int, ...] = ()
     past = None
     with jax.set_mesh(mesh):
-        for batch in batches(trees, mesh.shape[FSDP]):
+        for batch in batches(trees, mesh.shape[FSDP], batch_tokens(mesh)):
             if batch.prefix != prefix:
                 prefix, past = batch.prefix, _read_prefix(graph, state, batch.prefix, dtype)
             # Given to the device before the one before it is read: the two go on side by side.

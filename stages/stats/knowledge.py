@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from stages.project.errors import UserError
-from stages.stats.intervals import generator, paired_difference
+from stages.stats.choices import is_close
+from stages.stats.intervals import Sample, generator, paired_difference
 
 # Shares of claims estimated as known, below which training on the kept ones is training on guesses. The 8B model of
 # the paper was at chance and failed every later test (paper section 5).
@@ -44,6 +45,7 @@ def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
             "no prompt was judged: no example passed cleaning; raise clean.max_characters or list more datasets"
         )
     table = with_verdicts(judged).with_columns(kept=known(require), letter=_letter())
+    close = table.select((is_close(pl.col("margin")) | is_close(pl.col("margin_swapped"))).sum()).item()
     estimate, low, high = _known_share(table)
     verdict, reason = _verdict(estimate)
     if (table["form"] == "paper").all():
@@ -55,6 +57,7 @@ def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
         "known_share_high": _rounded(high),
         "verdict": verdict,
         "verdict_reason": reason,
+        "close": close,
         "by_dataset": _by(table, pl.col("dataset")),
         "by_polarity": _by(table, pl.col("polarity")),
         "by_letter": _by(table, pl.col("letter")),
@@ -74,10 +77,9 @@ def _known_share(table: pl.DataFrame) -> tuple[float, float, float]:
         score=(pl.col("right") & pl.col("right_swapped")).cast(pl.Float64)
         - (~pl.col("right") & ~pl.col("right_swapped")).cast(pl.Float64),
     )
-    score = both["score"].to_numpy()
-    mean = paired_difference(
-        np.zeros_like(score), score, both["cluster"].to_numpy(), RESAMPLES, generator(0, "known_share")
-    )
+    score = Sample.even(both["score"].to_numpy())
+    nothing = Sample.even(np.zeros_like(score.values))
+    mean = paired_difference(nothing, score, both["cluster"].to_numpy(), RESAMPLES, generator(0, "known_share"))
     return mean.delta, mean.delta_low, mean.delta_high
 
 

@@ -60,7 +60,13 @@ _PROMPT: Columns = {
     "matches_user": pl.Int32,
 }
 
-_JUDGED: Columns = {**_PROMPT, "logprobs": pl.List(pl.Float32), "logprobs_swapped": pl.List(pl.Float32)}
+_JUDGED: Columns = {
+    **_PROMPT,
+    "logprobs": pl.List(pl.Float32),
+    "logprobs_swapped": pl.List(pl.Float32),
+    "margin": pl.Float32,
+    "margin_swapped": pl.Float32,
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,7 @@ ANSWERS = Schema(
         "cluster": pl.String,
         "choices": pl.List(pl.String),
         "logprobs": pl.List(pl.Float32),
+        "margin": pl.Float32,
         "chosen": pl.Int32,
         "generated": pl.String,
         "correct": pl.Int32,

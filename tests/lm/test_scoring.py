@@ -13,7 +13,7 @@ from flax import nnx
 
 from stages.lm import scores, scoring
 from stages.lm.asking import Question, ask
-from stages.lm.batches import BATCH_TOKENS, batches
+from stages.lm.batches import batches
 from stages.lm.conversation import Turn
 from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
@@ -99,7 +99,7 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     one, other = random_trees(2)
     told: list[float] = []
     values = score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount))
-    assert calls == [2]
+    assert sum(calls) == 2
     assert sum(told) == 202
     assert values[1].tobytes() == scored(model, [other])[0]
     assert {found.tobytes() for found in [values[0], *values[2:]]} == set(scored(model, [one]))
@@ -108,7 +108,7 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
 def test_progress_counts_every_question(model: LanguageModel) -> None:
     told: list[tuple[float, str]] = []
     score_all(scorer_of(model), iter(random_trees(70)), lambda amount, note: told.append((amount, note)))
-    assert [amount for amount, _ in told] == [64, 6]
+    assert len(told) > 1 and sum(amount for amount, _ in told) == 70
     assert all(re.fullmatch(r"[\d,]+ tokens/s, \d+% padding", note) for _, note in told)
 
 
@@ -151,17 +151,25 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 
 
 def test_few_shapes_for_many_lengths() -> None:
-    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 24."""
-    trees = [tree([1] * length) for length in (*range(1, 256, 9), *range(256, 2046, 63))]
-    found = list(batches(trees, 1))
+    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 40."""
+    trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
+    found = list(batches(trees, 1, 1024))
     shapes = {batch.tokens_BT.shape for batch in found}
-    assert len(shapes) <= 24
-    assert all(size * length <= max(BATCH_TOKENS, length) for size, length in shapes)
+    assert len(shapes) <= 40
+    assert all(size * length <= max(1024, length) for size, length in shapes)
     lengths = [batch.tokens_BT.shape[1] for batch in found]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
     fed = {question: batch.tokens_BT.shape[1] for batch in found for question in batch.trees}
     assert sorted(fed) == [*range(len(trees))]
     assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
+
+
+def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth() -> None:
+    lengths = np.random.default_rng(0).normal(130, 30, 2_000).clip(50, 230).astype(int)
+    trees = [tree([1] * length) for length in lengths]
+    found = list(batches(trees, 1, 1024))
+    fed = sum(batch.tokens_BT.size for batch in found)
+    assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
 
 
 # ---- prefixes that are read once

@@ -1,16 +1,24 @@
 """Bootstrap intervals against closed forms, scipy, simulated coverage and relations that must hold."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
 from stages.stats import intervals
-from stages.stats.intervals import Difference, generator, paired_difference
+from stages.stats.intervals import Difference, Sample, generator, mcnemar, paired_difference
+
+
+def compared(
+    base: NDArray[np.float64], tuned: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000
+) -> Difference:
+    return paired_difference(Sample.even(base), Sample.even(tuned), clusters, resamples, generator(1, "test"))
 
 
 def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000) -> Difference:
-    return paired_difference(np.zeros(len(values)), values, clusters, resamples, generator(1, "test"))
+    return compared(np.zeros(len(values)), values, clusters, resamples)
 
 
 def clustered(random: np.random.Generator, clusters: int) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
@@ -34,7 +42,7 @@ def test_a_large_cluster_weighs_by_its_questions() -> None:
 
 def test_delta_is_tuned_minus_base() -> None:
     base, tuned = np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0])
-    found = paired_difference(base, tuned, np.array(list("abcd"), dtype=object), 1000, generator(1, "test"))
+    found = compared(base, tuned, np.array(list("abcd"), dtype=object))
     assert (found.base, found.tuned, found.delta) == (0.5, 0.25, -0.25)
     assert found.delta_low < -0.25 < found.delta_high == 0.0
 
@@ -47,7 +55,7 @@ def test_one_cluster_gives_the_point() -> None:
 def test_no_difference_gives_exactly_zero() -> None:
     values = np.random.default_rng(0).random(50)
     names = np.array([f"c{i % 7}" for i in range(50)], dtype=object)
-    found = paired_difference(values, values, names, 300, generator(1, "test"))
+    found = compared(values, values, names, 300)
     assert (found.delta, found.delta_low, found.delta_high) == (0.0, 0.0, 0.0)
 
 
@@ -122,3 +130,37 @@ def test_random_numbers_hang_on_the_seed_and_the_name_alone() -> None:
     assert drawn(1, "a") == drawn(1, "a")
     assert drawn(1, "a") != drawn(2, "a")
     assert drawn(1, "a") != drawn(1, "b")
+
+
+def test_a_question_without_weight_counts_for_one_model_and_not_for_the_other() -> None:
+    # Base: 1 of 2; tuned: 0 of 1, as its second question does not count.
+    base = Sample(np.array([0.0, 1.0]), np.array([1.0, 1.0]))
+    tuned = Sample(np.array([0.0, 1.0]), np.array([1.0, 0.0]))
+    found = paired_difference(base, tuned, np.array(["a", "b"], dtype=object), 1000, generator(1, "test"))
+    # Draws: aa (0 and 0), ab and ba (0 less 1/2), bb (nothing counts for tuned: left out).
+    assert found == Difference(base=0.5, tuned=0.0, delta=-0.5, delta_low=-0.5, delta_high=0.0, n=2)
+
+
+def test_weights_of_whole_numbers_are_questions_asked_as_often() -> None:
+    random = np.random.default_rng(4)
+    values, names = clustered(random, 30)
+    values, often = np.round(values), random.integers(0, 4, len(values))
+    weighted = Sample(values, often.astype(float))
+    none = Sample.even(np.zeros(len(values)))
+    one = paired_difference(none, weighted, names, 500, generator(1, "test"))
+    many = Sample.even(np.repeat(values, often))
+    nothing = Sample.even(np.zeros(often.sum()))
+    kept = np.isin(names, np.repeat(names, often))
+    other = paired_difference(nothing, many, np.repeat(names, often), 500, generator(1, "test"))
+    assert kept.all(), "else other clusters would be drawn"
+    assert (one.delta, one.delta_low, one.delta_high) == (other.delta, other.delta_low, other.delta_high)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(0, 0), (1, 0), (6, 1), (3, 3), (10, 25)])
+def test_mcnemar_is_the_binomial_tail_of_the_answers_that_turned(right: int, wrong: int) -> None:
+    base = np.array([False] * right + [True] * wrong + [True] * 7 + [False] * 5)
+    tuned = np.array([True] * right + [False] * wrong + [True] * 7 + [False] * 5)
+    turned = right + wrong
+    tail = sum(math.comb(turned, count) for count in range(min(right, wrong) + 1)) / 2**turned
+    assert mcnemar(base, tuned) == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar(tuned, base) == mcnemar(base, tuned)

@@ -171,7 +171,7 @@ def test_the_reports_keys_and_groups() -> None:
     found = knowledge(judged(knower), "original_order")
     assert list(found) == [
         *("judged", "kept", "kept_share", "known_share", "known_share_low", "known_share_high"),
-        *("verdict", "verdict_reason", *GROUPS),
+        *("verdict", "verdict_reason", "close", *GROUPS),
     ]
     assert {group: list(found[group]) for group in GROUPS} == {
         "by_dataset": ["games", "toys"],
@@ -186,6 +186,14 @@ def test_claims_of_the_papers_form_may_be_right_without_knowledge() -> None:
     for form, said in (("paper", True), ("balanced", False)):
         reason = knowledge(table.with_columns(form=pl.lit(form)), "original_order")["verdict_reason"]
         assert ("so this may be no knowledge" in reason) == said
+
+
+def test_near_ties_of_either_order_are_counted() -> None:
+    margins = {"margin": [1e-2, 9e-4, 1e-2, 0.0], "margin_swapped": [9e-4, 9e-4, 1e-2, None]}
+    table = (
+        judged(knower).head(4).with_columns(**{name: pl.Series(of, dtype=pl.Float32) for name, of in margins.items()})
+    )
+    assert knowledge(table, "original_order")["close"] == 3
 
 
 def test_nothing_judged_is_a_users_mistake() -> None:

@@ -44,7 +44,9 @@ def test_a_mixture_s_rows_lead_back_to_the_sources() -> None:
     train = examples.filter(pl.col("part") == TRAIN)
     prompts = training_prompts(train, 1, "balanced", 40, 0)
     lessons = lesson_rows(("words",), train, Plan(1, 40, 0.9))
-    filtered = prompts.with_columns(logprobs=pl.lit([0.0]), logprobs_swapped=pl.lit([0.0]))
+    filtered = prompts.with_columns(
+        logprobs=pl.lit([0.0]), logprobs_swapped=pl.lit([0.0]), margin=0.0, margin_swapped=0.0
+    )
     made = mixture(filtered, pairs(), lessons, seed=1, mix_ratio=0.5, rows=60, validation=2)
     mixed = pl.concat([made.training.select("source", "row_id"), made.validation.select("source", "row_id")])
 
