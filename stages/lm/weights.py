@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSha
 from stages.lm.architecture import ModelConfig
 from stages.lm.errors import ModelError
 from stages.lm.leaves import Leaf, LeafPath, Shape, file_shapes, from_file, leaves_of, to_file
-from stages.lm.model import Decoder
+from stages.lm.model import FLOAT32, Decoder
 from stages.lm.shapes import Array
 from stages.lm.sharding import put, whole
 from stages.lm.tensors import Tensor, open_tensors
@@ -34,10 +34,11 @@ def on_first_device(path: LeafPath, shape: Shape) -> Sharding:
     return SingleDeviceSharding(jax.local_devices()[0])
 
 
-def load(folder: Path, config: ModelConfig, place: Place = on_first_device) -> Decoder:
-    """The decoder with the weights of a model folder, in float32, each leaf where `place` says.
+def load(folder: Path, config: ModelConfig, place: Place = on_first_device, dtype: jnp.dtype = FLOAT32) -> Decoder:
+    """The decoder with the weights of a model folder in `dtype`, each leaf where `place` says.
 
-    Tensors go one by one to where they belong: on this host nothing but the one at hand is held besides the decoder.
+    The scales of norms, which are computed in float32 whatever the rest is, stay float32. Tensors go one by one to
+    where they belong: on this host nothing but the one at hand is held besides the decoder.
 
     Raises:
         ModelError: a weight is missing, unknown, of another shape (the message lists all of them) or no finite number.
@@ -47,7 +48,7 @@ def load(folder: Path, config: ModelConfig, place: Place = on_first_device) -> D
     _refuse_mismatches(folder, config, shapes, tensors)
     table = leaves_of(config)
     leaves = [
-        (path, nnx.Param(_filled(_pieces(table[path], shape, tensors), shape, place(path, shape))))
+        (path, nnx.Param(_filled(_pieces(table[path], shape, tensors), shape, place(path, shape), _held(path, dtype))))
         for path, shape in shapes.items()
     ]
     return nnx.merge(graph, nnx.from_flat_state(leaves))
@@ -78,6 +79,10 @@ def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef[Decoder], dict[LeafPath
     return graph, {_names(path): leaf.shape for path, leaf in nnx.to_flat_state(state)}
 
 
+def _held(path: LeafPath, dtype: jnp.dtype) -> jnp.dtype:
+    return FLOAT32 if path[-1] == "scale" else dtype
+
+
 def _names(path: tuple[Any, ...]) -> LeafPath:
     return tuple(str(key) for key in path)
 
@@ -100,16 +105,16 @@ def _finite(key: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _filled(pieces: Iterator[Piece], shape: Shape, lying: Sharding) -> Array:
+def _filled(pieces: Iterator[Piece], shape: Shape, lying: Sharding, dtype: jnp.dtype) -> Array:
     if 4 * math.prod(shape) <= PIECE_BYTES:
-        return put(np.concatenate([values for _, values in pieces]), lying)
-    array = jax.jit(partial(jnp.zeros, shape, jnp.float32), out_shardings=lying)()
+        return put(np.concatenate([values for _, values in pieces]).astype(dtype), lying)
+    array = jax.jit(partial(jnp.zeros, shape, dtype), out_shardings=lying)()
     among = (
         NamedSharding(lying.mesh, PartitionSpec(None, *lying.spec[1:])) if isinstance(lying, NamedSharding) else lying
     )
     for start, values in pieces:
         # Waited for, since else pieces would heap up on this host before they are used.
-        array = _filler(lying)(array, put(values, among), start).block_until_ready()
+        array = _filler(lying)(array, put(values.astype(dtype), among), start).block_until_ready()
     return array
 
 

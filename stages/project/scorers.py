@@ -19,7 +19,7 @@ def open_scorer(folder: Path, dtype: Dtype, prompt_format: PromptFormat) -> Iter
     """A model folder's scorer, and how it is asked; joins the processes of the run where there are several."""
     processes.join(machines.processes())
     mesh, kind = device_mesh(machines.tensor_devices()), compute_dtype(dtype)
-    model = open_model(folder, placer(mesh))
+    model = open_model(folder, placer(mesh), kind)
     prompts = prompts_of(folder, model, prompt_format)
     # One process keeps what all of them found.
     store = score_store(folder, arithmetic(kind, mesh)) if processes.is_first() else nullcontext(Nothing())

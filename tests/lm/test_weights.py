@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from stages.lm import weights
@@ -109,6 +112,25 @@ def test_pieces_of_any_size_make_the_same_model(
 ) -> None:
     monkeypatch.setattr(weights, "PIECE_BYTES", bytes_at_once)
     assert_in_is_out(source, tmp_path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_held_in_bfloat16_say_the_same_in_bfloat16(
+    tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """Bit by bit, in pieces or whole: they are rounded once and not at each use. Scales of norms stay float32."""
+    monkeypatch.setattr(weights, "PIECE_BYTES", 3_000)
+    tiny(seed=3, folder=tmp_path, **FAMILIES[family])
+    config = read_config(tmp_path / "config.json")
+    tokens, positions = jnp.arange(10, 18)[None], jnp.arange(8)[None]
+    said = []
+    for dtype in (jnp.dtype("float32"), jnp.dtype("bfloat16")):
+        model = load(tmp_path, config, dtype=dtype)
+        hidden = model(tokens, positions, jnp.full((1, 8), 8), jnp.dtype("bfloat16"))
+        said.append(np.asarray(model.logits(hidden)))
+        assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {dtype, jnp.dtype("float32")}
+        assert model.embedding[...].dtype == dtype
+    np.testing.assert_array_equal(*said)
 
 
 def test_the_same_weights_are_the_same_bytes(source: Path, tmp_path: Path) -> None:
