@@ -91,6 +91,7 @@ HEADLINE = (
     _surveyed("perez_poli"),
     _capability("mmlu_5shot", "five_shot"),
     _capability("mmlu_0shot", "zero_shot"),
+    _capability("mmlu_cot", "chain_of_thought"),
     _capability("bbh_direct", "direct"),
     _capability("bbh_cot", "chain_of_thought"),
     _capability("bigbench_hard", "zero_shot"),

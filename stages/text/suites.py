@@ -11,7 +11,7 @@ from stages.project.places import HubFiles, Members, Origin, split_of
 from stages.text import bigbench, bigbench_hard
 from stages.text.addition import addition
 from stages.text.bbh import bbh_questions
-from stages.text.mmlu import mmlu_questions
+from stages.text.mmlu import Form, mmlu_questions
 from stages.text.opinions import opinions
 from stages.text.surveys import Survey, refuse_copy, survey_questions
 
@@ -69,8 +69,8 @@ def _only(files: Mapping[str, Path]) -> Path:
     return path
 
 
-def _mmlu(shots: bool) -> Callable[[str, Plan, Files], pl.DataFrame]:
-    return lambda name, plan, files: mmlu_questions(name, files[0], files[1], shots, plan.seed, plan.per_task)
+def _mmlu(form: Form) -> Callable[[str, Plan, Files], pl.DataFrame]:
+    return lambda name, plan, files: mmlu_questions(name, files[0], files[1], form, plan.seed, plan.per_task)
 
 
 def _bbh(thinking: bool) -> Callable[[str, Plan, Files], pl.DataFrame]:
@@ -94,8 +94,9 @@ SUITES: dict[str, Suite] = {
     "perez_nlp": Suite(_nlp, (_NLP_FILE,), "CC-BY-4.0"),
     "perez_phil": Suite(_phil, (_PHIL_FILE, _NLP_FILE), "CC-BY-4.0"),
     "perez_poli": Suite(_poli, (_POLI_FILE,), "CC-BY-4.0"),
-    "mmlu_5shot": Suite(_mmlu(shots=True), _MMLU_FILES, "MIT"),
-    "mmlu_0shot": Suite(_mmlu(shots=False), _MMLU_FILES, "MIT"),
+    "mmlu_5shot": Suite(_mmlu("five_shot"), _MMLU_FILES, "MIT"),
+    "mmlu_0shot": Suite(_mmlu("zero_shot"), _MMLU_FILES, "MIT"),
+    "mmlu_cot": Suite(_mmlu("chain_of_thought"), _MMLU_FILES, "MIT"),
     "bbh_direct": Suite(_bbh(thinking=False), _BBH_FILES, "MIT"),
     "bbh_cot": Suite(_bbh(thinking=True), _BBH_FILES, "MIT"),
     "bigbench_hard": Suite(

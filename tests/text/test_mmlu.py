@@ -45,7 +45,7 @@ LISTED = "\nA. one\nB. two\nC. three\nD. four\nAnswer:"
 @pytest.mark.usefixtures("two_subjects")
 def test_examples_are_a_subjects_shared_prefix(tmp_path: Path, dev: dict[str, Path]) -> None:
     test = file(tmp_path, "test", ("How many suns? ", "star_gazing", 3))
-    table = mmlu_questions("mmlu_5shot", dev, test, shots=True, seed=1, count=0)
+    table = mmlu_questions("mmlu_5shot", dev, test, form="five_shot", seed=1, count=0)
     assert table.schema == pl.Schema(QUESTIONS.columns)
     assert table.to_dicts() == [
         {
@@ -70,7 +70,7 @@ def test_examples_are_a_subjects_shared_prefix(tmp_path: Path, dev: dict[str, Pa
 @pytest.mark.usefixtures("two_subjects")
 def test_without_examples_the_subject_stands_in_the_question(tmp_path: Path, dev: dict[str, Path]) -> None:
     test = file(tmp_path, "test", ("How many suns?", "rowing", 3))
-    (row,) = mmlu_questions("mmlu_0shot", dev, test, shots=False, seed=1, count=0).to_dicts()
+    (row,) = mmlu_questions("mmlu_0shot", dev, test, form="zero_shot", seed=1, count=0).to_dicts()
     assert (row["shared_prefix"], row["condition"]) == ("", "zero_shot")
     assert row["turns"][0]["text"].startswith(
         "The following are multiple choice questions (with answers) about rowing."
@@ -78,24 +78,37 @@ def test_without_examples_the_subject_stands_in_the_question(tmp_path: Path, dev
 
 
 @pytest.mark.usefixtures("two_subjects")
+def test_with_a_chain_of_thought_the_letter_is_to_be_written(tmp_path: Path, dev: dict[str, Path]) -> None:
+    test = file(tmp_path, "test", ("How many suns?", "rowing", 3))
+    (row,) = mmlu_questions("mmlu_cot", dev, test, form="chain_of_thought", seed=1, count=0).to_dicts()
+    assert (row["choices"], row["correct"], row["shared_prefix"]) == ([" (D)"], 0, "")
+    assert row["answer_prefix"] == "Let's think step by step."
+    assert row["turns"][0]["text"] == (
+        "The following are multiple choice questions (with answers) about rowing.\n\n"
+        "How many suns?\n(A) one\n(B) two\n(C) three\n(D) four\n\n"
+        'Think step by step, and end with "So the answer is" and the letter in parentheses.'
+    )
+
+
+@pytest.mark.usefixtures("two_subjects")
 def test_so_many_of_each_subject_are_drawn(tmp_path: Path, dev: dict[str, Path]) -> None:
     test = file(tmp_path, "test", *((f"Which {n}?", subject, 0) for n in range(6) for subject in ("rowing", "x")))
-    table = mmlu_questions("mmlu_0shot", dev, test, shots=False, seed=1, count=2)
+    table = mmlu_questions("mmlu_0shot", dev, test, form="zero_shot", seed=1, count=2)
     assert dict(table["cluster"].value_counts().iter_rows()) == {"mmlu_0shot:rowing": 2, "mmlu_0shot:x": 2}
 
 
 def test_other_than_five_examples_of_57_subjects_are_refused(tmp_path: Path, dev: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"^mmlu_5shot: .*dev\.parquet has not 5 examples for each of 57 subjects$"):
-        mmlu_questions("mmlu_5shot", dev, dev, shots=True, seed=1, count=0)
+        mmlu_questions("mmlu_5shot", dev, dev, form="five_shot", seed=1, count=0)
 
 
 def test_an_answer_that_is_no_choice_is_named(tmp_path: Path) -> None:
     test = file(tmp_path, "test", ("How many?", "rowing", 4))
     with pytest.raises(UserError, match=r"test\.parquet, row 0 has not four choices and an answer 0 to 3$"):
-        mmlu_questions("mmlu_0shot", test, test, shots=False, seed=1, count=0)
+        mmlu_questions("mmlu_0shot", test, test, form="zero_shot", seed=1, count=0)
 
 
-@pytest.mark.parametrize("name", ["mmlu_5shot", "mmlu_0shot"])
+@pytest.mark.parametrize("name", ["mmlu_5shot", "mmlu_0shot", "mmlu_cot"])
 def test_the_mirrors_subjects(name: str, hub: Path) -> None:
     files = tuple(fetch(origin, str(hub)).files for origin in SUITES[name].files)
     table = SUITES[name].make(name, PLAN, files)
