@@ -16,8 +16,8 @@ from stages.project.errors import UserError
 from stages.project.files import whole_file, write_text
 from stages.project.pins import ArchivePin, sha256_of
 from stages.project.progress import progress
-
-MEGABYTE = 1e6
+from stages.project.receiving import MEGABYTE
+from stages.project.scratch import full_disk_named, one_at_a_time
 
 Entry = tuple[str, IO[bytes]]
 
@@ -76,7 +76,7 @@ def _refuse_unsafe(pin: ArchivePin, name: str) -> None:
 
 def _extract(pin: ArchivePin, extracted: _Extracted, wanted: str, names: list[str]) -> None:
     # Takes 0.4 s to import, which the many stages that find their members extracted need not wait for.
-    from stages.project.downloads import fetch_archive, full_disk_named, one_at_a_time
+    from stages.project.downloads import fetch_archive
 
     lock = extracted.folder / "lock"
     with one_at_a_time(lock, f"extracting from {pin.file}"), full_disk_named(extracted.folder):

@@ -10,24 +10,18 @@ import re
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
-from filelock import FileLock, Timeout
 from unearth import Link, PackageFinder, Source
 from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
 from stages.project.errors import UserError
-from stages.project.files import NO_ROOM
 from stages.project.pins import ArchivePin
-from stages.project.progress import progress
-
-BACKOFF_SECONDS = (1.0, 3.0, 9.0)
-MEGABYTE = 1e6
+from stages.project.receiving import BACKOFF_SECONDS, bytes_of, first_line, receive, retried, say
+from stages.project.scratch import full_disk_named, one_at_a_time
 
 
 class NoAnswer(Exception):
@@ -50,40 +44,6 @@ def fetch_archive(pin: ArchivePin, backoff: Sequence[float] = BACKOFF_SECONDS) -
     return path
 
 
-@contextmanager
-def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
-    """Holds the file lock `lock` for the block, after waiting for the process that holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        _say(f"{what}: another process is at it (it holds {lock}); waiting for it")
-        held.acquire(poll_interval=0.5)
-    try:
-        yield
-    finally:
-        held.release()
-
-
-@contextmanager
-def full_disk_named(folder: Path) -> Iterator[None]:
-    """Turns a full disk or quota in the block into a mistake that says where room is needed."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise UserError(
-            f"{folder}: no room is left on its disk; free some, or set CANDOR_HOME to a folder that has more, "
-            "then repeat: it goes on from here"
-        ) from None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _lies_there(pin: ArchivePin) -> bool:
     if not pin.path.is_file():
         return False
@@ -91,7 +51,7 @@ def _lies_there(pin: ArchivePin) -> bool:
         return True
     problem = pin.mismatch(pin.path)
     if problem:
-        _say(f"{pin.path}: {problem}; removing it and fetching it anew")
+        say(f"{pin.path}: {problem}; removing it and fetching it anew")
         pin.path.unlink()
         return False
     pin.mark_verified()
@@ -110,7 +70,7 @@ def _fetch(pin: ArchivePin, backoff: Sequence[float]) -> None:
         if is_last_try:
             raise _failure(pin, f"the index serves another file ({problem}), which was removed")
         # A resumed part may have begun as another file, or have been damaged: whole, it may still be right.
-        _say(f"{pin.file}: {problem}; fetching it once more, from the start")
+        say(f"{pin.file}: {problem}; fetching it once more, from the start")
 
 
 def _failure(pin: ArchivePin, reason: str) -> UserError:
@@ -121,53 +81,31 @@ def _failure(pin: ArchivePin, reason: str) -> UserError:
 
 
 def _receive_all(pin: ArchivePin, part: Path, backoff: Sequence[float]) -> None:
-    if _size(part) >= pin.bytes:
+    if bytes_of(part) >= pin.bytes:
         return
     settings = pip_settings()
     sources = _sources(settings)
-    waits = iter(backoff)
     with _session(settings, sources) as session:
-        while True:
-            try:
-                _receive(pin, part, _find(pin, sources, session), session)
-                break
-            except (httpx2.HTTPError, NoAnswer) as error:
-                # Any other status than a passing one (see _raise_if_passing) is the server's last word.
-                seconds = None if isinstance(error, httpx2.HTTPStatusError) else next(waits, None)
-                if seconds is None:
-                    raise _failure(pin, _first_line(error)) from None
-                _say(f"{pin.file}: {_first_line(error)}; trying again in {seconds:g} s, from byte {_size(part):,}")
-                time.sleep(seconds)
+
+        def once() -> None:
+            link = _find(pin, sources, session)
+            receive(
+                lambda headers: session.get_stream(link.normalized, headers=headers),
+                lambda response: response.raise_for_status(),
+                part,
+                pin.file,
+                pin.bytes,
+            )
+
+        try:
+            retried(once, _passes, pin.file, backoff)
+        except (httpx2.HTTPError, NoAnswer) as error:
+            raise _failure(pin, first_line(error)) from None
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _receive(pin: ArchivePin, part: Path, link: Link, session: PyPIClient) -> None:
-    done = _size(part)
-    # identity: a server that compresses on the way would send other bytes than those that are pinned.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with session.get_stream(link.normalized, headers=headers) as response:
-        if done and response.status_code == 416:  # the server's file ends where the part does: the caller checks it
-            return
-        response.raise_for_status()
-        if response.status_code != 206:  # a server without ranges sends the file from its start
-            done = 0
-        remaining = (pin.bytes - done) / MEGABYTE
-        with part.open("ab" if done else "wb") as file, progress(f"fetching {pin.file}", remaining, "MB") as advance:
-            for chunk in response.iter_raw():
-                file.write(chunk)
-                done += len(chunk)
-                advance(len(chunk) / MEGABYTE)
-                if done > pin.bytes:  # another file, perhaps an endless one
-                    break
-            file.flush()
-            os.fsync(file.fileno())
+def _passes(error: Exception) -> bool:
+    # Any other status than a passing one (see _raise_if_passing) is the server's last word.
+    return isinstance(error, (httpx2.HTTPError, NoAnswer)) and not isinstance(error, httpx2.HTTPStatusError)
 
 
 def _find(pin: ArchivePin, sources: list[Source], session: PyPIClient) -> Link:
@@ -181,9 +119,9 @@ def _find(pin: ArchivePin, sources: list[Source], session: PyPIClient) -> Link:
                 if package.link.filename == pin.file:
                     return package.link
         except (httpx2.HTTPError, NoAnswer) as error:
-            silent.append(f"{_shown(source)}: {_first_line(error)}")
+            silent.append(f"{_shown(source)}: {first_line(error)}")
         except (httpx2.InvalidURL, ValueError, OSError) as error:
-            _say(f"passing over {_shown(source)}: {_first_line(error)}")
+            say(f"passing over {_shown(source)}: {first_line(error)}")
     if silent:
         raise NoAnswer("; ".join(silent))
     raise _failure(pin, f"it is not in {', '.join(map(_shown, sources)) or 'any place: pip has no-index set'}")

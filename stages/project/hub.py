@@ -4,22 +4,19 @@ Where the hub is, and who asks it, is set as for all of the hub's tools: `HF_END
 """
 
 import hashlib
-import os
 import shutil
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.lm.folder import CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
 from stages.lm.tensors import weight_files
-from stages.project.downloads import BACKOFF_SECONDS, MEGABYTE, full_disk_named, one_at_a_time
 from stages.project.errors import UserError
 from stages.project.pins import sha256_of
-from stages.project.progress import progress
-from stages.project.scratch import home
+from stages.project.receiving import BACKOFF_SECONDS, first_line, retried
+from stages.project.receiving import receive as receive_file
+from stages.project.scratch import full_disk_named, home, one_at_a_time
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ def find(repository: str, revision: str | None) -> Repository:
     def ask() -> Any:
         return HfApi().model_info(repository, revision=revision, files_metadata=True)
 
-    found = _retried(repository, revision, ask)
+    found = _asked(repository, revision, ask)
     licence = str((found.card_data or {}).get("license") or "other")
     return Repository(repository, found.sha, licence, {file.rfilename: file for file in found.siblings or []})
 
@@ -93,7 +90,7 @@ def _receive(repository: Repository, name: str, folder: Path) -> None:
     part = folder / f"{name}.part"
     if target.exists():
         return
-    _retried(repository.id, repository.commit, lambda: _continue(repository, name, part))
+    _asked(repository.id, repository.commit, lambda: _continue(repository, name, part))
     problem = _mismatch(part, entry)
     if problem:
         part.unlink()
@@ -108,22 +105,13 @@ def _continue(repository: Repository, name: str, part: Path) -> None:
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-    done, size = part.stat().st_size if part.exists() else 0, repository.files[name].size
-    if done >= size > 0:
-        return
+    size = repository.files[name].size
     url = hf_hub_url(repository.id, name, revision=repository.commit)
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
-        hf_raise_for_status(response)
-        if response.status_code != 206:  # a server without ranges sends the file from its start
-            done = 0
-        with part.open("ab" if done else "wb") as file:
-            with progress(f"fetching {name}", (size - done) / MEGABYTE, "MB") as advance:
-                for chunk in response.iter_raw():
-                    file.write(chunk)
-                    advance(len(chunk) / MEGABYTE)
-            file.flush()
-            os.fsync(file.fileno())
+
+    def opened(headers: Mapping[str, str]) -> Any:
+        return get_session().stream("GET", url, headers=build_hf_headers() | headers, follow_redirects=True)
+
+    receive_file(opened, hf_raise_for_status, part, name, size)
 
 
 def _mismatch(part: Path, entry: Any) -> str:
@@ -138,32 +126,30 @@ def _mismatch(part: Path, entry: Any) -> str:
     return "" if found == expected else f"its hash is {found}, expected {expected}"
 
 
-def _retried(repository: str, revision: str | None, call: Callable[[], Any]) -> Any:
+def _asked(repository: str, revision: str | None, call: Callable[[], Any]) -> Any:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    waits = iter(BACKOFF_SECONDS)
-    while True:
-        try:
-            return call()
-        except OfflineModeIsEnabled:
-            raise UserError(f"{repository} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that") from None
-        except (httpx2.TransportError, HfHubHTTPError) as error:
-            seconds = next(waits, None)
-            if isinstance(error, HfHubHTTPError) and not _passes(error):
-                raise _refusal(repository, revision, error) from None
-            if seconds is None:
-                raise UserError(
-                    f"{repository} could not be fetched ({_first_line(error)}); repeat when the network is back, it "
-                    "goes on where it was, or name a folder of your own that holds the model"
-                ) from None
-            print(f"{repository}: {_first_line(error)}; trying again in {seconds:g} s", file=sys.stderr, flush=True)
-            time.sleep(seconds)
+    try:
+        return retried(call, _passes, repository, BACKOFF_SECONDS)
+    except OfflineModeIsEnabled:
+        raise UserError(f"{repository} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that") from None
+    except (httpx2.TransportError, HfHubHTTPError) as error:
+        if not _passes(error):
+            raise _refusal(repository, revision, error) from None
+        raise UserError(
+            f"{repository} could not be fetched ({first_line(error)}); repeat when the network is back, it goes on "
+            "where it was, or name a folder of your own that holds the model"
+        ) from None
 
 
-def _passes(error: Any) -> bool:
-    status = error.response.status_code
-    return status >= 500 or status in (408, 429)
+def _passes(error: Exception) -> bool:
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code >= 500 or error.response.status_code in (408, 429)
+    return isinstance(error, httpx2.TransportError)
 
 
 def _refusal(repository: str, revision: str | None, error: Exception) -> UserError:
@@ -180,8 +166,4 @@ def _refusal(repository: str, revision: str | None, error: Exception) -> UserErr
         )
     if isinstance(error, RevisionNotFoundError):
         return UserError(f"{repository} has no revision {revision!r}; name a commit, a tag or a branch that it has")
-    return UserError(f"{repository} could not be fetched: {_first_line(error)}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return UserError(f"{repository} could not be fetched: {first_line(error)}")

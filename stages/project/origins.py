@@ -7,11 +7,10 @@ from pathlib import Path
 
 from stages.project.archives import member
 from stages.project.errors import UserError
-from stages.project.files import whole_file
 from stages.project.hub_pins import HubPin, hub_pin
 from stages.project.pins import archive_pin, sha256_of
 from stages.project.places import HubFiles, Members, Origin
-from stages.project.scratch import home
+from stages.project.scratch import full_disk_named, home, one_at_a_time
 from stages.project.transfers import receive
 
 
@@ -77,12 +76,15 @@ def _from_hub(wanted: HubFiles) -> Fetched:
 
 
 def _receive(wanted: HubFiles, pin: HubPin, path: str, local: Path) -> None:
-    with whole_file(local) as temporary:
-        receive(wanted, pin.revision, path, temporary)
-        found = sha256_of(temporary)
+    part = local.with_name(f"{local.name}.part")
+    with one_at_a_time(local.parent / "lock", f"fetching {path}"), full_disk_named(local.parent):
+        receive(wanted, pin.revision, path, part)
+        found = sha256_of(part)
         if found != pin.files[path]:
+            part.unlink()
             raise UserError(
                 f"{wanted.name}: {path} of {pin.repository} has the SHA-256 sum {found}, pins.yaml says "
                 f"{pin.files[path]}: the source changed or was cut short; repeat, or `candor pin {wanted.name}` to "
                 "accept what is there now"
             )
+        part.replace(local)

@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stages.project.errors import UserError
+from stages.project.files import NO_ROOM
 
 
 def home() -> Path:
@@ -49,3 +51,33 @@ def held(folder: Path, what: str) -> Iterator[Path]:
         yield folder
     finally:
         lock.release()
+
+
+@contextmanager
+def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
+    """Holds the file lock `lock` for the block, after waiting for the process that holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        print(f"{what}: another process is at it (it holds {lock}); waiting for it", file=sys.stderr, flush=True)
+        held.acquire(poll_interval=0.5)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Turns a full disk or quota in the block into a mistake that says where room is needed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"{folder}: no room is left on its disk; free some, or set CANDOR_HOME to a folder that has more, "
+            "then repeat: it goes on from here"
+        ) from None

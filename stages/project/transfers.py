@@ -4,8 +4,6 @@ Where the hub is, and who asks it, is set as for all of the hub's tools: `HF_END
 """
 
 import os
-import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,8 +12,9 @@ from urllib.parse import quote
 
 from stages.project.errors import UserError
 from stages.project.places import HubFiles
+from stages.project.receiving import BACKOFF_SECONDS, first_line, retried
+from stages.project.receiving import receive as receive_file
 
-BACKOFF_SECONDS = (1.0, 3.0, 9.0)
 # Repositories that were a script keep their rows as parquet on the second branch; the hub no longer runs scripts.
 BRANCHES = ("main", "refs/convert/parquet")
 
@@ -36,7 +35,7 @@ def listing(wanted: HubFiles, backoff: Sequence[float] = BACKOFF_SECONDS) -> tup
         UserError: there is no such repository, it may not be read, or it has no such files.
     """
     for branch in BRANCHES if wanted.at == "hub" else ("HEAD",):
-        revision, paths = _retried(wanted, partial(_listed, wanted, branch), backoff)
+        revision, paths = _asked(wanted, partial(_listed, wanted, branch), backoff)
         if meant := wanted.among(paths):
             return revision, meant
     raise UserError(
@@ -47,39 +46,33 @@ def listing(wanted: HubFiles, backoff: Sequence[float] = BACKOFF_SECONDS) -> tup
 def receive(
     wanted: HubFiles, revision: str, path: str, local: Path, backoff: Sequence[float] = BACKOFF_SECONDS
 ) -> None:
-    """Writes one file of the repository, as it is at `revision`, to `local`; goes on where a transfer broke off.
+    """Writes one file of the repository, as it is at `revision`, to `local`; goes on with what lies there.
 
     Raises:
         UserError: there is no such file, it may not be read, or the network stays away.
     """
     resolved = f"{_hub()}/datasets/{wanted.repository}/resolve"
     folder = f"{_GITHUB_FILES}/{wanted.repository}" if wanted.at == "github" else resolved
-    _retried(wanted, partial(_received, wanted, f"{folder}/{revision}/{path}", local), backoff)
+    _asked(wanted, partial(_received, wanted, f"{folder}/{revision}/{path}", local), backoff)
 
 
 def _hub() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-def _retried(wanted: HubFiles, transfer: Callable[[Any], T], backoff: Sequence[float]) -> T:
+def _asked(wanted: HubFiles, transfer: Callable[[Any], T], backoff: Sequence[float]) -> T:
     # Takes half a second to import, which those need not wait for who have the files.
     import httpx2
 
-    waits = iter(backoff)
+    passing = (httpx2.TransportError, Passing)
     with httpx2.Client(follow_redirects=True, timeout=30.0, headers=_login(wanted)) as client:
-        while True:
-            try:
-                return transfer(client)
-            except (httpx2.TransportError, Passing) as error:
-                seconds = next(waits, None)
-                if seconds is None:
-                    raise UserError(
-                        f"{wanted.name}: {wanted.repository} could not be read ({_first_line(error)}); repeat when the "
-                        "network is back (sets that are done stay done), or set hub in params.yaml to a folder in the "
-                        "hub's layout"
-                    ) from None
-                print(f"{wanted.name}: {_first_line(error)}; trying again in {seconds:g} s", file=sys.stderr)
-                time.sleep(seconds)
+        try:
+            return retried(partial(transfer, client), lambda error: isinstance(error, passing), wanted.name, backoff)
+        except passing as error:
+            raise UserError(
+                f"{wanted.name}: {wanted.repository} could not be read ({first_line(error)}); repeat when the network "
+                "is back (it goes on where it was), or set hub in params.yaml to a folder in the hub's layout"
+            ) from None
 
 
 def _listed(wanted: HubFiles, branch: str, client: Any) -> tuple[str, list[str]]:
@@ -101,16 +94,14 @@ def _json(client: Any, wanted: HubFiles, address: str) -> Any:
 
 
 def _received(wanted: HubFiles, address: str, local: Path, client: Any) -> None:
-    done = local.stat().st_size if local.exists() else 0
-    # identity: a server that compresses on the way would send other bytes than those that are pinned.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with client.stream("GET", address, headers=headers) as response:
-        if done and response.status_code == 416:  # the file ends where the part does
-            return
-        _refuse(wanted, address, response)
-        with local.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_raw():
-                file.write(chunk)
+    name = address.rpartition("/")[2]
+    receive_file(
+        lambda headers: client.stream("GET", address, headers=headers),
+        partial(_refuse, wanted, address),
+        local,
+        f"{wanted.name}, {name}",
+        None,
+    )
 
 
 def _refuse(wanted: HubFiles, address: str, response: Any) -> None:
@@ -138,7 +129,3 @@ def _login(wanted: HubFiles) -> dict[str, str]:
 
     token = get_token()
     return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

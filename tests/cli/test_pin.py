@@ -25,7 +25,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setattr("stages.project.transfers.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("stages.project.receiving.time.sleep", lambda seconds: None)
     Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
     Path("params.yaml").write_text('hub: ""\n', encoding="utf-8")
     with running() as hub:
@@ -42,7 +42,9 @@ def parquet(table: pl.DataFrame) -> bytes:
 def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[..., Outcome]) -> None:
     content = parquet(ROWS)
     server.put("stanfordnlp/sst2", {FILE: content, "data/test-00000-of-00001.parquet": b"", "README.md": b""})
-    assert candor("pin", "sst2") == (0, f"sst2: stanfordnlp/sst2 at {COMMIT}, 1 file(s)\n", "")
+    outcome = candor("pin", "sst2")
+    assert (outcome.status, outcome.out) == (0, f"sst2: stanfordnlp/sst2 at {COMMIT}, 1 file(s)\n")
+    assert outcome.err.startswith("fetching sst2, train-00000-of-00001.parquet: ")
     pinned = hub_pin("sst2", "stanfordnlp/sst2")
     assert (pinned.revision, pinned.files) == (COMMIT, {FILE: hashlib.sha256(content).hexdigest()})
 
@@ -66,11 +68,9 @@ def test_a_source_that_changed_is_refused_until_it_is_pinned_anew(
     monkeypatch.setattr(sys, "argv", ["collect", "sst2", "out.parquet"])
     with pytest.raises(SystemExit):
         run(collect.main)
-    err = capsys.readouterr().err
-    assert (err.count("\n"), err.startswith(f"error: sst2: {FILE} of stanfordnlp/sst2 has the SHA-256 sum ")) == (
-        1,
-        True,
-    )
+    fetching, error = capsys.readouterr().err.splitlines()
+    assert fetching.startswith("fetching sst2, ")
+    assert error.startswith(f"error: sst2: {FILE} of stanfordnlp/sst2 has the SHA-256 sum ")
     assert not Path("out.parquet").exists()
     candor("pin", "sst2")
     collect.main("sst2", Path("out.parquet"))
