@@ -109,7 +109,7 @@ def _continue(repository: Repository, name: str, part: Path) -> None:
     url = hf_hub_url(repository.id, name, revision=repository.commit)
 
     def opened(headers: Mapping[str, str]) -> Any:
-        return get_session().stream("GET", url, headers=build_hf_headers() | headers, follow_redirects=True)
+        return get_session().stream("GET", url, headers={**build_hf_headers(), **headers}, follow_redirects=True)
 
     receive_file(opened, hf_raise_for_status, part, name, size)
 

@@ -80,8 +80,7 @@ def mcnemar(base: NDArray[np.bool_], tuned: NDArray[np.bool_]) -> float:
 def _per_cluster(values: NDArray[np.float64], clusters: NDArray[np.object_]) -> NDArray[np.float64]:
     """Each cluster's sum of `values`, in the order of the clusters' names."""
     _, cluster_of = np.unique(clusters, return_inverse=True)
-    sums: NDArray[np.float64] = np.bincount(cluster_of, weights=values)
-    return sums
+    return np.bincount(cluster_of, weights=values).astype(np.float64)
 
 
 def _means(sums: NDArray[np.float64]) -> NDArray[np.float64]:

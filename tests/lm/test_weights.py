@@ -130,7 +130,7 @@ def test_weights_held_in_bfloat16_say_the_same_in_bfloat16(
         said.append(np.asarray(model.logits(hidden)))
         assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {dtype, jnp.dtype("float32")}
         assert model.embedding[...].dtype == dtype
-    np.testing.assert_array_equal(*said)
+    np.testing.assert_array_equal(said[0], said[1])
 
 
 def test_the_same_weights_are_the_same_bytes(source: Path, tmp_path: Path) -> None:

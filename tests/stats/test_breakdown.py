@@ -28,7 +28,7 @@ def tuned(answerer: Answerer) -> dict[Key, float]:
     """The tuned value of every row, by suite, condition, group, value and measure."""
     questions = balanced_questions()
     table = breakdown(answers(questions, knows), answers(questions, answerer), seed=1, resamples=100)
-    return {tuple(row[column] for column in COLUMNS[:5]): row["tuned"] for row in table.iter_rows(named=True)}  # type: ignore[misc]
+    return {tuple(row[column] for column in COLUMNS[:5]): row["tuned"] for row in table.iter_rows(named=True)}
 
 
 @pytest.mark.parametrize(

@@ -189,9 +189,13 @@ def test_claims_of_the_papers_form_may_be_right_without_knowledge() -> None:
 
 
 def test_near_ties_of_either_order_are_counted() -> None:
-    margins = {"margin": [1e-2, 9e-4, 1e-2, 0.0], "margin_swapped": [9e-4, 9e-4, 1e-2, None]}
     table = (
-        judged(knower).head(4).with_columns(**{name: pl.Series(of, dtype=pl.Float32) for name, of in margins.items()})
+        judged(knower)
+        .head(4)
+        .with_columns(
+            margin=pl.Series([1e-2, 9e-4, 1e-2, 0.0], dtype=pl.Float32),
+            margin_swapped=pl.Series([9e-4, 9e-4, 1e-2, None], dtype=pl.Float32),
+        )
     )
     assert knowledge(table, "original_order")["close"] == 3
 
