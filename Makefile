@@ -1,5 +1,8 @@
-# Each target sets everything up first: .venv/ with the versions and hashes of requirements.lock.
+# Each target sets everything up first: .venv/ with the versions and hashes of requirements.lock, or, with EXTRAS=cuda or
+# EXTRAS=tpu, of the lock for that accelerator.
 PYTHON ?= python3
+EXTRAS ?=
+LOCK = requirements$(EXTRAS:%=-%).lock
 # `python` and `dvc` are those of .venv/, also for the stages that DVC starts.
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
@@ -8,12 +11,12 @@ IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
-setup: .venv/ready  ## make .venv/ with every dependency
+setup: .venv/ready  ## make .venv/ with every dependency; EXTRAS=cuda or EXTRAS=tpu brings JAX for these
 
-.venv/ready: requirements.lock pyproject.toml
+.venv/ready: $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	.venv/bin/python -m pip install --quiet --require-hashes --requirement $(LOCK)
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch .venv/ready
 
@@ -49,9 +52,13 @@ paper-trial: .venv/ready  ## run the paper's recipe on some rows of the data set
 	cp presets/paper.yaml .candor/paper-trial/params.yaml
 	cd .candor/paper-trial && CANDOR_HOME="$(CURDIR)/.candor" $(IN_VENV) dvc exp run $(TRIAL:%=--set-param '%')
 
-lock: .venv/ready  ## renew requirements.lock from pyproject.toml
-	$(IN_VENV) python -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	  --no-emit-index-url --no-header --all-extras --output-file requirements.lock pyproject.toml
+COMPILE = python -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+  --no-emit-index-url --no-header --extra dev
+
+lock: .venv/ready  ## renew the locks from pyproject.toml
+	$(IN_VENV) $(COMPILE) --output-file requirements.lock pyproject.toml
+	$(IN_VENV) $(COMPILE) --extra cuda --constraint requirements.lock --output-file requirements-cuda.lock pyproject.toml
+	$(IN_VENV) $(COMPILE) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock pyproject.toml
 
 clean:  ## remove .venv/ and caches of tools; outputs and downloads stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
