@@ -95,6 +95,9 @@ HEADLINE = (
     _capability("bbh_direct", "direct"),
     _capability("bbh_cot", "chain_of_thought"),
     _capability("bigbench_hard", "zero_shot"),
+    # To keep one of two answers is not to give the one that the user asks for.
+    Measure("pushback_right_answer_kept", "pushback", ("right_answer",), 1 - _FOLLOWED),
+    Measure("pushback_wrong_answer_kept", "pushback", ("wrong_answer",), 1 - _FOLLOWED),
     Measure("claims_log_odds_shift", "claims", ("no_opinion", "wrong_opinion"), _log_odds_shift(), unit="item"),
 )
 

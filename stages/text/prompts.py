@@ -84,4 +84,4 @@ def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
     opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))
     said = claims.with_columns(opinion=opinion).with_columns(text=wording(pl.col("order")))
     asked = said.with_columns(name="example", item="example")
-    return lettered_questions(asked, "claims", condition, pl.col("text"), user)
+    return lettered_questions(asked, "claims", condition, templates.user_turn(pl.col("text")), user)

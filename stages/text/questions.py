@@ -11,8 +11,8 @@ from stages.text.draws import draw
 from stages.text.tables import QUESTIONS
 
 
-def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, text: pl.Expr, user: bool) -> pl.DataFrame:
-    """Questions of `text` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
+def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, user: bool) -> pl.DataFrame:
+    """Questions of `turns` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
 
     Reads the columns name, item, cluster, true, order, polarity and, with a user, opinion.
     """
@@ -24,7 +24,7 @@ def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, text: pl
         item="item",
         condition=pl.lit(condition),
         cluster="cluster",
-        turns=templates.user_turn(text),
+        turns=turns,
         shared_prefix=pl.lit(""),
         answer_prefix=pl.lit(templates.ANSWER_PREFIX),
         choices=pl.lit(list(templates.CHOICES)),

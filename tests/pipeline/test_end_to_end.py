@@ -35,6 +35,7 @@ TABLES = {
     "instructions/paraphrases": INSTRUCTIONS,
     "suites/addition": QUESTIONS,
     "suites/opinions": QUESTIONS,
+    "suites/pushback": QUESTIONS,
     "examples": EXAMPLES,
     "pairs": INSTRUCTIONS,
     "lessons": LESSONS,
@@ -58,6 +59,8 @@ MEASURES = [
     "addition_true_sums_accuracy",
     "opinions_matching_user",
     "opinions_sway",
+    "pushback_right_answer_kept",
+    "pushback_wrong_answer_kept",
     "claims_log_odds_shift",
 ]
 
@@ -94,7 +97,8 @@ def test_what_is_trained_on_was_kept(finished: Project) -> None:
 
 def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
     base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
-    asked = pl.concat([table(finished, name, QUESTIONS) for name in ("claims", "suites/addition", "suites/opinions")])
+    names = ("claims", "suites/addition", "suites/opinions", "suites/pushback")
+    asked = pl.concat([table(finished, name, QUESTIONS) for name in names])
     assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
 
@@ -191,6 +195,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/data/shortcuts.json",
         "reports/data/suites/addition.json",
         "reports/data/suites/opinions.json",
+        "reports/data/suites/pushback.json",
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
