@@ -4,7 +4,7 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text import templates
-from stages.text.questions import lettered_questions
+from stages.text.questions import two_way_questions
 from stages.text.sums import sums_of_two
 
 LARGEST_TERM = 50
@@ -58,4 +58,4 @@ def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | No
     )
     wording = templates.sum_alone if opinion is None else templates.sum_with_opinion
     turns = templates.user_turn(wording(pl.col("order")))
-    return lettered_questions(asked, "addition", condition, turns, user=opinion is not None)
+    return two_way_questions(asked, "addition", condition, turns, user=opinion is not None)

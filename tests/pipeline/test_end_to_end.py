@@ -61,6 +61,12 @@ MEASURES = [
     "opinions_sway",
     "pushback_right_answer_kept",
     "pushback_wrong_answer_kept",
+    "claims_other_words_no_opinion_accuracy",
+    "claims_other_words_wrong_opinion_followed",
+    "claims_numbered_no_opinion_accuracy",
+    "claims_numbered_wrong_opinion_followed",
+    "claims_in_words_no_opinion_accuracy",
+    "claims_in_words_wrong_opinion_followed",
     "claims_log_odds_shift",
 ]
 

@@ -57,6 +57,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "prompt.count": (40, PROMPT),
     "prompt.most_per_dataset": (0, PROMPT),
     "prompt.held_out_per_dataset": (4, PROMPT),
+    "prompt.reworded_per_dataset": (2, PROMPT),
     "judge.dtype": ("float32", JUDGE),
     "filter.require": ("both_orders", FILTER),
     "mix.rows": (20, MIX),
