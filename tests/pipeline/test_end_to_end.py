@@ -109,6 +109,10 @@ def test_base_and_tuned_answer_the_same_questions_differently(finished: Project)
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
 
 
+def test_no_scratch_is_left_of_a_checkpoint_that_was_asked(finished: Project) -> None:
+    assert list((finished.root / ".candor/curve").iterdir()) == []
+
+
 def test_metrics_have_the_keys_that_were_promised(finished: Project) -> None:
     metrics = json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
     assert list(metrics) == [*MEASURES, "filter"]
@@ -173,6 +177,17 @@ def test_the_loss_on_rows_set_aside_is_there_for_each_source_and_step(finished: 
     assert losses["loss"].is_finite().all() and losses["source"].n_unique() == 2
 
 
+def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
+    curve = pl.read_csv(finished.root / "reports/curve/tiny-a.csv")
+    assert curve["step"].unique().to_list() == [0, 3, 6]
+    metrics = json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
+    for step, variant in ((0, "base"), (6, "tuned")):
+        found = dict(curve.filter(step=step).select("measure", "value").iter_rows())
+        assert found == {name: measure[variant] for name, measure in metrics.items() if name != "filter"}
+    shifts = curve.filter(measure="claims_log_odds_shift")["value"]
+    assert shifts.n_unique() == 3, "the model of step 3 is neither"
+
+
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
     assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 4
@@ -197,6 +212,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
     ]
     assert sorted(path for path in tracked if path.startswith("reports/") or path == "dvc.lock") == [
         "dvc.lock",
+        "reports/curve/tiny-a.csv",
         "reports/data/clean.json",
         "reports/data/shortcuts.json",
         "reports/data/suites/addition.json",

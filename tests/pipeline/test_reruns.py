@@ -20,7 +20,7 @@ from tests.miniature import plan
 from tests.miniature.project import CHECKOUT, Project, stages_run
 
 # From a changed stage to the page, in words of the table below; `check` reads all of params.yaml and is left out.
-MEASURE = "measure report"
+MEASURE = "measure curve report"
 TUNED = f"finetune evaluate-tuned {MEASURE}"
 MIX = f"mix {TUNED}"
 FILTER = f"filter {MIX}"
