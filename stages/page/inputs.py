@@ -113,13 +113,12 @@ class Shortcut:
 
 
 def read_metrics(path: Path) -> dict[str, Change]:
-    """The headline measures at `path`, by name; the filter's part of the file is left out.
+    """The measures at `path`, by name: what holds a `base`; other parts of the file, such as the filter's, are left out.
 
     Raises:
         UserError: the file is missing or is not a metrics file.
     """
-    document = _json(path)
-    measures = {name: entry for name, entry in document.items() if name != "filter"}
+    measures = {name: entry for name, entry in _json(path).items() if isinstance(entry, dict) and "base" in entry}
     return _checked(dict[str, Change], measures, path, "a metrics file")
 
 
@@ -150,13 +149,22 @@ def read_training(path: Path) -> pl.DataFrame:
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the two columns.
     """
+    return _curve(path, ["step", "loss"], "a training curve")
+
+
+def read_losses(path: Path) -> pl.DataFrame:
+    """Columns `source`, `step` and `loss` of the losses on rows set aside at `path`; raises as `read_training` does."""
+    return _curve(path, ["source", "step", "loss"], "a table of losses by source")
+
+
+def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:
     try:
-        curve = pl.read_csv(path, schema_overrides={"step": pl.Int64, "loss": pl.Float64})
-        return curve.select("step", "loss").sort("step")
+        curve = pl.read_csv(path, schema_overrides={"source": pl.String, "step": pl.Int64, "loss": pl.Float64})
+        return curve.select(columns).sort("step", maintain_order=True)
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:
-        raise _not(path, "a training curve", str(error)) from None
+        raise _not(path, what, str(error)) from None
 
 
 def _json(path: Path) -> dict[str, Any]:
