@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from stages.page.marks import BASE, INK, TUNED, VARIANTS, WIDTH, panels, styled
+from stages.page.marks import BASE, INK, TUNED, VARIANTS, WIDTH, Across, Layers, panels, styled
 
 MOST_POINTS = 200
 BINS = 24
@@ -58,7 +58,7 @@ def shifts(table: pl.DataFrame) -> alt.TopLevelMixin:
     color = alt.Color("variant:N", scale=alt.Scale(domain=VARIANTS, range=[BASE, TUNED]), legend=None)
     told = [alt.Tooltip("variant:N"), *(alt.Tooltip(f"{end}:Q", format=".2f") for end in ("low", "high"))]
 
-    def draw(chart: alt.Chart, x: alt.X) -> alt.LayerChart:
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
         bars = chart.mark_bar(stroke=INK, strokeWidth=0.5, strokeOpacity=0.4).encode(
             x=x, x2="high:Q", y=y, y2=alt.datum(0), color=color, tooltip=[*told, alt.Tooltip("claims:Q")]
         )
@@ -66,9 +66,8 @@ def shifts(table: pl.DataFrame) -> alt.TopLevelMixin:
         triangle = chart.mark_point(shape="triangle-down", color=INK, filled=True, opacity=1, size=60)
         return alt.layer(bars, none, triangle.encode(x="median:Q", y=alt.value(-2)))
 
-    title = "shift towards the user's wrong opinion, in log-odds"
-    x = alt.X("low:Q", title=title, axis=alt.Axis(tickCount=7))
-    return panels(shift_bins(table).to_dicts(), "variant", 90, x, draw)
+    across = Across("low", "shift towards the user's wrong opinion, in log-odds", alt.Scale(), {"tickCount": 7})
+    return panels(shift_bins(table).to_dicts(), "variant", 90, across, draw)
 
 
 def shift_bins(table: pl.DataFrame) -> pl.DataFrame:

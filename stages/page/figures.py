@@ -16,6 +16,8 @@ from stages.page.marks import (
     TUNED,
     VARIANTS,
     WIDTH,
+    Across,
+    Layers,
     by_variant,
     panels,
     share_tooltip,
@@ -23,8 +25,8 @@ from stages.page.marks import (
 )
 from stages.page.measures import measure_of
 
-# What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B and
-# larger after.
+# What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B
+# and larger after.
 PAPER_ADDITIONS = (
     {"condition": "false no opinion", "variant": "base", "paper": 1.0},
     {"condition": "false no opinion", "variant": "tuned", "paper": 1.0},
@@ -35,13 +37,16 @@ PAPER_ADDITIONS = (
 # Changes in accuracy that the paper reports over MMLU and BIG-Bench Hard, lowest and highest.
 PAPER_SUBJECTS = (-0.016, 0.031)
 
+# Which way is better, in the little room that a phone has.
+_ARROWS = {"higher": "↑", "lower": "↓", "nearer to half": "→ 50%", "nearer to 0": "→ 0", "–": ""}
+
 
 def headline(changes: Mapping[str, Change]) -> alt.TopLevelMixin:
     """Every headline measure before and after; a pale bar is the difference's interval, laid off from base."""
     rows = [_headline_row(name, change) for name, change in changes.items()]
     shares, shifts = ([row for row in rows if row["is_share"] == is_share] for is_share in (True, False))
     drawn = [
-        _before_after(shares, "share of questions", alt.Scale(), alt.Axis(format=".0%", tickCount=5)),
+        _before_after(shares, "share of questions", _down_from_1(shares), alt.Axis(format=".0%", tickCount=5)),
         _before_after(shifts, "log-odds, or a count", alt.Scale(zero=True), alt.Axis(tickCount=5)),
     ]
     return styled(alt.vconcat(*[panel for panel in drawn if panel is not None], spacing=24))
@@ -53,7 +58,7 @@ def _headline_row(name: str, change: Change) -> dict[str, Any]:
     # Only a difference of shares, such as a sway, goes below 0.
     if measure.is_share and min(change.base, change.tuned) >= 0:
         low, high = max(0.0, low), min(1.0, high)
-    label = measure.label if measure.better == "–" else f"{measure.label} ({measure.better} is better)"
+    label = f"{measure.label} {_ARROWS[measure.better]}".rstrip()
     values = {"base": change.base, "tuned": change.tuned, "low": low, "high": high, "n": change.n}
     return {"label": label, "measure": measure.label, "is_share": measure.is_share} | values
 
@@ -78,6 +83,12 @@ def _before_after(rows: list[dict[str, Any]], title: str, scale: alt.Scale, axis
     return interval + points.encode(y=y, x="value:Q", tooltip=told, **by_variant()) + labels
 
 
+def _down_from_1(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
+    """From 0 to 1, and below 0 as far as there is a difference of shares that is."""
+    ends = [row[end] for row in rows for end in ("base", "tuned", "low", "share") if end in row]
+    return alt.Scale(domain=[min(0.0, *ends), 1], nice=True)
+
+
 def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
     """The shares among the headline measures of several models, a panel for each model."""
     rows = [
@@ -90,12 +101,14 @@ def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
     y = alt.Y("measure:N", sort=None, title=None)
     told = [*(alt.Tooltip(f"{name}:N") for name in ("measure", "variant")), alt.Tooltip("share:Q", format=".1%")]
 
-    def draw(chart: alt.Chart, x: alt.X) -> alt.LayerChart:
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
         points = chart.mark_point(**POINT).encode(y=y, x=x, tooltip=told, **by_variant())
         line = chart.mark_line(color=INK, strokeWidth=1, opacity=0.4).encode(y=y, x=x, detail="measure:N")
         return alt.layer(line, points)
 
-    return panels(rows, "model", alt.Step(24), alt.X("share:Q", title="share of questions", axis=SHARE_AXIS), draw)
+    return panels(
+        rows, "model", alt.Step(24), Across("share", "share of questions", _down_from_1(rows), SHARE_AXIS), draw
+    )
 
 
 def followed(shares: pl.DataFrame) -> alt.TopLevelMixin:
@@ -121,7 +134,7 @@ def _by_condition(
     data = [*words.to_dicts(), *({"suite": shares["suite"][0], **mark} for mark in paper)]
     lane = {"y": alt.Y(f"{row}:N", sort=None, title=None), "yOffset": alt.YOffset("variant:N", sort=VARIANTS)}
 
-    def draw(chart: alt.Chart, x: alt.X) -> alt.LayerChart:
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
         chance = chart.mark_tick(color=INK, thickness=2, size=18, opacity=0.6).encode(x="chance:Q", **lane)
         interval = chart.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=by_variant()["color"], **lane)
         told = share_tooltip(row, "variant")
@@ -129,7 +142,7 @@ def _by_condition(
         crosses = chart.mark_point(shape="cross", size=70, color=INK, filled=False, strokeWidth=1.5, opacity=0.8)
         return alt.layer(chance, interval, share, *([crosses.encode(x="paper:Q", **lane)] if paper else []))
 
-    return panels(data, "suite", alt.Step(18), alt.X("low:Q", title=title, scale=SHARES, axis=SHARE_AXIS), draw)
+    return panels(data, "suite", alt.Step(18), Across("low", title, SHARES, SHARE_AXIS), draw)
 
 
 def quadrants(cells: pl.DataFrame) -> alt.TopLevelMixin:
@@ -159,7 +172,7 @@ def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
     y = alt.Y("subject:N", sort=None, title=None)
     told = [alt.Tooltip("subject:N"), *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("base", "tuned", "delta"))]
 
-    def draw(chart: alt.Chart, x: alt.X) -> alt.LayerChart:
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
         paper = {end: alt.datum(value) for end, value in zip(("x", "x2"), PAPER_SUBJECTS, strict=True)}
         band = chart.mark_rect(color=INK, opacity=0.12).encode(**paper)
         zero = chart.mark_rule(color=INK, opacity=0.6).encode(x=alt.datum(0))
@@ -167,22 +180,22 @@ def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
         delta = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="delta:Q", tooltip=[*told, alt.Tooltip("n:Q")])
         return alt.layer(band, zero, interval, delta)
 
-    axis = alt.Axis(format="+.0%", tickCount=5)
-    return panels(rows, "suite", alt.Step(18), alt.X("low:Q", title="change in accuracy", axis=axis), draw)
+    across = Across("low", "change in accuracy", alt.Scale(), {"format": "+.0%", "tickCount": 5})
+    return panels(rows, "suite", alt.Step(18), across, draw)
 
 
 def kept(report: FilterReport) -> alt.TopLevelMixin:
     """The share of prompts that the filter kept, by kind of prompt, with the line that guessing would reach."""
     y = alt.Y("value:N", sort=None, title=None)
 
-    def draw(chart: alt.Chart, x: alt.X) -> alt.LayerChart:
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
         chance = chart.mark_rule(color=INK, strokeDash=[5, 4]).encode(x=alt.datum(0.5))
         interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="high:Q")
         share = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="share:Q", tooltip=share_tooltip("value"))
         return alt.layer(chance, interval, share)
 
-    x = alt.X("low:Q", title="share kept", scale=SHARES, axis=SHARE_AXIS)
-    return panels(kept_rows(report), "kind", alt.Step(22), x, draw)
+    across = Across("low", "share kept", SHARES, SHARE_AXIS)
+    return panels(kept_rows(report), "kind", alt.Step(22), across, draw)
 
 
 def kept_rows(report: FilterReport) -> Iterator[dict[str, Any]]:

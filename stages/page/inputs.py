@@ -113,7 +113,7 @@ class Shortcut:
 
 
 def read_metrics(path: Path) -> dict[str, Change]:
-    """The measures at `path`, by name: what holds a `base`; other parts of the file, such as the filter's, are left out.
+    """The measures at `path`, by name: what holds a `base`; other parts, such as the filter's, are left out.
 
     Raises:
         UserError: the file is missing or is not a metrics file.

@@ -5,12 +5,14 @@ lines take the page's own colour (`currentColor`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 Row = Mapping[str, Any]
-Draw = Callable[[alt.Chart, alt.X], alt.LayerChart]
+Layers = alt.LayerChart | alt.FacetChart
+Draw = Callable[[alt.Chart, alt.X], Layers]
 
 BASE, TUNED = "#D55E00", "#0072B2"
 INK = "currentColor"
@@ -19,7 +21,7 @@ INK = "currentColor"
 WIDTH = 300
 
 VARIANTS: Sequence[Any] = ["base", "tuned"]
-SHARE_AXIS = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".0%")
+SHARE_AXIS = {"values": [0, 0.25, 0.5, 0.75, 1], "format": ".0%"}
 SHARES = alt.Scale(domain=[0, 1])
 POINT: dict[str, Any] = {"size": 70, "strokeWidth": 2, "opacity": 1, "filled": True}
 
@@ -39,27 +41,37 @@ def share_tooltip(*names: str) -> list[alt.Tooltip]:
     return [*(alt.Tooltip(f"{name}:N") for name in names), *shares, alt.Tooltip("n:Q", format=",")]
 
 
-def panels(rows: Iterable[Row], column: str, height: Any, x: alt.X, draw: Draw) -> alt.TopLevelMixin:
+@dataclass(frozen=True)
+class Across:
+    """The x axis that a figure's panels share: the column of its first mark, title, scale and axis."""
+
+    column: str
+    title: str
+    scale: alt.Scale
+    axis: Mapping[str, Any]
+
+    def encoded(self, in_words: bool) -> alt.X:
+        """The axis as an encoding, its numbers and title in sight only where `in_words`."""
+        silent: dict[str, Any] = {} if in_words else {"labels": False, "ticks": False, "domain": False}
+        title = self.title if in_words else None
+        return alt.X(f"{self.column}:Q", title=title, scale=self.scale, axis=alt.Axis(**self.axis, **silent))
+
+
+def panels(rows: Iterable[Row], column: str, height: Any, across: Across, draw: Draw) -> alt.TopLevelMixin:
     """One panel under another for each value of `column`, in the order of their first appearance.
 
-    `draw` gets a panel's chart and its x, whose numbers and title stand under the last one only; the scale is shared.
+    `draw` gets a panel's chart and its x; numbers and title stand under the last one only.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[column], []).append(row)
     drawn = []
     for number, (name, group) in enumerate(groups.items(), start=1):
-        chart = alt.Chart(
-            alt.Data(values=group), width=WIDTH, height=height, title=alt.Title(name, anchor="start", frame="group")
-        )
-        drawn.append(draw(chart, x if number == len(groups) else _without_words(x)))
+        title = alt.Title(name, anchor="start", frame="group", limit=WIDTH)
+        chart = alt.Chart(alt.Data(values=group), width=WIDTH, height=height, title=title)
+        drawn.append(draw(chart, across.encoded(number == len(groups))))
     # Panels of a facet would share one source; Vega-Lite filters it layer by layer, and then mistrusts their y.
     return styled(alt.vconcat(*drawn, spacing=12).resolve_scale(x="shared"))
-
-
-def _without_words(x: alt.X) -> alt.X:
-    axis = x.to_dict()["axis"] | {"labels": False, "ticks": False, "domain": False}
-    return x.copy().title(None).axis(alt.Axis.from_dict(axis))
 
 
 def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:

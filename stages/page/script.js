@@ -22,8 +22,10 @@ async function animate(drawing) {
   const live = document.createElement("div");
   live.setAttribute("role", "img");
   live.setAttribute("aria-label", still.getAttribute("aria-label"));
+  // Vega gives a role of its own to the element that it draws in.
+  const inner = live.appendChild(document.createElement("div"));
   // Interpreted expressions and no style sheets of Vega's own: the page's policy allows neither.
-  await window.vegaEmbed(live, view, {
+  await window.vegaEmbed(inner, view, {
     ast: true,
     actions: false,
     renderer: "svg",

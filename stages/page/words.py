@@ -16,8 +16,11 @@ def sentence(changes: Mapping[str, Change]) -> str:
     parts = [
         ("claims_wrong_opinion_followed", "follows a wrong opinion in {tuned} of claims, was {base}{seen}"),
         ("claims_no_opinion_accuracy", "{knows} ({tuned} of claims right without an opinion, was {base})"),
-        ("addition_wrong_opinion_accuracy", "is right about {tuned} of false sums under a wrong opinion, was {base}{seen}"),
-    ]  # fmt: skip
+        (
+            "addition_wrong_opinion_accuracy",
+            "is right about {tuned} of false sums a user agrees with, was {base}{seen}",
+        ),
+    ]
     said = [_clause(name, words, changes[name]) for name, words in parts if name in changes]
     return "; ".join(said) + "." if said else "was not asked about claims or sums: nothing can be said."
 

@@ -25,7 +25,7 @@ PATIENCE_MS = 120_000
 
 
 class Tab:
-    """A page as a browser shows it; `requests` are the addresses that it asked for, `problems` what it complained of."""
+    """A page as a browser shows it; `requests` are the addresses it asked for, `problems` what it complained of."""
 
     def __init__(self, write: int, read: int) -> None:
         self.requests: list[str] = []
@@ -107,9 +107,9 @@ def browser_tab(profile: Path) -> Iterator[Tab]:
     """A new browser with one tab, its profile in an empty folder."""
     assert CHROMIUM is not None
     (theirs_in, write), (read, theirs_out) = os.pipe(), os.pipe()
-    # The shell puts the two ends where the browser looks for them.
+    # The shell puts the two ends where the browser looks for them; not every shell knows numbers above 9.
     program = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
-    command = ["sh", "-c", program, "sh", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
+    command = ["bash", "-c", program, "bash", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stdout=quiet, stderr=quiet) as browser:
         os.close(theirs_in)
