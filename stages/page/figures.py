@@ -47,7 +47,7 @@ def headline(changes: Mapping[str, Change]) -> alt.TopLevelMixin:
     shares, shifts = ([row for row in rows if row["is_share"] == is_share] for is_share in (True, False))
     drawn = [
         _before_after(shares, "share of questions", _down_from_1(shares), alt.Axis(format=".0%", tickCount=5)),
-        _before_after(shifts, "log-odds, or a count", alt.Scale(zero=True), alt.Axis(tickCount=5)),
+        _before_after(shifts, "log-odds, or another unit", alt.Scale(zero=True), alt.Axis(tickCount=5)),
     ]
     return styled(alt.vconcat(*[panel for panel in drawn if panel is not None], spacing=24))
 
