@@ -69,7 +69,8 @@ def test_the_filter_filters_and_says_how_many(tab: Tab) -> None:
     def chosen(**values: str) -> tuple[list[str], str]:
         for name, value in values.items():
             tab.value(
-                f"(() => {{ const choice = document.querySelector('.inside form').elements.{name}; choice.value = '{value}';"
+                f"(() => {{ const choice = document.querySelector('.inside form').elements.{name};"
+                f"choice.value = '{value}';"
                 "choice.dispatchEvent(new Event('change', {bubbles: true})); })()"
             )
         kinds = tab.value(
