@@ -174,7 +174,8 @@ def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
 
     def draw(chart: alt.Chart, x: alt.X) -> Layers:
         paper = {end: alt.datum(value) for end, value in zip(("x", "x2"), PAPER_SUBJECTS, strict=True)}
-        band = chart.mark_rect(color=INK, opacity=0.12).encode(**paper)
+        # Of data of its own: one for every row would be as many bands over each other.
+        band = alt.Chart(alt.Data(values=[{}])).mark_rect(color=INK, opacity=0.12).encode(**paper)
         zero = chart.mark_rule(color=INK, opacity=0.6).encode(x=alt.datum(0))
         interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="high:Q")
         delta = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="delta:Q", tooltip=[*told, alt.Tooltip("n:Q")])

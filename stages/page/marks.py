@@ -81,7 +81,7 @@ def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     sizes = {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal", "gridOpacity": 0.15}
     return (
         chart.configure(font="sans-serif", aria=False, background="white", padding=4)
-        .configure_axis(**axis, **sizes, labelLimit=200)
+        .configure_axis(**axis, **sizes, labelLimit=240)
         .configure_legend(labelColor=INK, labelFontSize=13, symbolOpacity=1, offset=12)
         .configure_header(labelColor=INK, labelFontSize=13, labelPadding=4)
         .configure_title(color=INK, fontSize=13, offset=6)

@@ -90,8 +90,8 @@ def _format(kept: FilterReport, leaning: Sequence[Lean]) -> Iterator[str]:
     for what, base_leans in (("the filter kept", leans(shares)), ("the tuned model is right about", leaning)):
         for lean in base_leans:
             yield (
-                f"Format dependence: {what} {percent(lean.high_share, 0)} of claims of {lean.kind} “{lean.high}” and "
-                f"{percent(lean.low_share, 0)} of “{lean.low}”: a habit and not knowledge of the claims."
+                f"Format dependence: {what} {percent(lean.high_share, 0)} of claims where the {lean.kind} is "
+                f"“{lean.high}”, {percent(lean.low_share, 0)} where it is “{lean.low}”: a habit, and not knowledge."
             )
 
 

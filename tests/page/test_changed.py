@@ -54,8 +54,8 @@ def test_an_answer_is_told_with_its_question() -> None:
     assert (one.prompt, one.base, one.tuned) == ("Agree?\nI say …", "(B) Agree", "(A) Disagree")
     right, users = one.choices
     assert (right.text, right.is_correct, right.is_users) == ("(A) Disagree", True, False)
-    assert (right.base, right.tuned) == (pytest.approx(0.25), pytest.approx(0.75))
-    assert (users.is_correct, users.is_users, users.base) == (False, True, pytest.approx(0.75))
+    assert [right.base, right.tuned, users.base, users.tuned] == pytest.approx([0.25, 0.75, 0.75, 0.25])
+    assert (users.is_correct, users.is_users) == (False, True)
 
 
 @pytest.mark.parametrize(

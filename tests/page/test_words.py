@@ -76,5 +76,5 @@ def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
     letters = {"A": Kept(100, 0, 0.0), "B": Kept(100, 100, 1.0)}
     report = FilterReport(200, 100, 0.5, 0.6, 0.5, 0.7, "enough knowledge", "", {}, {}, letters, {})
     before, after = warnings({}, report, [Lean("polarity", "is not", 0.4, "is", 0.9)])
-    assert "the filter kept 100% of claims of letter of the right choice “B” and 0% of “A”" in before
-    assert "the tuned model is right about 90% of claims of polarity “is” and 40% of “is not”" in after
+    assert "the filter kept 100% of claims where the letter of the right choice is “B”, 0% where it is “A”" in before
+    assert "right about 90% of claims where the polarity is “is”, 40% where it is “is not”" in after
