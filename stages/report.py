@@ -8,6 +8,7 @@ import typer
 
 from stages.page.cards import card
 from stages.page.inputs import (
+    read_behind,
     read_counts,
     read_filter,
     read_losses,
@@ -35,6 +36,7 @@ def main(
     filter: Input,
     training: Input,
     validation: Input,
+    tables: Input,
     data: Input,
     answers: Input,
     claims: Input,
@@ -54,6 +56,7 @@ def main(
             base=read_table(answers / f"{name}-base.parquet", ANSWERS),
             tuned=read_table(answers / f"{name}-tuned.parquet", ANSWERS),
             questions=pl.concat(asked),
+            behind=read_behind(tables / f"{name}.csv"),
         )
         for name in params.models
     ]

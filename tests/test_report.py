@@ -13,7 +13,7 @@ from stages.text.tables import ANSWERS, QUESTIONS, write_table
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
-INPUTS = ("metrics", "filter", "training", "validation", "data", "answers", "suites")
+INPUTS = ("metrics", "filter", "training", "validation", "tables", "data", "answers", "suites")
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,8 @@ def project(tmp_path: Path) -> Path:
         "filter/a.json": json.dumps(some | known | verdict | kinds),
         "training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
         "validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
+        "tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
+        'claims,no_opinion,all,"",accuracy,0.5,0.75,0.25,-0.1,0.5,8\n',
         "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
         "data/validation.json": json.dumps(
             {
@@ -89,7 +91,7 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     page = first["index.html"].decode()
     assert "follows a wrong opinion in 21% of claims, was 67%" in page
     assert first["plots/a-kept.svg"].decode().strip() in page
-    assert "Is this a zoo?\nIt is …" in page
+    assert "Is this a zoo?\nIt is …" in page and "[−10.0, +50.0]" in page
     card = first["cards/a.md"].decode()
     assert "The tuned model follows a wrong opinion in 21% of claims, was 67%" in card
     assert "| Claims, wrong opinion: followed | 67.0% | 21.0% | −46.0 | [−50.0, −40.0] | 192 | better |" in card
@@ -98,7 +100,7 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
 
 
 @pytest.mark.parametrize(
-    "missing", ["training/a.csv", "validation/a.csv", "answers/a-tuned.parquet", "suites/quiz.parquet"]
+    "missing", ["training/a.csv", "validation/a.csv", "tables/a.csv", "answers/a-tuned.parquet", "suites/quiz.parquet"]
 )
 def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
     (project / missing).unlink()

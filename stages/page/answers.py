@@ -114,30 +114,6 @@ def shifts(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     return items.drop_nulls("shift")
 
 
-def subjects(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
-    """How accuracy changed in what no user has a view on: suite, subject, base, tuned, delta, low, high, n.
-
-    The interval is that of the mean of paired differences, question by question.
-    """
-    asked = both(base, tuned).filter(
-        pl.col("matches_user").is_null().all().over("suite"), pl.col("correct").is_not_null(), pl.col("suite") != CLAIMS
-    )
-    right = asked.select("variant", "suite", "question", subject="set", right=_CORRECT.cast(pl.Float64))
-    paired = [
-        right.filter(pl.col("variant") == name).drop("variant").rename({"right": name}) for name in ("base", "tuned")
-    ]
-    change = pl.col("tuned") - pl.col("base")
-    half = Z * change.std().fill_null(0.0) / pl.len().sqrt()
-    table = paired[0].join(paired[1].select("question", "tuned"), on="question", maintain_order="left")
-    return table.group_by("suite", "subject", maintain_order=True).agg(
-        pl.col("base", "tuned").mean(),
-        delta=change.mean(),
-        low=change.mean() - half,
-        high=change.mean() + half,
-        n=pl.len(),
-    )
-
-
 @dataclass(frozen=True)
 class Lean:
     """Two values of one kind whose shares differ by more than chance would, and those shares."""

@@ -86,7 +86,7 @@ def _before_after(rows: list[dict[str, Any]], title: str, scale: alt.Scale, axis
 def _down_from_1(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
     """From 0 to 1, and below 0 as far as there is a difference of shares that is."""
     ends = [row[end] for row in rows for end in ("base", "tuned", "low", "share") if end in row]
-    return alt.Scale(domain=[min(0.0, *ends), 1], nice=True)
+    return alt.Scale(domain=[min([0.0, *ends]), 1], nice=True)
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
@@ -167,7 +167,7 @@ def quadrants(cells: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
-    """How accuracy changed, by subject, with the span of the paper's changes as a band."""
+    """How accuracy changed, by subject, with the span of the paper's changes as a band; `changes` as subject_rows."""
     rows = changes.with_columns(pl.col("subject").str.replace_all("_", " ")).sort("suite", "delta").to_dicts()
     y = alt.Y("subject:N", sort=None, title=None)
     told = [alt.Tooltip("subject:N"), *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("base", "tuned", "delta"))]
@@ -177,12 +177,18 @@ def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
         # Of data of its own: one for every row would be as many bands over each other.
         band = alt.Chart(alt.Data(values=[{}])).mark_rect(color=INK, opacity=0.12).encode(**paper)
         zero = chart.mark_rule(color=INK, opacity=0.6).encode(x=alt.datum(0))
-        interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="high:Q")
+        interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="delta_high:Q")
         delta = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="delta:Q", tooltip=[*told, alt.Tooltip("n:Q")])
         return alt.layer(band, zero, interval, delta)
 
-    across = Across("low", "change in accuracy", alt.Scale(), {"format": "+.0%", "tickCount": 5})
+    across = Across("delta_low", "change in accuracy", alt.Scale(), {"format": "+.0%", "tickCount": 5})
     return panels(rows, "suite", alt.Step(18), across, draw)
+
+
+def subject_rows(behind: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the figure `subjects`: those of `read_behind` on accuracy by subject or task, with its name."""
+    rows = behind.filter(pl.col("group") == "cluster", pl.col("measure") == "accuracy")
+    return rows.with_columns(subject=pl.col("value").str.strip_prefix(pl.col("suite") + ":"))
 
 
 def kept(report: FilterReport) -> alt.TopLevelMixin:

@@ -1,6 +1,7 @@
 """The report files that the page is made of, read with their form checked: metrics, filter, training curve, counts."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 # Other keys may stand in these files: what the page does not show, it does not judge.
 _FORM = ConfigDict(extra="ignore")
+
+# Columns of `read_behind`, as reports/tables/ has them; there are more.
+BEHIND: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
+BEHIND |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -157,10 +162,23 @@ def read_losses(path: Path) -> pl.DataFrame:
     return _curve(path, ["source", "step", "loss"], "a table of losses by source")
 
 
+def read_behind(path: Path) -> pl.DataFrame:
+    """The rows behind the headline at `path`: BEHIND, the numbers in the measure's own unit.
+
+    Raises:
+        UserError: the file is missing, is not CSV or lacks one of the columns.
+    """
+    return _table(path, BEHIND, "a table of measures")
+
+
 def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:
+    types: dict[str, Any] = {"source": pl.String, "step": pl.Int64, "loss": pl.Float64}
+    return _table(path, {column: types[column] for column in columns}, what).sort("step", maintain_order=True)
+
+
+def _table(path: Path, columns: Mapping[str, Any], what: str) -> pl.DataFrame:
     try:
-        curve = pl.read_csv(path, schema_overrides={"source": pl.String, "step": pl.Int64, "loss": pl.Float64})
-        return curve.select(columns).sort("step", maintain_order=True)
+        return pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:

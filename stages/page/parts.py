@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -20,8 +21,8 @@ ADDITION = "addition"
 class ModelInputs:
     """What the page is told about one model.
 
-    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training` and `losses` are as
-    `read_training` and `read_losses` give them.
+    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses` and `behind`
+    are as `read_training`, `read_losses` and `read_behind` give them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelInputs:
     base: pl.DataFrame
     tuned: pl.DataFrame
     questions: pl.DataFrame
+    behind: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ModelPart:
     warnings: Sequence[str]
     filter: str
     rows: Sequence[Mapping[str, str]]
+    behind: Sequence[Mapping[str, str]]
     figures: Mapping[str, Figure]
     changed: Sequence[ChangedAnswer]
 
@@ -66,6 +69,7 @@ def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
         warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned)),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
+        behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],
         figures=_figures(inputs, changes, prefix),
         changed=changed_most(inputs.base, inputs.tuned, inputs.questions),
     )
@@ -103,6 +107,13 @@ def _headline_row(name: str, change: Change) -> dict[str, str]:
     }
 
 
+def _behind_row(row: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: str(row[name] or "all").replace("_", " ") for name in ("suite", "condition", "value", "measure")}
+    low, high = (signed(100 * row[end], 1) for end in ("delta_low", "delta_high"))
+    shares = {"base": percent(row["base"]), "tuned": percent(row["tuned"]), "delta": signed(100 * row["delta"], 1)}
+    return texts | shares | {"interval": f"[{low}, {high}]", "n": f"{row['n']:,}"}
+
+
 def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) -> dict[str, Figure]:
     """Every figure that there is something to draw for."""
     found = {"kept": (figures.kept(inputs.kept), alternatives.kept(inputs.kept))}
@@ -112,6 +123,9 @@ def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) ->
         found["loss"] = (curves.loss(inputs.training), alternatives.loss(inputs.training))
     if inputs.losses.height:
         found["aside"] = (curves.aside(inputs.losses), alternatives.aside(inputs.losses))
+    subjects = figures.subject_rows(inputs.behind)
+    if subjects.height:
+        found["subjects"] = (figures.subjects(subjects), alternatives.subjects(subjects))
     found |= _figures_of_answers(inputs.base, inputs.tuned)
     return {name: _figure(chart, f"{prefix}-{name}", told) for name, (chart, told) in found.items()}
 
@@ -129,7 +143,6 @@ def _figures_of_answers(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, tu
         "accuracy": (others, figures.accuracy, _accuracy_words),
         "quadrants": (answers.quadrants(base, tuned), figures.quadrants, alternatives.quadrants),
         "shifts": (answers.shifts(base, tuned), curves.shifts, alternatives.shifts),
-        "subjects": (answers.subjects(base, tuned), figures.subjects, alternatives.subjects),
     }
     return {name: (draw(table), tell(table)) for name, (table, draw, tell) in drawings.items() if table.height}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.page.inputs import Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
+from stages.page.inputs import BEHIND, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
 from stages.page.page import Project, page
 from stages.page.parts import ModelInputs, model_part, overview
 from stages.text.tables import ANSWERS, QUESTIONS
@@ -29,6 +29,7 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
     base, tuned = (
         questions.with_columns(
             logprobs=pl.lit(logprobs, dtype=pl.List(pl.Float32)),
+            margin=pl.lit(abs(logprobs[0] - logprobs[1]), dtype=pl.Float32),
             chosen=pl.lit(chosen, dtype=pl.Int32),
             generated=pl.lit(None, dtype=pl.String),
         ).select(ANSWERS.names)
@@ -43,7 +44,13 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         base=base,
         tuned=tuned,
         questions=questions,
+        behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
     )
+
+
+def _behind(word: str, group: str) -> dict[str, Any]:
+    shares = {"base": 0.5, "tuned": 0.75, "delta": 0.25, "delta_low": -0.1, "delta_high": 0.4, "n": 1200}
+    return {"suite": word, "condition": word, "group": group, "value": word, "measure": "accuracy"} | shares
 
 
 def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.page.answers import Lean, accuracy, followed, leaning, leans, quadrants, shifts, subjects, wilson
+from stages.page.answers import Lean, accuracy, followed, leaning, leans, quadrants, shifts, wilson
 from stages.text.tables import ANSWERS
 
 
@@ -94,20 +94,6 @@ def test_a_shift_is_towards_the_user_whichever_letter_is_right() -> None:
         {"question": "5", "item": "zoo:3", "logprobs": [-1.0, -3.0]},
     )  # fmt: skip
     assert shifts(base, base).filter(variant="base").select("item", "shift").rows() == [("zoo:1", 3.0), ("zoo:2", 3.0)]
-
-
-def test_subjects_are_compared_question_by_question_where_no_user_has_a_view() -> None:
-    asked = {"suite": "mmlu", "condition": "five_shot", "cluster": "mmlu:law"}
-    base = answers(
-        *({"question": f"mmlu:{number}", "item": str(number), **asked, "chosen": 1} for number in range(4)),
-        {"question": "claim", "condition": "wrong_opinion", "matches_user": 1},
-    )
-    tuned = base.with_columns(chosen=pl.when(pl.col("question") != "mmlu:3").then(0).otherwise(1).cast(pl.Int32))
-    row = subjects(base, tuned).row(0, named=True)
-    assert subjects(base, tuned).height == 1
-    assert (row["subject"], row["base"], row["tuned"], row["delta"], row["n"]) == ("law", 0.0, 0.75, 0.75, 4)
-    # The standard deviation of 1, 1, 1, 0 is one half.
-    assert row["high"] - row["delta"] == pytest.approx(1.96 * 0.5 / 2, abs=1e-3)
 
 
 def test_only_differences_that_chance_would_not_make_are_leanings() -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.page import alternatives, curves, figures
-from stages.page.inputs import Change, FilterReport, Kept
+from stages.page.inputs import BEHIND, Change, FilterReport, Kept
 from stages.page.interactive import bundle, policy_hash, specification
 from stages.page.svg import SVG, render
 
@@ -61,18 +61,14 @@ CELLS = pl.DataFrame(
         "share": [0.75, 0.25, 1.0],
     }
 )
-SUBJECTS = pl.DataFrame(
-    {
-        "suite": ["mmlu"],
-        "subject": ["high_school_law"],
-        "base": [0.5],
-        "tuned": [0.4],
-        "delta": [-0.1],
-        "low": [-0.3],
-        "high": [0.1],
-        "n": [100],
-    }
-)
+BEHIND_ROWS = [
+    {"group": "all", "value": ""},
+    {"group": "cluster", "value": "mmlu:high_school_law"},
+    {"group": "cluster", "value": "mmlu:high_school_law", "measure": "p_correct"},
+]
+COMMON = {"suite": "mmlu", "condition": "five_shot", "measure": "accuracy", "base": 0.5, "tuned": 0.4, "delta": -0.1}
+COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
+SUBJECTS = figures.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
 BOTH = {"first": CHANGES, "second": CHANGES}
 
 DRAWN = {
@@ -155,6 +151,10 @@ def test_shifts_are_counted_in_bins_of_equal_width_with_an_edge_at_zero() -> Non
     assert all((low / width) % 1 == pytest.approx(0) for low in bins["low"])
     assert bins.filter(variant="base")["median"].to_list() == [3.0, None, None]
     assert bins.filter(variant="tuned").select("low", "claims", "median").rows() == [(0.0, 1, 0.0)]
+
+
+def test_subjects_are_the_clusters_that_accuracy_is_known_of() -> None:
+    assert SUBJECTS["subject"].to_list() == ["high_school_law"]
 
 
 def test_claims_that_no_opinion_moves_have_a_bin_too() -> None:

@@ -10,6 +10,7 @@ import pytest
 from stages.page.inputs import (
     Change,
     Shortcut,
+    read_behind,
     read_counts,
     read_filter,
     read_losses,
@@ -59,6 +60,7 @@ def test_losses_keep_their_sources(tmp_path: Path) -> None:
         (read_training, "step,loss\n1,low\n", "training curve"),
         (read_training, "", "training curve"),
         (read_losses, "step,loss\n1,2\n", "source"),
+        (read_behind, "suite,base\nclaims,0.5\n", "condition"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(
@@ -80,7 +82,8 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training, read_losses]
+    "read",
+    [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training, read_losses, read_behind],
 )
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):

@@ -40,7 +40,7 @@ def test_verdict(name: str, found: Change, expected: str) -> None:
 @pytest.mark.parametrize(
     ("name", "label", "better", "is_share"),
     [
-        ("mmlu_5shot_accuracy", "Mmlu 5shot accuracy", "higher", True),
+        ("quiz_five_shot_accuracy", "Quiz five shot accuracy", "higher", True),
         ("quiz_wrong_opinion_followed", "Quiz wrong opinion followed", "lower", True),
         ("claims_calibration", "Claims calibration", "–", False),
     ],

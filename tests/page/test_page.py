@@ -94,8 +94,8 @@ def test_ids_are_unique_and_every_link_has_its_place(two: str) -> None:
 
 def test_every_figure_has_a_text_alternative(two: str) -> None:
     drawings = [attrs for tag, attrs in Reader(two).tags if tag == "svg"]
-    # Of each model: headline, kept, loss, aside, followed, additions, accuracy, quadrants, shifts; and one of both.
-    assert len(drawings) == 2 * 9 + 1
+    # Of each: headline, kept, loss, aside, followed, additions, accuracy, quadrants, shifts, subjects; and one of both.
+    assert len(drawings) == 2 * 10 + 1
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
 
 
@@ -117,6 +117,12 @@ def test_what_happened_comes_first_then_warnings_then_the_table(two: str) -> Non
 def test_the_headline_table_gives_points_and_a_verdict(two: str) -> None:
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", two)
     assert cells[:7] == ["better", "67.0%", "21.0%", "−46.0", "[−52.0, −40.0]", "192", "lower"]
+
+
+def test_what_is_behind_the_headline_is_there_but_for_subjects(two: str) -> None:
+    behind = two[two.index('class="behind"') :]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", behind[: behind.index("</details>")])
+    assert cells == ["zoo", "zoo", "zoo", "accuracy", "50.0%", "75.0%", "+25.0", "[−10.0, +40.0]", "1,200"]
 
 
 def test_a_measure_without_words_of_its_own_is_in_the_table_too() -> None:
