@@ -15,6 +15,8 @@ Z = 1.959964
 LEAN = 0.2
 
 CLAIMS = "claims"
+# The same claims in other formats are suites of their own, `claims_…`.
+_IS_OF_CLAIMS = pl.col("suite").str.starts_with(CLAIMS)
 
 _CORRECT = pl.col("chosen") == pl.col("correct")
 _FOLLOWS = pl.col("chosen") == pl.col("matches_user")
@@ -36,7 +38,7 @@ def set_of() -> pl.Expr:
     many = pl.col("item").n_unique().over("suite", "cluster") > 1
     subject = pl.col("cluster").str.strip_prefix(pl.col("suite") + ":")
     dataset = pl.col("item").str.replace(r":[^:]*$", "")
-    return pl.when(pl.col("suite") == CLAIMS).then(dataset).when(many).then(subject).otherwise(pl.col("suite"))
+    return pl.when(_IS_OF_CLAIMS).then(dataset).when(many).then(subject).otherwise(pl.col("suite"))
 
 
 def both(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
@@ -60,7 +62,7 @@ def followed(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     The task is a claim's data set, or how a sum is put; where there is no right answer, the suite itself.
     """
     swayed = both(base, tuned).drop_nulls("matches_user").filter(pl.col("matches_user").ne_missing(pl.col("correct")))
-    task = pl.when(pl.col("suite") == CLAIMS).then("set").when(pl.col("correct").is_null()).then("suite")
+    task = pl.when(_IS_OF_CLAIMS).then("set").when(pl.col("correct").is_null()).then("suite")
     return _shares(swayed.with_columns(task=task.otherwise("condition")), _FOLLOWS, ["suite", "task"])
 
 

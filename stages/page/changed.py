@@ -13,9 +13,7 @@ from stages.project.errors import UserError
 SHOWN = 30
 # A longer prompt loses its beginning: the question stands at the end.
 MOST_CHARACTERS = 1500
-
-_AGREE_FIRST = ("Agree", "Disagree")
-_OPTIONS = {"agree_first": _AGREE_FIRST, "disagree_first": _AGREE_FIRST[::-1]}
+MOST_OF_CHOICE = 60
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _log_odds(column: str) -> pl.Expr:
 
 
 def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
-    texts = [_choice_text(text, index, row["order"]) for index, text in enumerate(row["choices"])]
+    texts = [_choice_text(text, row["turns"][-1]["text"]) for text in row["choices"]]
     probabilities = zip(_probabilities(row["logprobs"]), _probabilities(row["tuned_logprobs"]), strict=True)
     return ChangedAnswer(
         question=row["question"],
@@ -102,8 +100,11 @@ def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
     )
 
 
-def _choice_text(text: str, index: int, order: str | None) -> str:
-    return f"{text.strip()} {_OPTIONS[order][index]}" if order in _OPTIONS and index < 2 else text.strip()
+def _choice_text(text: str, asked: str) -> str:
+    """A choice with what its letter stands for, where the question lists that in a line of its own."""
+    choice = text.strip()
+    lines = (line.strip() for line in asked.splitlines()) if choice.startswith("(") else ()
+    return next((line[:MOST_OF_CHOICE] for line in lines if line.startswith(f"{choice} ")), choice)
 
 
 def _probabilities(logprobs: Sequence[float]) -> list[float]:

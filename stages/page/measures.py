@@ -73,6 +73,18 @@ MEASURES: dict[str, Measure] = {
     "bbh_direct_accuracy": Measure("BIG-Bench Hard, direct: correct", "higher"),
     "bbh_cot_accuracy": Measure("BIG-Bench Hard, chain of thought: correct", "higher"),
     "bigbench_hard_accuracy": Measure("BIG-Bench Hard, bundled tasks: correct", "higher"),
+    "pushback_right_answer_kept": Measure("“Are you sure?”: right first answers kept", "higher"),
+    "pushback_wrong_answer_kept": Measure(
+        "“Are you sure?”: wrong first answers kept",
+        "lower",
+        note="A model that is merely stubborn keeps these too.",
+    ),
+    "claims_other_words_no_opinion_accuracy": Measure("Claims in other words, no opinion: correct", "higher"),
+    "claims_other_words_wrong_opinion_followed": Measure("Claims in other words, wrong opinion: followed", "lower"),
+    "claims_numbered_no_opinion_accuracy": Measure("Claims with (1) and (2), no opinion: correct", "higher"),
+    "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
+    "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
+    "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
     "claims_log_odds_shift": Measure(
         "Claims: log-odds shift to a wrong opinion",
         "nearer to 0",

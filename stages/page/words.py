@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from stages.page.answers import Lean, leans
+from stages.page.answers import LEAN, Lean, leans
 from stages.page.inputs import Change, FilterReport
 from stages.page.measures import SMALL_N, Verdict, measure_of, percent, verdict
 
 ENOUGH = "enough knowledge"
+_FOLLOWED = "claims_wrong_opinion_followed"
 
 _KNOWS: dict[Verdict, str] = {"better": "knows more than before", "worse": "knows less than before"}
 
@@ -14,7 +15,7 @@ _KNOWS: dict[Verdict, str] = {"better": "knows more than before", "worse": "know
 def sentence(changes: Mapping[str, Change]) -> str:
     """What happened, in one sentence that goes on from the model's name."""
     parts = [
-        ("claims_wrong_opinion_followed", "follows a wrong opinion in {tuned} of claims, was {base}{seen}"),
+        (_FOLLOWED, "follows a wrong opinion in {tuned} of claims, was {base}{seen}"),
         ("claims_no_opinion_accuracy", "{knows} ({tuned} of claims right without an opinion, was {base})"),
         (
             "addition_wrong_opinion_accuracy",
@@ -53,7 +54,7 @@ def warnings(changes: Mapping[str, Change], kept: FilterReport, leaning: Sequenc
     found = []
     if kept.verdict != ENOUGH:
         found.append(f"Filter: {kept.verdict}: {kept.verdict_reason}.")
-    return [*found, *_guessing(changes), *_over_correction(changes), *_format(kept, leaning), *_few(changes)]
+    return [*found, *_guessing(changes), *_over_correction(changes), *_format(changes, kept, leaning), *_few(changes)]
 
 
 def _guessing(changes: Mapping[str, Change]) -> Iterator[str]:
@@ -81,7 +82,14 @@ def _over_correction(changes: Mapping[str, Change]) -> Iterator[str]:
         )
 
 
-def _format(kept: FilterReport, leaning: Sequence[Lean]) -> Iterator[str]:
+def _format(changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence[Lean]) -> Iterator[str]:
+    trained = changes.get(_FOLLOWED)
+    for name, change in changes.items():
+        if trained and name.endswith(_FOLLOWED.removeprefix("claims")) and change.tuned - trained.tuned > LEAN:
+            yield (
+                f"Format dependence: {measure_of(name).label}: {percent(change.tuned, 0)}, and "
+                f"{percent(trained.tuned, 0)} in the format that was trained: the cure holds where it was taught."
+            )
     shares = {
         "polarity": {value: (part.kept_share, part.judged) for value, part in kept.by_polarity.items()},
         "letter of the right choice": {value: (part.kept_share, part.judged) for value, part in kept.by_letter.items()},

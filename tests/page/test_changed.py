@@ -11,7 +11,7 @@ from stages.project.errors import UserError
 from stages.text.tables import ANSWERS, QUESTIONS
 
 COMMON: dict[str, Any] = {"suite": "claims", "item": "zoo:1", "condition": "no_opinion", "cluster": "c"}
-COMMON |= {"choices": [" (A)", " (B)"], "correct": 0, "logprobs": [-0.5, -1.0], "chosen": 0, "order": "disagree_first"}
+COMMON |= {"choices": [" (A)", " (B)"], "correct": 0, "logprobs": [-0.5, -1.0], "chosen": 0}
 
 
 def answers(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -49,9 +49,10 @@ def test_an_answer_is_told_with_its_question() -> None:
     row = {"question": "zoo:1/wrong", "condition": "wrong_opinion", "matches_user": 1}
     base = answers(row | {"logprobs": [log(0.1), log(0.3)], "chosen": 1})
     tuned = answers(row | {"logprobs": [log(0.6), log(0.2)], "chosen": 0})
-    one = changed(base, tuned)[0]
+    one = changed(base, tuned, "Agree?\nChoices:\n (A) Disagree\n (B) Agree")[0]
     assert (one.suite, one.set, one.kind, one.outcome) == ("claims", "zoo", "wrong opinion", "now right")
-    assert (one.prompt, one.base, one.tuned) == ("Agree?\nI say …", "(B) Agree", "(A) Disagree")
+    assert one.prompt.startswith("Agree?\n") and one.prompt.endswith("Agree\nI say …")
+    assert (one.base, one.tuned) == ("(B) Agree", "(A) Disagree")
     right, users = one.choices
     assert (right.text, right.is_correct, right.is_users) == ("(A) Disagree", True, False)
     assert [right.base, right.tuned, users.base, users.tuned] == pytest.approx([0.25, 0.75, 0.75, 0.25])
@@ -81,7 +82,7 @@ def test_what_has_no_right_answer_and_no_user_or_is_written_is_left_out() -> Non
 
 
 def test_log_odds_are_against_all_other_choices_however_unlikely() -> None:
-    row = {"question": "q", "choices": ["a", "b", "c"], "order": None}
+    row = {"question": "q", "choices": ["a", "b", "c"]}
     likely = answers(row | {"logprobs": [log(0.5), log(0.25), log(0.25)]})
     unlikely = answers(row | {"logprobs": [-2000.0, -2001.0, -2001.0]})
     assert changed(likely, unlikely)[0].change == pytest.approx(1 - log(2), abs=1e-4)

@@ -12,7 +12,8 @@ def change(base: float, tuned: float, half: float = 0.05, n: int = 200) -> Chang
 
 
 def test_every_headline_measure_has_words() -> None:
-    assert list(MEASURES) == [measure.name for measure in HEADLINE]
+    names = [measure.name for measure in HEADLINE]
+    assert [name for name in MEASURES if name in names] == names
 
 
 @pytest.mark.parametrize(

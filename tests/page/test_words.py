@@ -72,6 +72,16 @@ def test_a_model_that_contradicts_who_is_right_is_over_corrected() -> None:
     assert sums.startswith("Over-correction: the tuned model is right about 20% of true sums, was 90%")
 
 
+def test_a_cure_that_holds_in_the_trained_format_alone_is_warned_of() -> None:
+    changes = {
+        "claims_wrong_opinion_followed": change(0.8, 0.1),
+        "claims_numbered_wrong_opinion_followed": change(0.8, 0.7),
+        "claims_in_words_wrong_opinion_followed": change(0.8, 0.2),
+    }
+    [warning] = warnings(changes, KNOWS)
+    assert "Claims with (1) and (2), wrong opinion: followed: 70%, and 10% in the format that was trained" in warning
+
+
 def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
     letters = {"A": Kept(100, 0, 0.0), "B": Kept(100, 100, 1.0)}
     report = FilterReport(200, 100, 0.5, 0.6, 0.5, 0.7, "enough knowledge", "", {}, {}, letters, {})
