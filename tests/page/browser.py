@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
-# What one answer may take on a machine that does other work as well.
-PATIENCE_MS = 120_000
+# Seconds that a page may take on a machine that does other work as well.
+PATIENCE = 120
 
 
 class Tab:
@@ -83,16 +84,19 @@ class Tab:
     def open(self, path: Path) -> None:
         """Opens a file, and waits until its figures are drawn."""
         self.call("Page.navigate", url=path.resolve().as_uri())
-        self.value(
-            "new Promise(done => { const look = () => document.documentElement?.dataset.figures ? done(true) : "
-            "setTimeout(look, 50); look(); })"
-        )
+        self.wait("document.documentElement?.dataset.figures")
+
+    def wait(self, expression: str) -> Any:
+        """What a JavaScript expression is in the page, once it is something."""
+        until = time.monotonic() + PATIENCE
+        while not (found := self.value(expression)):
+            assert time.monotonic() < until, f"{expression} came to nothing; the browser said {self.problems}"
+            time.sleep(0.05)
+        return found
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression is in the page, awaited where it is a promise."""
-        result = self.call(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, timeout=PATIENCE_MS
-        )
+        """What a JavaScript expression is in the page."""
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from time import sleep
 
 import pytest
 
@@ -57,11 +56,9 @@ def test_a_pointer_is_told_numbers(tab: Tab) -> None:
         "const at = mark.getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; })()"
     )
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=point[0], y=point[1])
-    told = tab.value(
-        "new Promise(done => { const look = () => { const box = document.querySelector('#vg-tooltip-element.visible');"
-        "box ? done([box.innerText, getComputedStyle(box).position]) : setTimeout(look, 50); }; look(); })"
-    )
-    assert "measure" in told[0] and "%" in told[0] and told[1] == "fixed"
+    told = tab.wait("document.querySelector('#vg-tooltip-element.visible')?.innerText")
+    assert "measure" in told and "%" in told
+    assert tab.value("getComputedStyle(document.querySelector('#vg-tooltip-element')).position") == "fixed"
     assert tab.problems == []
 
 
@@ -118,8 +115,7 @@ def test_dark_is_dark_in_page_and_figures(tab: Tab, page: Path) -> None:
 def test_without_scripts_the_page_is_whole(tab: Tab, page: Path) -> None:
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     tab.call("Page.navigate", url=page.resolve().as_uri())
-    while tab.value("document.readyState") != "complete":
-        sleep(0.05)
+    tab.wait("document.readyState == 'complete'")
     figures = tab.value("document.querySelectorAll('figure > .drawing > svg').length")
     tab.call("Emulation.setScriptExecutionDisabled", value=False)
     assert figures == 2 * 10 + 1
