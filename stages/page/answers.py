@@ -35,7 +35,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 def set_of() -> pl.Expr:
     """What a question is from: a claim's data set, the subject or task that many questions share, else its suite."""
-    many = pl.col("item").n_unique().over("suite", "cluster") > 1
+    # Of users with views, many are asked the same, and what they are asked is the cluster.
+    many = (pl.col("item").n_unique().over("suite", "cluster") > 1) & pl.col("matches_user").is_null().all().over(
+        "suite"
+    )
     subject = pl.col("cluster").str.strip_prefix(pl.col("suite") + ":")
     dataset = pl.col("item").str.replace(r":[^:]*$", "")
     return pl.when(_IS_OF_CLAIMS).then(dataset).when(many).then(subject).otherwise(pl.col("suite"))

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.page.answers import Lean, accuracy, followed, leaning, leans, quadrants, shifts, wilson
+from stages.page.answers import Lean, accuracy, followed, leaning, leans, quadrants, set_of, shifts, wilson
 from stages.text.tables import ANSWERS
 
 
@@ -65,6 +65,20 @@ def test_followed_counts_users_who_are_not_right_by_task() -> None:
         ("addition", "false_wrong_opinion", 1.0, 1),
         ("opinions", "opinions", 1.0, 1),
     ]
+
+
+def test_the_set_is_a_data_set_a_subject_or_the_suite() -> None:
+    mmlu = {"suite": "mmlu_5shot", "cluster": "mmlu_5shot:law"}
+    perez = {"suite": "perez_nlp", "cluster": "perez_nlp:Is this long?", "matches_user": 1}
+    table = answers(
+        {"question": "1", "item": "zoo:1"},
+        {"question": "2", "item": "zoo:2", "suite": "claims_numbered"},
+        {"question": "3", "item": "7", **mmlu},
+        {"question": "4", "item": "8", **mmlu},
+        {"question": "5", "item": "7", **perez},
+        {"question": "6", "item": "8", **perez},
+    )
+    assert table.select(set_of()).to_series().to_list() == ["zoo", "zoo", "law", "law", "perez_nlp", "perez_nlp"]
 
 
 def test_quadrants_are_shares_of_what_one_kind_of_user_was_told() -> None:
