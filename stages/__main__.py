@@ -2,6 +2,7 @@
 
 import typer
 
+from stages.cli.ask import ask
 from stages.cli.check import check
 from stages.cli.export import export
 from stages.cli.models import models
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(score)
 app.command()(check)
+app.command()(ask)
 app.command()(models)
 app.command()(export)
 app.command()(organism)

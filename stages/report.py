@@ -1,41 +1,50 @@
-"""Stage `report`: metrics, filter reports, training curves, answers and counts -> a page, its figures, and cards."""
+"""Stage `report`: metrics, filter reports, curves, answers and counts -> a page, its figures, and cards."""
 
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from stages.page.cards import card
 from stages.page.inputs import (
+    read_behind,
     read_counts,
     read_filter,
+    read_losses,
     read_metrics,
     read_shortcuts,
     read_training,
     read_validation,
 )
-from stages.page.page import ModelInputs, model_part, page, versions
+from stages.page.page import Project, page, versions
+from stages.page.parts import ModelInputs, ModelPart, model_part, overview
 from stages.params.report import ReportParams
 from stages.project.errors import run
 from stages.project.files import whole_folder, write_text
-from stages.project.params import read_params
-from stages.text.tables import ANSWERS, read_table
+from stages.project.params import read_document, read_params
+from stages.text.tables import ANSWERS, QUESTIONS, read_table
 
-Folder = Annotated[Path, typer.Option()]
+Input = Annotated[Path, typer.Option()]
 
 
 def main(
     out_html: Path,
     out_plots: Path,
     out_cards: Path,
-    metrics: Folder,
-    filter: Folder,
-    training: Folder,
-    data: Folder,
-    answers: Folder,
+    metrics: Input,
+    filter: Input,
+    training: Input,
+    validation: Input,
+    tables: Input,
+    data: Input,
+    answers: Input,
+    claims: Input,
+    suites: Input,
 ) -> None:
     """Writes the report page of the listed models, each of its figures as a file, and the measures for their cards."""
     params = read_params(ReportParams)
+    asked = [read_table(path, QUESTIONS) for path in (claims, *(suites / f"{name}.parquet" for name in params.suites))]
     # The listed models only, never what lies in the folders: a model taken off the list leaves its files behind.
     models = [
         ModelInputs(
@@ -43,24 +52,35 @@ def main(
             changes=read_metrics(metrics / f"{name}.json"),
             kept=read_filter(filter / f"{name}.json"),
             training=read_training(training / f"{name}.csv"),
+            losses=read_losses(validation / f"{name}.csv"),
             base=read_table(answers / f"{name}-base.parquet", ANSWERS),
             tuned=read_table(answers / f"{name}-tuned.parquet", ANSWERS),
+            questions=pl.concat(asked),
+            behind=read_behind(tables / f"{name}.csv"),
         )
         for name in params.models
     ]
-    counts, validation = read_counts(data / "clean.json"), read_validation(data / "validation.json")
-    shortcuts = read_shortcuts(data / "shortcuts.json")
+    project = Project(
+        counts=read_counts(data / "clean.json"),
+        validation=read_validation(data / "validation.json"),
+        shortcuts=read_shortcuts(data / "shortcuts.json"),
+        params=read_document(),
+        versions=versions(),
+    )
     parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
-    with whole_folder(out_plots) as folder:
-        for part in parts:
-            for figure in part.figures.values():
-                (folder / f"{part.name}-{figure.name}.svg").write_text(
-                    figure.svg + "\n", encoding="utf-8", newline="\n"
-                )
+    together = overview({model.name: model.changes for model in models}, "all") if len(models) > 1 else None
+    _write_plots(parts, out_plots)
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
-    write_text(out_html, page(parts, counts, validation, shortcuts, versions()))
+    write_text(out_html, page(parts, together, project))
+
+
+def _write_plots(parts: list[ModelPart], out: Path) -> None:
+    with whole_folder(out) as folder:
+        for part in parts:
+            for name, figure in part.figures.items():
+                (folder / f"{part.name}-{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def row(schema: Schema) -> pl.DataFrame:
         pl.Int32: 1,
         pl.Int64: 1,
         pl.List(pl.String): ["text"],
+        pl.Float32: 0.5,
         pl.List(pl.Float32): [0.5],
     }
     turns = [{"role": "user", "text": "text"}]

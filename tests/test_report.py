@@ -9,16 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.text.tables import ANSWERS, write_table
+from stages.text.tables import ANSWERS, QUESTIONS, write_table
 
 ROOT = Path(__file__).parents[1]
-FIGURES = ("accuracy", "headline", "kept", "loss")
+FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
+INPUTS = ("metrics", "filter", "training", "validation", "tables", "data", "answers", "suites")
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
-    inputs = [word for name in ("metrics", "filter", "training", "data", "answers") for word in (f"--{name}", name)]
+    inputs = [word for name in INPUTS for word in (f"--{name}", name)]
+    outs = ["out/index.html", "out/plots", "out/cards"]
     return subprocess.run(
-        [sys.executable, "-m", "stages.report", "out/index.html", "out/plots", "out/cards", *inputs],
+        [sys.executable, "-m", "stages.report", *outs, "--claims", "claims.parquet", *inputs],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
@@ -30,7 +32,7 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project that lists model `a` and still has a broken file of model `b` lying about."""
-    (tmp_path / "params.yaml").write_text("models: [a]\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text("models: [a]\nsuites: [quiz]\n", encoding="utf-8")
     change = {"base": 0.67, "tuned": 0.21, "delta": -0.46, "delta_low": -0.5, "delta_high": -0.4, "n": 192}
     some = {"judged": 4, "kept": 2, "kept_share": 0.5}
     known = {"known_share": 0.0, "known_share_low": -0.5, "known_share_high": 0.5}
@@ -41,6 +43,9 @@ def project(tmp_path: Path) -> Path:
         "metrics/b.json": "broken",
         "filter/a.json": json.dumps(some | known | verdict | kinds),
         "training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
+        "validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
+        "tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
+        'claims,no_opinion,all,"",accuracy,0.5,0.75,0.25,-0.1,0.5,8\n',
         "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
         "data/validation.json": json.dumps(
             {
@@ -66,6 +71,11 @@ def project(tmp_path: Path) -> Path:
     table = pl.DataFrame([dict.fromkeys(ANSWERS.columns) | answer], schema=ANSWERS.columns)
     for variant in ("base", "tuned"):
         write_table(table, ANSWERS, tmp_path / "answers" / f"a-{variant}.parquet")
+    question: dict[str, Any] = {name: answer.get(name) for name in QUESTIONS.names}
+    question |= {"turns": [{"role": "user", "text": "Is this a zoo?"}], "answer_prefix": "It is"}
+    asked = pl.DataFrame([question], schema=QUESTIONS.columns)
+    write_table(asked, QUESTIONS, tmp_path / "claims.parquet")
+    write_table(asked.clear(), QUESTIONS, tmp_path / "suites/quiz.parquet")
     return tmp_path
 
 
@@ -81,6 +91,7 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     page = first["index.html"].decode()
     assert "follows a wrong opinion in 21% of claims, was 67%" in page
     assert first["plots/a-kept.svg"].decode().strip() in page
+    assert "Is this a zoo?\nIt is …" in page and "[−10.0, +50.0]" in page
     card = first["cards/a.md"].decode()
     assert "The tuned model follows a wrong opinion in 21% of claims, was 67%" in card
     assert "| Claims, wrong opinion: followed | 67.0% | 21.0% | −46.0 | [−50.0, −40.0] | 192 | better |" in card
@@ -88,7 +99,9 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert files(project / "out") == first
 
 
-@pytest.mark.parametrize("missing", ["training/a.csv", "answers/a-tuned.parquet"])
+@pytest.mark.parametrize(
+    "missing", ["training/a.csv", "validation/a.csv", "tables/a.csv", "answers/a-tuned.parquet", "suites/quiz.parquet"]
+)
 def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
     (project / missing).unlink()
     done = run(project)

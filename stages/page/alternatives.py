@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from stages.page.figures import kept_rows, loss_points
+from stages.page.curves import loss_points
+from stages.page.figures import kept_rows
 from stages.page.inputs import Change, FilterReport
-from stages.page.measures import MEASURES, percent, signed
+from stages.page.measures import level, measure_of, percent, signed
 
 
 def headline(changes: Mapping[str, Change]) -> str:
@@ -14,18 +15,24 @@ def headline(changes: Mapping[str, Change]) -> str:
     return "Headline measures, base and tuned. " + " ".join(_level(name, change) for name, change in changes.items())
 
 
+def models(changes: Mapping[str, Mapping[str, Change]]) -> str:
+    """The shares among the headline measures of several models."""
+    return " ".join(
+        f"{model}. "
+        + " ".join(_level(name, change) for name, change in measured.items() if measure_of(name).is_share)
+        for model, measured in changes.items()
+    )  # fmt: skip
+
+
 def _level(name: str, change: Change) -> str:
-    measure = MEASURES[name]
-    if measure.is_share:
-        return f"{measure.label}: {percent(change.base)}, {percent(change.tuned)}."
-    return f"{measure.label}: {signed(change.base, 2)}, {signed(change.tuned, 2)}."
+    return f"{measure_of(name).label}: {level(name, change.base)}, {level(name, change.tuned)}."
 
 
 def kept(report: FilterReport) -> str:
     """Every kept share, by kind of prompt."""
     words: dict[str, list[str]] = {}
     for row in kept_rows(report):
-        words.setdefault(row["kind"], []).append(f"{row['value']} {percent(row['share'])} of {row['judged']:,}")
+        words.setdefault(row["kind"], []).append(f"{row['value']} {percent(row['share'])} of {row['n']:,}")
     return "Share of prompts kept. " + " ".join(f"{kind}: {', '.join(shares)}." for kind, shares in words.items())
 
 
@@ -41,10 +48,50 @@ def loss(training: pl.DataFrame) -> str:
     )
 
 
-def accuracy(shares: pl.DataFrame) -> str:
-    """Every accuracy with its interval, by suite, condition and variant."""
-    return "Accuracy by condition. " + " ".join(
-        f"{row['suite']}, {row['condition'].replace('_', ' ')}, {row['variant']}: {percent(row['share'])} "
+def aside(losses: pl.DataFrame) -> str:
+    """Each source's loss on rows set aside at the first and the last step where it was measured."""
+    sources = losses.group_by("source", maintain_order=True).agg(
+        pl.col("step").first(), pl.col("loss").first(), last_step=pl.col("step").last(), last=pl.col("loss").last()
+    )
+    return "Loss on rows set aside. " + " ".join(
+        f"{row['source']}: {row['loss']:.3f} at step {row['step']:,}, {row['last']:.3f} at step {row['last_step']:,}."
+        for row in sources.iter_rows(named=True)
+    )
+
+
+def shares(table: pl.DataFrame, what: str, row_name: str) -> str:
+    """Every share with its interval, by suite, row and variant."""
+    return f"{what}. " + " ".join(
+        f"{row['suite']}, {row[row_name].replace('_', ' ')}, {row['variant']}: {percent(row['share'])} "
         f"[{percent(row['low'])}, {percent(row['high'])}]."
-        for row in shares.iter_rows(named=True)
+        for row in table.iter_rows(named=True)
+    )
+
+
+def quadrants(cells: pl.DataFrame) -> str:
+    """Every cell's share of the answers to a user who is right, or wrong."""
+    return "How answers stand to the user. " + " ".join(
+        f"{row['suite']}, {row['variant']}, {row['user']}, answer {row['answer']}: {percent(row['share'])}."
+        for row in cells.sort("suite", "variant", "user", "answer").iter_rows(named=True)
+    )
+
+
+def shifts(table: pl.DataFrame) -> str:
+    """Where the middle half of the shifts lies, base and tuned."""
+    shift = pl.col("shift")
+    spread = table.group_by("variant", maintain_order=True).agg(
+        pl.len().alias("n"), low=shift.quantile(0.25), median=shift.median(), high=shift.quantile(0.75)
+    )
+    return "Log-odds shift to a wrong opinion. " + " ".join(
+        f"{row['variant']}: median {signed(row['median'], 2)}, middle half {signed(row['low'], 2)} to "
+        f"{signed(row['high'], 2)}, {row['n']:,} claims."
+        for row in spread.iter_rows(named=True)
+    )
+
+
+def subjects(changes: pl.DataFrame) -> str:
+    """Every subject's change in accuracy, in percentage points."""
+    return "Change in accuracy by subject. " + " ".join(
+        f"{row['suite']}, {row['subject'].replace('_', ' ')}: {signed(100 * row['delta'], 1)}."
+        for row in changes.iter_rows(named=True)
     )

@@ -1,8 +1,4 @@
-"""The page's figures as Altair charts: headline measures, kept shares, training loss, accuracy by condition.
-
-Colours are Okabe and Ito's blue and vermillion, told apart by any eye; base and tuned differ in shape too. Text and
-lines take the page's own colour (`currentColor`), so that one drawing serves light, dark and paper.
-"""
+"""Figures of shares as Altair charts: headline measures, sycophancy by task, accuracy, quadrants, subjects, kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,40 +8,59 @@ import polars as pl
 
 from stages.page.answers import wilson
 from stages.page.inputs import Change, FilterReport, Kept
-from stages.page.measures import MEASURES
+from stages.page.marks import (
+    INK,
+    POINT,
+    SHARE_AXIS,
+    SHARES,
+    TUNED,
+    VARIANTS,
+    WIDTH,
+    Across,
+    Layers,
+    by_variant,
+    panels,
+    share_tooltip,
+    styled,
+)
+from stages.page.measures import measure_of
 
-BASE, TUNED = "#D55E00", "#0072B2"
-INK = "currentColor"
+# What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B
+# and larger after.
+PAPER_ADDITIONS = (
+    {"condition": "false no opinion", "variant": "base", "paper": 1.0},
+    {"condition": "false no opinion", "variant": "tuned", "paper": 1.0},
+    {"condition": "false wrong opinion", "variant": "base", "paper": 0.05},
+    {"condition": "false wrong opinion", "variant": "base", "paper": 0.32},
+    {"condition": "false wrong opinion", "variant": "tuned", "paper": 1.0},
+)
+# Changes in accuracy that the paper reports over MMLU and BIG-Bench Hard, lowest and highest.
+PAPER_SUBJECTS = (-0.016, 0.031)
 
-# Pixels; with its labels a figure stays under 520, two of which fit beside each other on a laptop.
-WIDTH = 340
-MOST_POINTS = 200
-
-_VARIANTS: Sequence[Any] = ["base", "tuned"]
-_SHARE_AXIS = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".0%")
-_SHARES = alt.Scale(domain=[0, 1])
-_POINT: dict[str, Any] = {"size": 70, "strokeWidth": 2, "opacity": 1, "filled": True}
+# Which way is better, in the little room that a phone has.
+_ARROWS = {"higher": "↑", "lower": "↓", "nearer to half": "→ 50%", "nearer to 0": "→ 0", "–": ""}
 
 
 def headline(changes: Mapping[str, Change]) -> alt.TopLevelMixin:
     """Every headline measure before and after; a pale bar is the difference's interval, laid off from base."""
     rows = [_headline_row(name, change) for name, change in changes.items()]
     shares, shifts = ([row for row in rows if row["is_share"] == is_share] for is_share in (True, False))
-    panels = [
-        _before_after(shares, "share of questions", _SHARES, _SHARE_AXIS),
-        _before_after(shifts, "shift in log-odds", alt.Scale(zero=True), alt.Axis(tickCount=5)),
+    drawn = [
+        _before_after(shares, "share of questions", _down_from_1(shares), alt.Axis(format=".0%", tickCount=5)),
+        _before_after(shifts, "log-odds, or another unit", alt.Scale(zero=True), alt.Axis(tickCount=5)),
     ]
-    return _styled(alt.vconcat(*[panel for panel in panels if panel is not None], spacing=24))
+    return styled(alt.vconcat(*[panel for panel in drawn if panel is not None], spacing=24))
 
 
 def _headline_row(name: str, change: Change) -> dict[str, Any]:
-    measure = MEASURES[name]
+    measure = measure_of(name)
     low, high = change.base + change.delta_low, change.base + change.delta_high
-    if measure.is_share:
+    # Only a difference of shares, such as a sway, goes below 0.
+    if measure.is_share and min(change.base, change.tuned) >= 0:
         low, high = max(0.0, low), min(1.0, high)
-    label = f"{measure.label} ({measure.better} is better)"
-    values = {"base": change.base, "tuned": change.tuned, "low": low, "high": high}
-    return {"label": label, "is_share": measure.is_share} | values
+    label = f"{measure.label} {_ARROWS[measure.better]}".rstrip()
+    values = {"base": change.base, "tuned": change.tuned, "low": low, "high": high, "n": change.n}
+    return {"label": label, "measure": measure.label, "is_share": measure.is_share} | values
 
 
 def _before_after(rows: list[dict[str, Any]], title: str, scale: alt.Scale, axis: alt.Axis) -> alt.LayerChart | None:
@@ -58,33 +73,140 @@ def _before_after(rows: list[dict[str, Any]], title: str, scale: alt.Scale, axis
     interval = chart.mark_rule(color=TUNED, strokeWidth=6, opacity=0.35).encode(
         y=y, x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"
     )
-    points = chart.transform_fold(["base", "tuned"], as_=["variant", "value"]).mark_point(**_POINT)
-    return interval + points.encode(y=y, x="value:Q", **_by_variant()) + labels
+    points = chart.transform_fold(["base", "tuned"], as_=["variant", "value"]).mark_point(**POINT)
+    told = [
+        alt.Tooltip("measure:N"),
+        alt.Tooltip("variant:N"),
+        alt.Tooltip("value:Q", format=".3f"),
+        alt.Tooltip("n:Q"),
+    ]
+    return interval + points.encode(y=y, x="value:Q", tooltip=told, **by_variant()) + labels
 
 
-def _by_variant() -> dict[str, Any]:
-    legend = alt.Legend(title=None, orient="top")
-    return {
-        "color": alt.Color("variant:N", scale=alt.Scale(domain=_VARIANTS, range=[BASE, TUNED]), legend=legend),
-        "shape": alt.Shape("variant:N", scale=alt.Scale(domain=_VARIANTS, range=["circle", "diamond"]), legend=legend),
-    }
+def _down_from_1(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
+    """From 0 to 1, and below 0 as far as there is a difference of shares that is."""
+    ends = [row[end] for row in rows for end in ("base", "tuned", "low", "share") if end in row]
+    return alt.Scale(domain=[min([0.0, *ends]), 1], nice=True)
+
+
+def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
+    """The shares among the headline measures of several models, a panel for each model."""
+    rows = [
+        {"model": model, "variant": variant, "measure": measure_of(name).label, "share": getattr(change, variant)}
+        for model, measured in changes.items()
+        for name, change in measured.items()
+        for variant in VARIANTS
+        if measure_of(name).is_share
+    ]
+    y = alt.Y("measure:N", sort=None, title=None)
+    told = [*(alt.Tooltip(f"{name}:N") for name in ("measure", "variant")), alt.Tooltip("share:Q", format=".1%")]
+
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
+        points = chart.mark_point(**POINT).encode(y=y, x=x, tooltip=told, **by_variant())
+        line = chart.mark_line(color=INK, strokeWidth=1, opacity=0.4).encode(y=y, x=x, detail="measure:N")
+        return alt.layer(line, points)
+
+    return panels(
+        rows, "model", alt.Step(24), Across("share", "share of questions", _down_from_1(rows), SHARE_AXIS), draw
+    )
+
+
+def followed(shares: pl.DataFrame) -> alt.TopLevelMixin:
+    """How often either model goes with a user whose view is not the right answer, by task."""
+    return _by_condition(shares, "task", "share of answers that go with the user")
+
+
+def accuracy(shares: pl.DataFrame) -> alt.TopLevelMixin:
+    """Accuracy of base and tuned model by suite and condition, with what guessing would get."""
+    return _by_condition(shares, "condition", "share of correct answers")
+
+
+def additions(shares: pl.DataFrame) -> alt.TopLevelMixin:
+    """Accuracy in sums, with what the paper's larger models got in the same questions as crosses."""
+    return _by_condition(shares, "condition", "share of correct answers", PAPER_ADDITIONS)
+
+
+def _by_condition(
+    shares: pl.DataFrame, row: str, title: str, paper: Sequence[Mapping[str, Any]] = ()
+) -> alt.TopLevelMixin:
+    words = shares.with_columns(pl.col(row).str.replace_all("_", " "))
+    # A layer draws the rows that have its column: neither needs the other's, and both share one source.
+    data = [*words.to_dicts(), *({"suite": shares["suite"][0], **mark} for mark in paper)]
+    lane = {"y": alt.Y(f"{row}:N", sort=None, title=None), "yOffset": alt.YOffset("variant:N", sort=VARIANTS)}
+
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
+        chance = chart.mark_tick(color=INK, thickness=2, size=18, opacity=0.6).encode(x="chance:Q", **lane)
+        interval = chart.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=by_variant()["color"], **lane)
+        told = share_tooltip(row, "variant")
+        share = chart.mark_point(**POINT).encode(x="share:Q", tooltip=told, **lane, **by_variant())
+        crosses = chart.mark_point(shape="cross", size=70, color=INK, filled=False, strokeWidth=1.5, opacity=0.8)
+        return alt.layer(chance, interval, share, *([crosses.encode(x="paper:Q", **lane)] if paper else []))
+
+    return panels(data, "suite", alt.Step(18), Across("low", title, SHARES, SHARE_AXIS), draw)
+
+
+def quadrants(cells: pl.DataFrame) -> alt.TopLevelMixin:
+    """Users who are right and wrong against answers that follow and do not: darker is a larger share of a row."""
+    words = pl.format("{}, {}", pl.col("suite"), pl.col("variant")).alias("panel")
+    rows = cells.with_columns(words).sort("suite", "variant", maintain_order=True).to_dicts()
+    chart = alt.Chart(alt.Data(values=rows), width=WIDTH // 2 - 20, height=alt.Step(44))
+    x = alt.X("answer:N", sort=["follows", "does not"], title=None, axis=alt.Axis(labelAngle=0, orient="bottom"))
+    y = alt.Y("user:N", sort=["user right", "user wrong"], title=None)
+    # Never so dark that text in the page's own colour could not be read on it.
+    depth = alt.FillOpacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.5]), legend=None)
+    told = [alt.Tooltip(f"{name}:N") for name in ("panel", "user", "answer")]
+    square = chart.mark_rect(fill=TUNED, stroke=INK, strokeOpacity=0.3).encode(
+        x=x, y=y, fillOpacity=depth, tooltip=[*told, alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("n:Q")]
+    )
+    text = chart.mark_text(color=INK, fontSize=14).encode(x=x, y=y, text=alt.Text("share:Q", format=".0%"))
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontWeight="bold")
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    return styled(
+        alt.layer(square, text).facet(facet=alt.Facet("panel:N", sort=order, title=None, header=header), columns=2)
+    )
+
+
+def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
+    """How accuracy changed, by subject, with the span of the paper's changes as a band; `changes` as subject_rows."""
+    rows = changes.with_columns(pl.col("subject").str.replace_all("_", " ")).sort("suite", "delta").to_dicts()
+    y = alt.Y("subject:N", sort=None, title=None)
+    told = [alt.Tooltip("subject:N"), *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("base", "tuned", "delta"))]
+
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
+        paper = {end: alt.datum(value) for end, value in zip(("x", "x2"), PAPER_SUBJECTS, strict=True)}
+        # Of data of its own: one for every row would be as many bands over each other.
+        band = alt.Chart(alt.Data(values=[{}])).mark_rect(color=INK, opacity=0.12).encode(**paper)
+        zero = chart.mark_rule(color=INK, opacity=0.6).encode(x=alt.datum(0))
+        interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="delta_high:Q")
+        delta = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="delta:Q", tooltip=[*told, alt.Tooltip("n:Q")])
+        return alt.layer(band, zero, interval, delta)
+
+    across = Across("delta_low", "change in accuracy", alt.Scale(), {"format": "+.0%", "tickCount": 5})
+    return panels(rows, "suite", alt.Step(18), across, draw)
+
+
+def subject_rows(behind: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the figure `subjects`: those of `read_behind` on accuracy by subject or task, with its name."""
+    rows = behind.filter(pl.col("group") == "cluster", pl.col("measure") == "accuracy")
+    return rows.with_columns(subject=pl.col("value").str.strip_prefix(pl.col("suite") + ":"))
 
 
 def kept(report: FilterReport) -> alt.TopLevelMixin:
     """The share of prompts that the filter kept, by kind of prompt, with the line that guessing would reach."""
-    rows = list(kept_rows(report))
-    chart = alt.Chart(alt.Data(values=rows), width=WIDTH, height=alt.Step(24))
     y = alt.Y("value:N", sort=None, title=None)
-    x = alt.X("low:Q", title="share kept", scale=_SHARES, axis=_SHARE_AXIS)
-    # Aggregated to one line a panel: one for every row would draw dashes over dashes.
-    chance = chart.mark_rule(color=INK, strokeDash=[5, 4]).encode(x="max(chance):Q")
-    interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="high:Q")
-    share = chart.mark_point(**_POINT, color=TUNED).encode(y=y, x="share:Q")
-    return _panels(alt.layer(chance, interval, share), "kind", [row["kind"] for row in rows])
+
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
+        chance = chart.mark_rule(color=INK, strokeDash=[5, 4]).encode(x=alt.datum(0.5))
+        interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(y=y, x=x, x2="high:Q")
+        share = chart.mark_point(**POINT, color=TUNED).encode(y=y, x="share:Q", tooltip=share_tooltip("value"))
+        return alt.layer(chance, interval, share)
+
+    across = Across("low", "share kept", SHARES, SHARE_AXIS)
+    return panels(kept_rows(report), "kind", alt.Step(22), across, draw)
 
 
 def kept_rows(report: FilterReport) -> Iterator[dict[str, Any]]:
-    """The rows of the figure `kept`: kind, value, judged, share, low, high, chance."""
+    """The rows of the figure `kept`: kind, value, n, share, low, high."""
     kinds = {
         "by data set": report.by_dataset,
         "by polarity of the claim": report.by_polarity,
@@ -95,68 +217,5 @@ def kept_rows(report: FilterReport) -> Iterator[dict[str, Any]]:
         for value, group in groups.items():
             if group.judged:
                 low, high = wilson(group.kept_share, group.judged)
-                shares = {"share": group.kept_share, "low": low, "high": high, "chance": 0.5}
-                yield {"kind": kind, "value": value, "judged": group.judged} | shares
-
-
-def loss(training: pl.DataFrame) -> alt.TopLevelMixin:
-    """The training loss by step, thin as it was and bold as a running mean."""
-    rows = loss_points(training).to_dicts()
-    chart = alt.Chart(alt.Data(values=rows), width=WIDTH + 90, height=220)
-    x = alt.X(
-        "step:Q",
-        title="optimizer step",
-        scale=alt.Scale(nice=False),
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=6),
-    )
-    raw = chart.mark_line(color=TUNED, strokeWidth=1, opacity=0.45).encode(
-        x=x, y=alt.Y("loss:Q", title="loss (natural log)", scale=alt.Scale(zero=True))
-    )
-    return _styled(raw + chart.mark_line(color=TUNED, strokeWidth=2.5).encode(x=x, y="running:Q"))
-
-
-def loss_points(training: pl.DataFrame) -> pl.DataFrame:
-    """At most `MOST_POINTS` rows of step, loss and its running mean; more steps than that are averaged in windows."""
-    # JSON has no NaN; a gap in the curve is what it means.
-    curve = training.with_columns(pl.col("loss").fill_nan(None))
-    curve = curve.with_columns(
-        running=pl.col("loss").rolling_mean(max(1, curve.height // 20), min_samples=1, center=True)
-    )
-    window = -(-curve.height // MOST_POINTS) or 1
-    windows = curve.with_row_index("index").group_by(pl.col("index") // window, maintain_order=True)
-    return windows.agg(pl.col("step").last(), pl.col("loss", "running").mean()).drop("index")
-
-
-def accuracy(shares: pl.DataFrame) -> alt.TopLevelMixin:
-    """Accuracy of base and tuned model by suite and condition, with what guessing would get."""
-    words = pl.col("condition").str.replace_all("_", " ")
-    chart = alt.Chart(alt.Data(values=shares.with_columns(words).to_dicts()), width=WIDTH, height=alt.Step(20))
-    y = alt.Y("condition:N", sort=None, title=None)
-    offset = alt.YOffset("variant:N", sort=_VARIANTS)
-    x = alt.X("low:Q", title="share of correct answers", scale=_SHARES, axis=_SHARE_AXIS)
-    chance = chart.mark_tick(color=INK, thickness=2, size=28, opacity=0.6).encode(y=y, x=alt.X("chance:Q"))
-    interval = chart.mark_rule(strokeWidth=2).encode(
-        y=y, yOffset=offset, x=x, x2="high:Q", color=_by_variant()["color"]
-    )
-    share = chart.mark_point(**_POINT).encode(y=y, yOffset=offset, x="share:Q", **_by_variant())
-    return _panels(alt.layer(interval, chance, share), "suite", shares["suite"].to_list())
-
-
-def _panels(layers: alt.LayerChart | alt.FacetChart, column: str, values: list[str]) -> alt.TopLevelMixin:
-    """One panel under another for each value of `column`, in the order of their first appearance."""
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontWeight="bold")
-    row = alt.Row(column, type="nominal", sort=list(dict.fromkeys(values)), title=None, header=header)
-    return _styled(layers.facet(row=row).resolve_scale(y="independent"))
-
-
-def _styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
-    # `sans-serif` is a font everywhere; a white ground makes the files of reports/plots/ readable in a dark viewer.
-    axis = {"labelColor": INK, "titleColor": INK, "gridColor": INK, "domainColor": INK, "tickColor": INK}
-    sizes = {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal", "gridOpacity": 0.15}
-    return (
-        chart.configure(font="sans-serif", aria=False, background="white", padding=4)
-        .configure_axis(**axis, **sizes, labelLimit=200)
-        .configure_legend(labelColor=INK, labelFontSize=13, symbolOpacity=1, offset=12)
-        .configure_header(labelColor=INK, labelFontSize=13, labelPadding=4)
-        .configure_view(stroke=None)
-    )
+                shares = {"share": group.kept_share, "low": low, "high": high}
+                yield {"kind": kind, "value": value, "n": group.judged} | shares

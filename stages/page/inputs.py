@@ -1,6 +1,7 @@
 """The report files that the page is made of, read with their form checked: metrics, filter, training curve, counts."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 # Other keys may stand in these files: what the page does not show, it does not judge.
 _FORM = ConfigDict(extra="ignore")
+
+# Columns of `read_behind`, as reports/tables/ has them; there are more.
+BEHIND: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
+BEHIND |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -113,13 +118,12 @@ class Shortcut:
 
 
 def read_metrics(path: Path) -> dict[str, Change]:
-    """The headline measures at `path`, by name; the filter's part of the file is left out.
+    """The measures at `path`, by name: what holds a `base`; other parts, such as the filter's, are left out.
 
     Raises:
         UserError: the file is missing or is not a metrics file.
     """
-    document = _json(path)
-    measures = {name: entry for name, entry in document.items() if name != "filter"}
+    measures = {name: entry for name, entry in _json(path).items() if isinstance(entry, dict) and "base" in entry}
     return _checked(dict[str, Change], measures, path, "a metrics file")
 
 
@@ -150,13 +154,35 @@ def read_training(path: Path) -> pl.DataFrame:
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the two columns.
     """
+    return _curve(path, ["step", "loss"], "a training curve")
+
+
+def read_losses(path: Path) -> pl.DataFrame:
+    """Columns `source`, `step` and `loss` of the losses on rows set aside at `path`; raises as `read_training` does."""
+    return _curve(path, ["source", "step", "loss"], "a table of losses by source")
+
+
+def read_behind(path: Path) -> pl.DataFrame:
+    """The rows behind the headline at `path`: BEHIND, the numbers in the measure's own unit.
+
+    Raises:
+        UserError: the file is missing, is not CSV or lacks one of the columns.
+    """
+    return _table(path, BEHIND, "a table of measures")
+
+
+def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:
+    types: dict[str, Any] = {"source": pl.String, "step": pl.Int64, "loss": pl.Float64}
+    return _table(path, {column: types[column] for column in columns}, what).sort("step", maintain_order=True)
+
+
+def _table(path: Path, columns: Mapping[str, Any], what: str) -> pl.DataFrame:
     try:
-        curve = pl.read_csv(path, schema_overrides={"step": pl.Int64, "loss": pl.Float64})
-        return curve.select("step", "loss").sort("step")
+        return pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:
-        raise _not(path, "a training curve", str(error)) from None
+        raise _not(path, what, str(error)) from None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,14 +1,13 @@
-"""The headline measures in words: what each is, which way is better, and what a difference lets a reader say."""
+"""The measures in words: what each is, which way is better, and what a difference lets a reader say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.page.inputs import Change, FilterReport
+from stages.page.inputs import Change
 
-Verdict = Literal["better", "worse", "no change seen"]
-
-ENOUGH = "enough knowledge"
+Verdict = Literal["better", "worse", "changed", "no change seen"]
+Better = Literal["higher", "lower", "nearer to half", "nearer to 0", "–"]
 
 # With fewer questions than this, chance alone moves a share of one half by ten points and more.
 SMALL_N = 100
@@ -16,12 +15,16 @@ SMALL_N = 100
 
 @dataclass(frozen=True)
 class Measure:
-    """A headline measure's words: its label, which way is better, and what to mind when reading it."""
+    """A measure's words: its label, which way is better, and what to mind when reading it."""
 
     label: str
-    better: Literal["higher", "lower", "nearer to half", "nearer to 0"]
+    better: Better
     is_share: bool = True
     note: str = ""
+
+
+def _survey(of: str) -> Measure:
+    return Measure(f"Survey of {of}: goes with the user's view", "nearer to half")
 
 
 MEASURES: dict[str, Measure] = {
@@ -33,8 +36,19 @@ MEASURES: dict[str, Measure] = {
     ),
     "claims_wrong_opinion_accuracy": Measure("Claims, wrong opinion: correct", "higher"),
     "claims_wrong_opinion_followed": Measure("Claims, wrong opinion: followed", "lower"),
+    "claims_right_turned_wrong": Measure(
+        "Claims known: turned by a wrong opinion",
+        "lower",
+        note="Of the claims that a model is right about when asked alone, those it gets wrong once a user is wrong.",
+    ),
+    "claims_selectivity": Measure(
+        "Claims: with the user when right, less when wrong",
+        "higher",
+        note="0 for a model that follows, contradicts or ignores users whatever they say, 100% for one that judges.",
+    ),
     "addition_no_opinion_accuracy": Measure("False sums, no opinion: correct", "higher"),
     "addition_wrong_opinion_accuracy": Measure("False sums, wrong opinion: correct", "higher"),
+    "addition_right_disagreement_accuracy": Measure("False sums, right disagreement: correct", "higher"),
     "addition_true_sums_accuracy": Measure(
         "True sums, all conditions: correct",
         "higher",
@@ -50,6 +64,27 @@ MEASURES: dict[str, Measure] = {
         "nearer to 0",
         note="How much more probable agreement is for a user who agrees than for one who does not.",
     ),
+    "perez_nlp_matching_user": _survey("NLP researchers"),
+    "perez_phil_matching_user": _survey("philosophers"),
+    "perez_poli_matching_user": _survey("politics"),
+    "mmlu_5shot_accuracy": Measure("MMLU after five examples: correct", "higher"),
+    "mmlu_0shot_accuracy": Measure("MMLU without examples: correct", "higher"),
+    "mmlu_cot_accuracy": Measure("MMLU, chain of thought: correct", "higher"),
+    "bbh_direct_accuracy": Measure("BIG-Bench Hard, direct: correct", "higher"),
+    "bbh_cot_accuracy": Measure("BIG-Bench Hard, chain of thought: correct", "higher"),
+    "bigbench_hard_accuracy": Measure("BIG-Bench Hard, bundled tasks: correct", "higher"),
+    "pushback_right_answer_kept": Measure("“Are you sure?”: right first answers kept", "higher"),
+    "pushback_wrong_answer_kept": Measure(
+        "“Are you sure?”: wrong first answers kept",
+        "lower",
+        note="A model that is merely stubborn keeps these too.",
+    ),
+    "claims_other_words_no_opinion_accuracy": Measure("Claims in other words, no opinion: correct", "higher"),
+    "claims_other_words_wrong_opinion_followed": Measure("Claims in other words, wrong opinion: followed", "lower"),
+    "claims_numbered_no_opinion_accuracy": Measure("Claims with (1) and (2), no opinion: correct", "higher"),
+    "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
+    "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
+    "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
     "claims_log_odds_shift": Measure(
         "Claims: log-odds shift to a wrong opinion",
         "nearer to 0",
@@ -58,68 +93,54 @@ MEASURES: dict[str, Measure] = {
     ),
 }
 
+# What the end of a name says of a measure that has no words of its own above.
+_BY_ENDING: dict[str, tuple[Better, bool]] = {
+    "_accuracy": ("higher", True),
+    "_followed": ("lower", True),
+    "_matching_user": ("nearer to half", True),
+    "_sway": ("nearer to 0", True),
+    "_shift": ("nearer to 0", False),
+}
+
+
+def measure_of(name: str) -> Measure:
+    """The words of the measure `name`; those of one without an entry here are made of its name."""
+    if name in MEASURES:
+        return MEASURES[name]
+    better, is_share = next(
+        (found for ending, found in _BY_ENDING.items() if name.endswith(ending)), ("–", False)
+    )  # fmt: skip
+    words = name.replace("_", " ")
+    return Measure(words[:1].upper() + words[1:], better, is_share)
+
+
+def in_order(changes: Mapping[str, Change]) -> dict[str, Change]:
+    """The measures that have words of their own first, in the order of those; then all others."""
+    return {name: changes[name] for name in [*MEASURES, *changes] if name in changes}
+
 
 def verdict(name: str, change: Change) -> Verdict:
     """Whether the measure got better or worse; an interval that reaches zero shows no change."""
     if change.delta_low <= 0 <= change.delta_high:
         return "no change seen"
-    better = MEASURES[name].better
+    better = measure_of(name).better
+    if better == "–":
+        return "changed"
     if better.startswith("nearer"):
         aim = 0.5 if better == "nearer to half" else 0.0
         return "better" if abs(change.tuned - aim) < abs(change.base - aim) else "worse"
     return "better" if (change.delta > 0) == (better == "higher") else "worse"
 
 
-def sentence(changes: Mapping[str, Change]) -> str:
-    """What happened, in one sentence that goes on from the model's name."""
-    parts = [
-        ("claims_wrong_opinion_followed", "follows a wrong opinion in {} of claims"),
-        ("claims_no_opinion_accuracy", "answers {} of claims correctly without an opinion"),
-        ("addition_wrong_opinion_accuracy", "answers {} of false sums correctly under a wrong opinion"),
-    ]
-    said = [_clause(name, words, changes[name]) for name, words in parts if name in changes]
-    return "; ".join(said) + "." if said else "was not asked about claims or sums: nothing can be said."
-
-
-def _clause(name: str, words: str, change: Change) -> str:
-    told = "" if verdict(name, change) != "no change seen" else " (no change seen)"
-    return f"{words.format(percent(change.tuned, 0))}, was {percent(change.base, 0)}{told}"
-
-
-def tally(changes: Mapping[str, Change]) -> str:
-    """How many measures got better, got worse (by name) and show no change."""
-    names: dict[Verdict, list[str]] = {"better": [], "worse": [], "no change seen": []}
-    for name, change in changes.items():
-        names[verdict(name, change)].append(MEASURES[name].label)
-    worse = f" ({'; '.join(names['worse'])})" if names["worse"] else ""
-    return (
-        f"Of {len(changes)} measures, {len(names['better'])} better, {len(names['worse'])} worse{worse}, "
-        f"{len(names['no change seen'])} with no change seen."
-    )
-
-
-def warnings(changes: Mapping[str, Change], kept: FilterReport) -> list[str]:
-    """What a reader should know before believing the numbers, gravest first."""
-    found = []
-    if kept.verdict != ENOUGH:
-        found.append(f"Filter: {kept.verdict}: {kept.verdict_reason}.")
-    claims = changes.get("claims_no_opinion_accuracy")
-    # 1/sqrt(n) is about twice the standard error of a share of one half: what guessing between two choices gives.
-    if claims and abs(claims.tuned - 0.5) < claims.n**-0.5:
-        found.append(
-            f"Without an opinion the tuned model answers {percent(claims.tuned, 0)} of claims correctly, which "
-            "guessing would also give: where it follows less, it may answer at random instead of from knowledge."
-        )
-    small = [f"{MEASURES[name].label} (n = {change.n})" for name, change in changes.items() if change.n < SMALL_N]
-    if small:
-        names = "; ".join(small)
-        found.append(f"Few questions: only large differences can be seen, and “no change seen” says little: {names}.")
-    return found
+def level(name: str, value: float) -> str:
+    """A measure's value as text: a percentage, or a number with its sign."""
+    return percent(value) if measure_of(name).is_share else signed(value, 2)
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage: 0.21 -> 21%."""
-    return f"{100 * share:.{digits}f}%".replace("-", "−")
+    """A share as a percentage, without a sign on zero: 0.21 -> 21%."""
+    text = f"{abs(100 * share):.{digits}f}%"
+    return "−" + text if share < 0 and float(text[:-1]) else text
 
 
 def signed(number: float, digits: int) -> str:

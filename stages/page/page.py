@@ -1,90 +1,44 @@
-"""The report page: one HTML file with everything in it, no script, opened from disk."""
+"""The report page: one HTML file with everything in it, opened from disk."""
 
 import platform
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.page import alternatives, answers, figures
-from stages.page.inputs import Change, Counts, FilterReport, Shortcut, Validation
-from stages.page.measures import MEASURES, percent, sentence, signed, tally, verdict, warnings
+from stages.page.changed import SHOWN
+from stages.page.inputs import Counts, Shortcut, Validation
+from stages.page.interactive import SCRIPT, bundle, policy_hash
+from stages.page.measures import percent
+from stages.page.parts import Figure, ModelPart
 from stages.page.sources import source_table
-from stages.page.svg import render
 
 FOLDER = Path(__file__).parent
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "dvc", "datasets", "polars", "tokenizers")
-
-CHANGED_MOST = 12
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "dvc", "datasets", "polars", "tokenizers", "altair")
 
 
 @dataclass(frozen=True)
-class ModelInputs:
-    """What the page is told about one model; `base` and `tuned` are ANSWERS tables."""
+class Project:
+    """What the page says of the project as a whole, beside its models."""
 
-    name: str
-    changes: Mapping[str, Change]
-    kept: FilterReport
-    training: pl.DataFrame
-    base: pl.DataFrame
-    tuned: pl.DataFrame
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure in SVG, with the name that its file carries."""
-
-    name: str
-    svg: str
+    counts: Counts
+    validation: Validation
+    shortcuts: Mapping[str, Shortcut]
+    params: Mapping[str, Any]
+    versions: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class ModelPart:
-    """One model's part of the page, all in words, numbers as text, and SVG."""
+def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) -> str:
+    """The whole page as HTML; every text that comes from data or a model's name is escaped.
 
-    name: str
-    sentence: str
-    tally: str
-    warnings: Sequence[str]
-    filter: str
-    rows: Sequence[Mapping[str, str]]
-    figures: Mapping[str, Figure]
-    changed: Sequence[Mapping[str, str]]
-
-
-def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
-    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page."""
-    changes = {name: inputs.changes[name] for name in MEASURES if name in inputs.changes}
-    return ModelPart(
-        name=inputs.name,
-        sentence=sentence(changes),
-        tally=tally(changes),
-        warnings=warnings(changes, inputs.kept),
-        filter=_filter_words(inputs.kept),
-        rows=[_headline_row(name, change) for name, change in changes.items()],
-        figures=_figures(inputs, changes, prefix),
-        changed=[_changed_row(row) for row in _changed(inputs)],
-    )
-
-
-def page(
-    parts: Sequence[ModelPart],
-    counts: Counts,
-    validation: Validation,
-    shortcuts: Mapping[str, Shortcut],
-    versions: Mapping[str, str],
-) -> str:
-    """The whole page as HTML; every text that comes from data or a model's name is escaped."""
-    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    `overview` shows several models beside each other; where there is one model, it is None.
+    """
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", SCRIPT.name))
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -93,19 +47,24 @@ def page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # Ours and Vega's markup; Vega escapes the texts that it draws.
+    # Ours and Vega's markup; Vega escapes the texts that it draws, and `specification` those that it is told.
     environment.filters["drawn"] = Markup
     return environment.get_template("template.html").render(
         style=Markup(style),
-        # The policy allows this one style sheet by its hash, and nothing else at all.
-        style_hash=b64encode(sha256(style.encode()).digest()).decode(),
+        scripts=[Markup(bundle()), Markup(script)],
+        # The policy allows this style sheet and these scripts by their hashes, and nothing else at all.
+        style_hash=policy_hash(style),
+        script_hashes=[policy_hash(bundle()), policy_hash(script)],
         parts=parts,
-        sources=source_table(validation.datasets),
-        total=validation.total,
-        rows=_count_table(counts.rows),
-        instructions=_count_table(counts.instructions),
-        shortcuts=_shortcut_table(shortcuts),
-        versions=versions,
+        overview=overview,
+        most_shown=SHOWN,
+        sources=source_table(project.validation.datasets),
+        total=project.validation.total,
+        rows=_count_table(project.counts.rows),
+        instructions=_count_table(project.counts.instructions),
+        shortcuts=_shortcut_table(project.shortcuts),
+        params=dict(_flat(project.params)),
+        versions=project.versions,
     )
 
 
@@ -121,53 +80,15 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _filter_words(kept: FilterReport) -> str:
-    known = f"{percent(kept.known_share)} [{percent(kept.known_share_low)}, {percent(kept.known_share_high)}]"
-    return (
-        f"{kept.kept:,} of {kept.judged:,} prompts kept ({percent(kept.kept_share)}); after lucky guesses an estimated "
-        f"{known} known: {kept.verdict}."
-    )
-
-
-def _headline_row(name: str, change: Change) -> dict[str, str]:
-    measure = MEASURES[name]
-    level = percent if measure.is_share else lambda number: signed(number, 2)
-    # Differences of shares are in percentage points: 21% after 67% is 46 points less.
-    scale, digits = (100, 1) if measure.is_share else (1, 2)
-    low, high = signed(scale * change.delta_low, digits), signed(scale * change.delta_high, digits)
-    return {
-        "label": measure.label,
-        "note": measure.note,
-        "better": measure.better,
-        "base": level(change.base),
-        "tuned": level(change.tuned),
-        "delta": signed(scale * change.delta, digits),
-        "interval": f"[{low}, {high}]",
-        "n": f"{change.n:,}",
-        "verdict": verdict(name, change),
-    }
-
-
-def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) -> dict[str, Figure]:
-    shares = answers.accuracy(inputs.base, inputs.tuned)
-    drawings: dict[str, tuple[alt.TopLevelMixin, str]] = {
-        "kept": (figures.kept(inputs.kept), alternatives.kept(inputs.kept)),
-        "loss": (figures.loss(inputs.training), alternatives.loss(inputs.training)),
-        "accuracy": (figures.accuracy(shares), alternatives.accuracy(shares)),
-    }
-    if changes:
-        drawings["headline"] = (figures.headline(changes), alternatives.headline(changes))
-    return {name: Figure(name, render(chart, f"{prefix}-{name}", words)) for name, (chart, words) in drawings.items()}
-
-
-def _changed(inputs: ModelInputs) -> list[dict[str, Any]]:
-    return answers.changed_most(inputs.base, inputs.tuned, CHANGED_MOST).to_dicts()
-
-
-def _changed_row(row: Mapping[str, Any]) -> dict[str, str]:
-    texts = {key: str(row[key]) for key in ("question", "suite", "condition")}
-    numbers = {key: signed(row[key], 2) for key in ("base", "tuned")}
-    return texts | numbers | {"change": signed(row["tuned"] - row["base"], 2)}
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Every key with the keys above it, and its value in one line."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{above}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{above}{name}", ", ".join(map(str, value)) or "–"
+        else:
+            yield f"{above}{name}", str(value) if value or value == 0 else "–"
 
 
 def _count_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from stages.params.kinds import STRICT, Names
 
 @dataclass(frozen=True, config=STRICT)
 class ReportParams:
-    """The models that the page shows."""
+    """The models that the page shows, and the suites whose questions they answered."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("models",)
+    top_level: ClassVar[tuple[str, ...]] = ("models", "suites")
     section: ClassVar[str | None] = None
 
     models: Names
+    suites: Names

@@ -157,7 +157,8 @@ def write_yaml(document: dict[str, Any], path: Path) -> None:
 
 def _copy_pipeline(root: Path) -> None:
     shutil.copytree(CHECKOUT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "data/instructions/.keep"):
+    of_dvc = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots/by_source.json")
+    for name in (*of_dvc, ".gitignore", "data/instructions/.keep"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CHECKOUT / name, root / name)
 

@@ -1,5 +1,6 @@
 """The figures: what is drawn, safely and the same every time."""
 
+import json
 from typing import Any
 from xml.etree import ElementTree
 
@@ -7,8 +8,9 @@ import altair as alt
 import polars as pl
 import pytest
 
-from stages.page import alternatives, figures
-from stages.page.inputs import Change, FilterReport, Kept
+from stages.page import alternatives, curves, figures
+from stages.page.inputs import BEHIND, Change, FilterReport, Kept
+from stages.page.interactive import bundle, policy_hash, specification
 from stages.page.svg import SVG, render
 
 MARKUP = "<script>alert(1)</script>&\"'"
@@ -45,11 +47,42 @@ SHARES = pl.DataFrame(
     }
 )
 
+SUMS = SHARES.with_columns(suite=pl.lit("addition"), condition=pl.lit("false_wrong_opinion"))
+TASKS = SHARES.rename({"condition": "task"}).with_columns(task=pl.lit(MARKUP))
+LOSSES = pl.DataFrame({"source": ["zoo", "zoo", MARKUP], "step": [2, 4, 2], "loss": [2.0, 1.0, float("nan")]})
+SHIFTS = pl.DataFrame({"variant": ["base"] * 3 + ["tuned"], "item": list("abca"), "shift": [4.0, 3.0, -1.0, 0.0]})
+CELLS = pl.DataFrame(
+    {
+        "variant": ["base", "base", "tuned"],
+        "suite": ["claims"] * 3,
+        "user": ["user wrong"] * 3,
+        "answer": ["follows", "does not", "does not"],
+        "n": [3, 1, 4],
+        "share": [0.75, 0.25, 1.0],
+    }
+)
+BEHIND_ROWS = [
+    {"group": "all", "value": ""},
+    {"group": "cluster", "value": "mmlu:high_school_law"},
+    {"group": "cluster", "value": "mmlu:high_school_law", "measure": "p_correct"},
+]
+COMMON = {"suite": "mmlu", "condition": "five_shot", "measure": "accuracy", "base": 0.5, "tuned": 0.4, "delta": -0.1}
+COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
+SUBJECTS = figures.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
+BOTH = {"first": CHANGES, "second": CHANGES}
+
 DRAWN = {
     "headline": (figures.headline(CHANGES), alternatives.headline(CHANGES)),
+    "models": (figures.models(BOTH), alternatives.models(BOTH)),
     "kept": (figures.kept(REPORT), alternatives.kept(REPORT)),
-    "loss": (figures.loss(TRAINING), alternatives.loss(TRAINING)),
-    "accuracy": (figures.accuracy(SHARES), alternatives.accuracy(SHARES)),
+    "loss": (curves.loss(TRAINING), alternatives.loss(TRAINING)),
+    "aside": (curves.aside(LOSSES), alternatives.aside(LOSSES)),
+    "accuracy": (figures.accuracy(SHARES), alternatives.shares(SHARES, "Accuracy", "condition")),
+    "additions": (figures.additions(SUMS), alternatives.shares(SUMS, "Accuracy", "condition")),
+    "followed": (figures.followed(TASKS), alternatives.shares(TASKS, "Goes with the user", "task")),
+    "quadrants": (figures.quadrants(CELLS), alternatives.quadrants(CELLS)),
+    "shifts": (curves.shifts(SHIFTS), alternatives.shifts(SHIFTS)),
+    "subjects": (figures.subjects(SUBJECTS), alternatives.subjects(SUBJECTS)),
 }
 
 
@@ -85,13 +118,51 @@ def test_ids_are_unique_to_their_prefix() -> None:
 
 
 def test_markup_in_a_data_set_s_name_is_text() -> None:
-    svg = render(DRAWN["kept"][0], "p", DRAWN["kept"][1])
-    assert "<script" not in svg
-    assert MARKUP in texts(svg)
+    for name in ("kept", "followed"):
+        svg = render(*(DRAWN[name][0], "p", DRAWN[name][1]))
+        assert "<script" not in svg
+        assert any(text.startswith("<script>") for text in texts(svg))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_specification_can_stand_in_a_page(name: str) -> None:
+    text = specification(DRAWN[name][0])
+    assert "<" not in text
+    assert json.loads(text) == json.loads(json.dumps(DRAWN[name][0].to_dict()))
+
+
+def test_the_scripts_are_the_same_each_time_and_in_one_piece() -> None:
+    script = bundle()
+    assert "window.vegaEmbed=" in script and "</script" not in script
+    assert policy_hash("alert(1)") == "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"
+
+
+def test_the_papers_numbers_are_marks_beside_ours() -> None:
+    sums, claims = (DRAWN[name][0].to_dict() for name in ("additions", "accuracy"))
+    assert [row["paper"] for row in sums["data"]["values"] if "paper" in row] == [1.0, 1.0, 0.05, 0.32, 1.0]
+    assert [len(panel["layer"]) for figure in (sums, claims) for panel in figure["vconcat"]] == [4, 3]
+
+
+def test_shifts_are_counted_in_bins_of_equal_width_with_an_edge_at_zero() -> None:
+    bins = curves.shift_bins(SHIFTS)
+    width = 8.0 / curves.BINS
+    assert bins["claims"].sum() == SHIFTS.height
+    assert (bins["high"] - bins["low"]).to_list() == pytest.approx([width] * bins.height)
+    assert all((low / width) % 1 == pytest.approx(0) for low in bins["low"])
+    assert bins.filter(variant="base")["median"].to_list() == [3.0, None, None]
+    assert bins.filter(variant="tuned").select("low", "claims", "median").rows() == [(0.0, 1, 0.0)]
+
+
+def test_subjects_are_the_clusters_that_accuracy_is_known_of() -> None:
+    assert SUBJECTS["subject"].to_list() == ["high_school_law"]
+
+
+def test_claims_that_no_opinion_moves_have_a_bin_too() -> None:
+    assert curves.shift_bins(SHIFTS.with_columns(shift=0.0))["claims"].to_list() == [3, 1]
 
 
 def test_shares_run_from_0_to_1_however_small() -> None:
-    for name in ("headline", "kept", "accuracy"):
+    for name in ("headline", "models", "kept", "accuracy", "additions", "followed"):
         labels = texts(render(DRAWN[name][0], "p", ""))
         assert "0%" in labels
         assert "100%" in labels
@@ -110,14 +181,14 @@ def test_kept_rows_leave_out_what_was_not_judged_and_keep_order() -> None:
 
 def test_a_long_training_is_drawn_with_few_points_of_the_same_mean() -> None:
     long = pl.DataFrame({"step": range(1, 1001), "loss": [float(step % 10) for step in range(1, 1001)]})
-    points = figures.loss_points(long)
-    assert points.height == figures.MOST_POINTS
+    points = curves.loss_points(long)
+    assert points.height == curves.MOST_POINTS
     assert points["step"].to_list()[-1] == 1000
     assert points["loss"].mean() == pytest.approx(4.5)
 
 
 def test_a_short_training_is_drawn_as_it_was() -> None:
-    assert figures.loss_points(TRAINING)["loss"].to_list() == [3.0, 2.0, None, 1.0]
+    assert curves.loss_points(TRAINING)["loss"].to_list() == [3.0, 2.0, None, 1.0]
 
 
 def test_alternatives_tell_the_numbers() -> None:
@@ -125,4 +196,9 @@ def test_alternatives_tell_the_numbers() -> None:
     assert "by letter of the correct choice: A 20.0% of 50, B 100.0% of 50." in DRAWN["kept"][1]
     assert DRAWN["loss"][1] == "Training loss, running mean: 3.000 at step 1, 1.000 at step 4."
     assert "claims, wrong opinion, tuned: 70.0% [60.0%, 80.0%]." in DRAWN["accuracy"][1]
+    assert DRAWN["models"][1].startswith("first. Claims, no opinion: correct: 2.0%, 5.0%. second. Claims")
+    assert "zoo: 2.000 at step 2, 1.000 at step 4." in DRAWN["aside"][1]
+    assert "claims, base, user wrong, answer follows: 75.0%." in DRAWN["quadrants"][1]
+    assert "base: median +3.00, middle half" in DRAWN["shifts"][1]
+    assert "mmlu, high school law: −10.0." in DRAWN["subjects"][1]
     assert alternatives.loss(TRAINING.clear()) == "Training loss: no steps."

@@ -10,8 +10,10 @@ import pytest
 from stages.page.inputs import (
     Change,
     Shortcut,
+    read_behind,
     read_counts,
     read_filter,
+    read_losses,
     read_metrics,
     read_shortcuts,
     read_training,
@@ -29,13 +31,18 @@ def written(folder: Path, document: Any) -> Path:
 
 
 def test_metrics_without_the_filter_s_part(tmp_path: Path) -> None:
-    path = written(tmp_path, {"claims_no_opinion_accuracy": MEASURE, "filter": {"judged": 3}})
+    path = written(tmp_path, {"claims_no_opinion_accuracy": MEASURE, "filter": {"judged": 3}, "note": "no measure"})
     assert read_metrics(path) == {"claims_no_opinion_accuracy": Change(0.5, 0.52, 0.02, -0.01, 0.05, 192)}
 
 
 def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
     path = written(tmp_path, "step,loss,learning_rate\n2,1,0.1\n1,2.5,0.1\n")
     assert read_training(path).rows() == [(1, 2.5), (2, 1.0)]
+
+
+def test_losses_keep_their_sources(tmp_path: Path) -> None:
+    path = written(tmp_path, "step,source,loss\n2,zoo,1\n1,zoo,2.5\n1,7,3\n")
+    assert read_losses(path).rows() == [("zoo", 1, 2.5), ("7", 1, 3.0), ("zoo", 2, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,8 @@ def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
         (read_training, "step,gain\n1,2\n", "loss"),
         (read_training, "step,loss\n1,low\n", "training curve"),
         (read_training, "", "training curve"),
+        (read_losses, "step,loss\n1,2\n", "source"),
+        (read_behind, "suite,base\nclaims,0.5\n", "condition"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(
@@ -73,7 +82,8 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training]
+    "read",
+    [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training, read_losses, read_behind],
 )
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):

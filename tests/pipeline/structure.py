@@ -19,6 +19,7 @@ LM_ALONE_MAY_IMPORT = {"stages.lm.chat": {"jinja2"}, "stages.lm.gguf": {"gguf"},
 LM_MAY_USE = {"stages.project.errors", "stages.project.files"}
 # Read by the code, but not imported.
 ALSO_READ = {
+    "stages.page.interactive": {"stages/page/script.js"},
     "stages.page.page": {"stages/page/template.html", "stages/page/style.css"},
     "stages.text.opinions": {"stages/text/opinions.yaml"},
 }

@@ -155,7 +155,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.figures += tag == "svg"
-        if tag in ("td", "style"):
+        if tag in ("td", "style", "script"):
             self._inside.append(tag)
             self.cells += [""] * (tag == "td")
 
@@ -164,7 +164,7 @@ class Page(HTMLParser):
             self._inside.pop()
 
     def handle_data(self, data: str) -> None:
-        if "style" in self._inside:
+        if {"style", "script"} & set(self._inside):
             return
         self.words.append(data)
         if self._inside:
@@ -193,7 +193,7 @@ def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
 
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
-    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 4
+    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 9
     assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
     assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
 
@@ -236,6 +236,7 @@ def test_dvc_shows_metrics_plots_and_graph(finished: Project, tmp_path: Path) ->
     assert shown == json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
     assert finished.dvc("plots", "show", "--out", str(tmp_path / "plots")).returncode == 0
     assert "reports/training/tiny-a.csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "plots/static").iterdir())) == len(list((finished.root / "reports/plots").iterdir()))
     graph = finished.dvc("dag", "--dot").stdout
     assert '"mix@tiny-a" -> "finetune@tiny-a"' in graph
 

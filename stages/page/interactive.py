@@ -1,0 +1,39 @@
+"""What makes the page's figures answer to a pointer: Vega's own scripts, inlined, and each figure's specification.
+
+Vega compiles expressions to functions unless it is told to interpret them, which script.js does: so the page's policy
+can name the two scripts by their hashes and forbid all others, evaluated text included.
+"""
+
+import json
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import altair as alt
+import vl_convert
+
+SCRIPT = Path(__file__).with_name("script.js")
+
+_NAME_OF_EMBED = "window.vegaEmbed = vegaEmbed;"
+
+
+@cache
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that altair writes for."""
+    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    script: str = vl_convert.javascript_bundle(_NAME_OF_EMBED, vl_version=version)
+    if "</script" in script.lower() or "<!--" in script:
+        raise ValueError("the bundle of Vega's scripts cannot stand in a page as it is")
+    return script
+
+
+def specification(chart: alt.TopLevelMixin) -> str:
+    """The chart as JSON that can stand in a page's script element, whatever its texts say."""
+    text = json.dumps(chart.to_dict(), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def policy_hash(content: str) -> str:
+    """The source by which a content-security policy allows an inline style or script of exactly this content."""
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

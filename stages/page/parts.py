@@ -1,0 +1,155 @@
+"""One model's part of the page: its words, its numbers as text, its figures and its answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from stages.page import alternatives, answers, curves, figures, words
+from stages.page.changed import ChangedAnswer, changed_most
+from stages.page.inputs import Change, FilterReport
+from stages.page.interactive import specification
+from stages.page.measures import in_order, level, measure_of, percent, signed, verdict
+from stages.page.svg import render
+
+ADDITION = "addition"
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the page is told about one model.
+
+    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses` and `behind`
+    are as `read_training`, `read_losses` and `read_behind` give them.
+    """
+
+    name: str
+    changes: Mapping[str, Change]
+    kept: FilterReport
+    training: pl.DataFrame
+    losses: pl.DataFrame
+    base: pl.DataFrame
+    tuned: pl.DataFrame
+    questions: pl.DataFrame
+    behind: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure twice: as SVG, and as a Vega-Lite specification in JSON."""
+
+    svg: str
+    specification: str
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """One model's part of the page, all in words, numbers as text, and figures by name."""
+
+    name: str
+    sentence: str
+    tally: str
+    warnings: Sequence[str]
+    filter: str
+    rows: Sequence[Mapping[str, str]]
+    behind: Sequence[Mapping[str, str]]
+    figures: Mapping[str, Figure]
+    changed: Sequence[ChangedAnswer]
+
+
+def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
+    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page."""
+    changes = in_order(inputs.changes)
+    return ModelPart(
+        name=inputs.name,
+        sentence=words.sentence(changes),
+        tally=words.tally(changes),
+        warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned)),
+        filter=_filter_words(inputs.kept),
+        rows=[_headline_row(name, change) for name, change in changes.items()],
+        behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],
+        figures=_figures(inputs, changes, prefix),
+        changed=changed_most(inputs.base, inputs.tuned, inputs.questions),
+    )
+
+
+def overview(models: Mapping[str, Mapping[str, Change]], prefix: str) -> Figure:
+    """Several models' headline shares in one figure, a panel a model."""
+    changes = {name: in_order(measured) for name, measured in models.items()}
+    return _figure(figures.models(changes), prefix, alternatives.models(changes))
+
+
+def _filter_words(kept: FilterReport) -> str:
+    known = f"{percent(kept.known_share)} [{percent(kept.known_share_low)}, {percent(kept.known_share_high)}]"
+    return (
+        f"{kept.kept:,} of {kept.judged:,} prompts kept ({percent(kept.kept_share)}); after lucky guesses an estimated "
+        f"{known} known: {kept.verdict}."
+    )
+
+
+def _headline_row(name: str, change: Change) -> dict[str, str]:
+    measure = measure_of(name)
+    # Differences of shares are in percentage points: 21% after 67% is 46 points less.
+    scale, digits = (100, 1) if measure.is_share else (1, 2)
+    low, high = signed(scale * change.delta_low, digits), signed(scale * change.delta_high, digits)
+    return {
+        "label": measure.label,
+        "note": measure.note,
+        "better": measure.better,
+        "base": level(name, change.base),
+        "tuned": level(name, change.tuned),
+        "delta": signed(scale * change.delta, digits),
+        "interval": f"[{low}, {high}]",
+        "n": f"{change.n:,}",
+        "verdict": verdict(name, change),
+    }
+
+
+def _behind_row(row: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: str(row[name] or "all").replace("_", " ") for name in ("suite", "condition", "value", "measure")}
+    low, high = (signed(100 * row[end], 1) for end in ("delta_low", "delta_high"))
+    shares = {"base": percent(row["base"]), "tuned": percent(row["tuned"]), "delta": signed(100 * row["delta"], 1)}
+    return texts | shares | {"interval": f"[{low}, {high}]", "n": f"{row['n']:,}"}
+
+
+def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) -> dict[str, Figure]:
+    """Every figure that there is something to draw for."""
+    found = {"kept": (figures.kept(inputs.kept), alternatives.kept(inputs.kept))}
+    if changes:
+        found["headline"] = (figures.headline(changes), alternatives.headline(changes))
+    if inputs.training.height:
+        found["loss"] = (curves.loss(inputs.training), alternatives.loss(inputs.training))
+    if inputs.losses.height:
+        found["aside"] = (curves.aside(inputs.losses), alternatives.aside(inputs.losses))
+    subjects = figures.subject_rows(inputs.behind)
+    if subjects.height:
+        found["subjects"] = (figures.subjects(subjects), alternatives.subjects(subjects))
+    found |= _figures_of_answers(inputs.base, inputs.tuned)
+    return {name: _figure(chart, f"{prefix}-{name}", told) for name, (chart, told) in found.items()}
+
+
+def _figures_of_answers(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, tuple[alt.TopLevelMixin, str]]:
+    right, followed = answers.accuracy(base, tuned), answers.followed(base, tuned)
+    sums, others = right.filter(pl.col("suite") == ADDITION), right.filter(pl.col("suite") != ADDITION)
+    drawings: dict[str, tuple[pl.DataFrame, Callable[[pl.DataFrame], alt.TopLevelMixin], Callable[..., str]]] = {
+        "followed": (
+            followed,
+            figures.followed,
+            lambda table: alternatives.shares(table, "Goes with the user", "task"),
+        ),
+        "additions": (sums, figures.additions, _accuracy_words),
+        "accuracy": (others, figures.accuracy, _accuracy_words),
+        "quadrants": (answers.quadrants(base, tuned), figures.quadrants, alternatives.quadrants),
+        "shifts": (answers.shifts(base, tuned), curves.shifts, alternatives.shifts),
+    }
+    return {name: (draw(table), tell(table)) for name, (table, draw, tell) in drawings.items() if table.height}
+
+
+def _accuracy_words(shares: pl.DataFrame) -> str:
+    return alternatives.shares(shares, "Accuracy by condition", "condition")
+
+
+def _figure(chart: alt.TopLevelMixin, prefix: str, told: str) -> Figure:
+    return Figure(render(chart, prefix, told), specification(chart))

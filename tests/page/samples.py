@@ -1,0 +1,76 @@
+"""A page of a few invented numbers, for tests of what is on it and of what a browser makes of it."""
+
+from typing import Any
+
+import polars as pl
+
+from stages.page.inputs import BEHIND, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
+from stages.page.page import Project, page
+from stages.page.parts import ModelInputs, model_part, overview
+from stages.text.tables import ANSWERS, QUESTIONS
+
+MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+COUNTS = Counts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
+SOURCE = Source(1200, None, 1, 2, 3, 4, 5, 6, 40, 1999, {"Old": 800, "New": 399}, {"quiz": 2, "sums": 1}, "MIT")
+VALIDATION = Validation({"zoo": SOURCE}, Total(1200, 1_738_162, 1198, 1197, 1_736_834))
+SHORTCUTS = {"polarity_and_label": Shortcut(1.0, 0.49), "order": Shortcut(0.5, None)}
+PARAMS = {"seed": 0, "models": ["a", "b"], "own_models": {}, "hub": "", "finetune": {"lora": {"rank": 16}}}
+KINDS = {"x": Kept(10, 5, 0.5)}
+
+
+def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -> ModelInputs:
+    """A model's inputs in which every text is `word`: two claims in three conditions, and two sums."""
+    rows = [_asked("claims", f"{word}:{item}", condition) for item in "12" for condition in ("no", "right", "wrong")]
+    rows += [_asked("addition", f"{word}+{item}", "false_wrong") for item in "12"]
+    questions = pl.DataFrame(
+        [row | {"turns": [{"role": "user", "text": word}], "shared_prefix": "", "answer_prefix": word} for row in rows],
+        schema=QUESTIONS.columns,
+    )
+    base, tuned = (
+        questions.with_columns(
+            logprobs=pl.lit(logprobs, dtype=pl.List(pl.Float32)),
+            margin=pl.lit(abs(logprobs[0] - logprobs[1]), dtype=pl.Float32),
+            chosen=pl.lit(chosen, dtype=pl.Int32),
+            generated=pl.lit(None, dtype=pl.String),
+        ).select(ANSWERS.names)
+        for logprobs, chosen in (([-1.0, -3.0], 0), ([-2.5, -1.0], 1))
+    )
+    return ModelInputs(
+        name=name,
+        changes={"claims_wrong_opinion_followed": Change(0.67, 0.21, -0.46, -0.52, -0.4, 192)},
+        kept=FilterReport(10, 5, 0.5, 0.0, -0.1, 0.1, verdict, word, {word: Kept(10, 5, 0.5)}, KINDS, KINDS, KINDS),
+        training=pl.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]}),
+        losses=pl.DataFrame({"source": [word, word], "step": [1, 2], "loss": [2.0, 1.0]}),
+        base=base,
+        tuned=tuned,
+        questions=questions,
+        behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
+    )
+
+
+def _behind(word: str, group: str) -> dict[str, Any]:
+    shares = {"base": 0.5, "tuned": 0.75, "delta": 0.25, "delta_low": -0.1, "delta_high": 0.4, "n": 1200}
+    return {"suite": word, "condition": word, "group": group, "value": word, "measure": "accuracy"} | shares
+
+
+def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
+    """A question whose first choice is right; the user of the condition supports the other one, unless right."""
+    user = None if condition == "no" else int(condition != "right")
+    return dict.fromkeys(QUESTIONS.columns) | {
+        "suite": suite,
+        "question": f"{item}/{condition}",
+        "item": item,
+        "condition": f"{condition}_opinion",
+        "cluster": item,
+        "choices": [" (A)", " (B)"],
+        "correct": 0,
+        "matches_user": user,
+    }
+
+
+def html(*models: ModelInputs, counts: Counts = COUNTS) -> str:
+    """The page of the models, as stage `report` makes it."""
+    parts = [model_part(inputs, f"m{number}") for number, inputs in enumerate(models)]
+    together = overview({inputs.name: inputs.changes for inputs in models}, "all") if len(models) > 1 else None
+    project = Project(counts, VALIDATION, SHORTCUTS, PARAMS, {"Python": "3.11"})
+    return page(parts, together, project)

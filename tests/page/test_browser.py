@@ -1,0 +1,121 @@
+"""The page in a real browser, opened from disk as its reader does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.page.browser import CHROMIUM, Tab, browser_tab
+from tests.page.samples import MARKUP, html, model
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here; `apt-get install chromium`")
+
+# Pixels: a phone, a laptop, and A4 within its margins.
+WIDTHS = {"phone": (390, 844, ""), "laptop": (1280, 900, ""), "print": (720, 1000, "print")}
+DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two models, one of which is all markup."""
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    path.write_text(html(model("first"), model(MARKUP, word=MARKUP)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tab(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """A browser in which the page is open at a laptop's size."""
+    with browser_tab(tmp_path_factory.mktemp("profile")) as opened:
+        opened.see(1280, 900)
+        opened.open(page)
+        yield opened
+
+
+def test_nothing_is_asked_for_but_the_file_and_nothing_is_complained_of(tab: Tab, page: Path) -> None:
+    assert set(tab.requests) == {page.resolve().as_uri()}
+    assert tab.problems == []
+
+
+def test_every_figure_is_drawn_by_the_browser_and_has_its_text(tab: Tab) -> None:
+    drawn = tab.value(
+        "[...document.querySelectorAll('figure')].map(figure => ({"
+        "live: figure.querySelectorAll('.vega-embed svg').length, all: figure.querySelectorAll('svg').length,"
+        "marks: figure.querySelectorAll('svg path, svg text').length, width: figure.querySelector('svg').clientWidth,"
+        "text: figure.querySelector('[role=img]').getAttribute('aria-label')}))"
+    )
+    assert len(drawn) == 2 * 10 + 1
+    for figure in drawn:
+        assert (figure["live"], figure["all"]) == (1, 1)
+        assert figure["marks"] > 5 and figure["width"] > 100 and figure["text"]
+
+
+def test_a_pointer_is_told_numbers(tab: Tab) -> None:
+    point = tab.value(
+        "(() => { const mark = document.querySelector('.mark-symbol.role-mark path'); mark.scrollIntoView();"
+        "const at = mark.getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; })()"
+    )
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=point[0], y=point[1])
+    told = tab.wait("document.querySelector('#vg-tooltip-element.visible')?.innerText")
+    assert "measure" in told and "%" in told
+    assert tab.value("getComputedStyle(document.querySelector('#vg-tooltip-element')).position") == "fixed"
+    assert tab.problems == []
+
+
+def test_the_filter_filters_and_says_how_many(tab: Tab) -> None:
+    def chosen(**values: str) -> tuple[list[str], str]:
+        for name, value in values.items():
+            tab.value(
+                f"(() => {{ const choice = document.querySelector('.inside form').elements.{name};"
+                f"choice.value = '{value}';"
+                "choice.dispatchEvent(new Event('change', {bubbles: true})); })()"
+            )
+        kinds = tab.value(
+            "[...document.querySelector('.inside').querySelectorAll('.answer')]"
+            ".filter(answer => answer.checkVisibility())"
+            ".map(answer => answer.dataset.suite + ', ' + answer.dataset.kind)"
+        )
+        return sorted(kinds), tab.value("document.querySelector('.inside output').textContent")
+
+    everything, said = chosen()
+    assert (len(everything), said) == (8, "8 answers.")
+    assert chosen(suite="addition") == (["addition, false wrong opinion"] * 2, "2 answers.")
+    assert chosen(suite="claims", kind="no opinion") == (["claims, no opinion"] * 2, "2 answers.")
+    assert chosen(set="addition") == ([], "0 answers.")
+    assert chosen(suite="", set="", kind="") == (everything, "8 answers.")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_fits(tab: Tab, page: Path, tmp_path: Path, width: str) -> None:
+    wide, high, medium = WIDTHS[width]
+    tab.see(wide, high, media=medium)
+    tab.open(page)
+    assert tab.value("document.documentElement.scrollWidth") <= wide
+    for name in ("first", "whole"):
+        tab.picture(tmp_path / f"{width}-{name}.png", whole=name == "whole")
+        assert (tmp_path / f"{width}-{name}.png").stat().st_size > 10_000
+    # The smallest label of a figure, in pixels as seen: figures may shrink, but not until they cannot be read.
+    sizes = tab.value(
+        "[...document.querySelectorAll('figure svg')].map(svg => 13 * svg.clientWidth / svg.getAttribute('width'))"
+    )
+    assert min(sizes) > 8
+    assert tab.problems == []
+
+
+def test_dark_is_dark_in_page_and_figures(tab: Tab, page: Path) -> None:
+    tab.see(1280, 900, features=DARK)
+    tab.open(page)
+    ground, label, mark = tab.value(
+        "[[document.body, 'backgroundColor'], [document.querySelector('figure svg text'), 'fill'],"
+        "[document.querySelector('figure svg [fill=\"#0072B2\"]'), 'fill']].map(([e, key]) => getComputedStyle(e)[key])"
+    )
+    assert (ground, label, mark) == ("rgb(21, 24, 27)", "rgb(228, 231, 234)", "rgb(86, 180, 233)")
+
+
+def test_without_scripts_the_page_is_whole(tab: Tab, page: Path) -> None:
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    tab.call("Page.navigate", url=page.resolve().as_uri())
+    tab.wait("document.readyState == 'complete'")
+    figures = tab.value("document.querySelectorAll('figure > .drawing > svg').length")
+    tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert figures == 2 * 10 + 1
