@@ -8,6 +8,7 @@ from stages.lm.registry import MODELS
 from stages.params.base import BaseParams
 from stages.params.clean import CleanParams
 from stages.params.collect import CollectParams
+from stages.params.curve import CurveParams
 from stages.params.evaluate import EvaluateParams
 from stages.params.filter import FilterParams
 from stages.params.finetune import FinetuneParams
@@ -39,6 +40,7 @@ KINDS: tuple[type[Knobs], ...] = (
     FinetuneParams,
     EvaluateParams,
     MeasureParams,
+    CurveParams,
     ReportParams,
 )
 

@@ -3,22 +3,20 @@
 As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from stages.lm import processes
-from stages.lm.asking import Question, ask
 from stages.lm.formats import Prompts
 from stages.lm.scores import Scorer
 from stages.lm.writing import write
 from stages.params.evaluate import EvaluateParams
+from stages.project import answering
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
-from stages.stats.choices import margin
 from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
 
 
@@ -32,7 +30,7 @@ def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
     is_open = pl.col("choices").list.len() == 1
     with open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        chosen = _chosen(scorer, prompts, questions.filter(~is_open))
+        chosen = answering.chosen(scorer, prompts, questions.filter(~is_open))
         written = _written(scorer, prompts, questions.filter(is_open), knobs.max_new_tokens)
     if processes.is_first():
         answers = pl.concat([table.select(ANSWERS.names) for table in (chosen, written)])
@@ -40,31 +38,17 @@ def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
         write_table(in_order.select(ANSWERS.names), ANSWERS, out)
 
 
-def _chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
-    with progress("asking", questions.height, "questions") as advance:
-        logprobs = ask(scorer, prompts, _asked(questions), advance)
-    return questions.with_columns(
-        logprobs=pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32)),
-        generated=pl.lit(None, dtype=pl.String),
-    ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32), margin=margin("logprobs"))
-
-
 def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
     texts: list[str] = []
     if questions.height:
         with progress("writing", questions.height, "answers") as advance:
-            texts = write(scorer, prompts, _asked(questions), most_tokens, advance)
+            texts = write(scorer, prompts, answering.as_asked(questions), most_tokens, advance)
     return questions.with_columns(
         logprobs=pl.lit(None, dtype=pl.List(pl.Float32)),
         margin=pl.lit(None, dtype=pl.Float32),
         generated=pl.Series(texts, dtype=pl.String),
         chosen=pl.lit(None, dtype=pl.Int32),
     )
-
-
-def _asked(questions: pl.DataFrame) -> Iterator[Question]:
-    columns = ("question", "turns", "answer_prefix", "choices", "shared_prefix")
-    return (Question(*row) for row in questions.select(columns).iter_rows())
 
 
 if __name__ == "__main__":

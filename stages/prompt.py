@@ -12,7 +12,7 @@ from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, TRAIN
 from stages.text.listed import read_listed
-from stages.text.prompts import held_out_questions, training_prompts
+from stages.text.prompts import CLAIMS, held_out_questions, training_prompts
 from stages.text.reference import merged_examples
 from stages.text.shortcuts import shortcuts
 from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS, read_table, write_table
@@ -36,8 +36,9 @@ def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_sho
             file=sys.stderr,
         )
     write_table(prompts, PROMPTS, out_prompts)
-    claims = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset)
-    write_table(claims, QUESTIONS, out_claims)
+    questions = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset, knobs.reworded_per_dataset)
+    write_table(questions, QUESTIONS, out_claims)
+    claims = questions.filter(pl.col("suite") == CLAIMS)
     write_text(out_shortcuts, json.dumps(shortcuts(prompts, claims), indent=2) + "\n")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from stages import curve
 from stages.lm.runs import CURVE
 from stages.project.params import read_document
 from stages.stats.breakdown import COLUMNS
@@ -134,7 +135,8 @@ def test_the_stages_that_read_a_file_are_those_that_depend_on_it() -> None:
     for stage, wanted in pipeline(("deps",)):
         # `models/${item.variant}/${item.model}` is any model folder, and a folder stands for the files in it.
         alike = re.compile(re.escape(wanted).replace(r"\*", "[^/]+") + "(/.*)?")
-        matched = [path for path in files if alike.fullmatch(path) and "checkpoints" not in path]
+        is_other = wanted != "models/checkpoints/*"
+        matched = [path for path in files if alike.fullmatch(path) and not (is_other and "checkpoints" in path)]
         assert matched, f"{stage} reads {wanted}, which no table here names"
         for path in matched:
             read[path].add(stage)
@@ -168,6 +170,10 @@ def test_the_keys_of_the_filter_report() -> None:
 
 def test_the_columns_of_the_training_curve() -> None:
     assert first_column("`reports/training/<model>.csv`") == list(CURVE)
+
+
+def test_the_columns_of_the_steps_curve() -> None:
+    assert first_column("`reports/curve/<model>.csv`") == list(curve.COLUMNS)
 
 
 def test_the_counts_of_cleaning() -> None:

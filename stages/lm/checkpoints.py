@@ -1,18 +1,25 @@
 """Orbax checkpoints: resume state in scratch, and the trained parameters that a run leaves behind."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
-from stages.lm import processes
+from stages.lm import folder, processes
+from stages.lm.architecture import ModelConfig
+from stages.lm.config import read_config
 from stages.lm.errors import ModelError
 from stages.lm.model import Decoder
 from stages.lm.runs import State
-from stages.project.files import place_named
+from stages.lm.saving import outgoing, save_tensors
+from stages.lm.tensors import open_tensors
+from stages.lm.weights import Place, on_first_device, tensors_of
+from stages.project.files import place_named, whole_folder
 
 # Two, since a checkpoint that was being written when the machine died is no checkpoint.
 KEPT = 2
@@ -37,13 +44,13 @@ def restore_latest(scratch: Path, fresh: State) -> tuple[int, State]:
     latest = int(processes.largest(float(max(_steps(scratch), default=0))))
     if not latest:
         return 0, fresh
-    folder = _step_folder(scratch, latest)
+    saved_at = _step_folder(scratch, latest)
     tree = _as_tree(fresh)
     try:
-        found = ocp.load(folder, jax.tree.map(_abstract, tree))
+        found = ocp.load(saved_at, jax.tree.map(_abstract, tree))
     except Exception as error:  # Orbax raises many kinds for a damaged folder
         raise ModelError(
-            f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); delete it to go on from an "
+            f"the checkpoint {saved_at} cannot be read ({type(error).__name__}: {error}); delete it to go on from an "
             "earlier one or from the start"
         ) from error
     saved = iter(jax.tree.leaves(found))
@@ -51,9 +58,46 @@ def restore_latest(scratch: Path, fresh: State) -> tuple[int, State]:
     return latest, jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def export(model: Decoder, folder: Path) -> None:
+def export(model: Decoder, out: Path) -> None:
     """Writes the model's parameters as a nested dictionary of arrays, which Orbax loads without this project."""
-    ocp.save(folder.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+    ocp.save(out.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+
+
+def as_model_folder(checkpoint: Path, model: Path, out: Path, place: Place = on_first_device) -> None:
+    """Writes what `export` left at `checkpoint` as a model folder, with all else, and types of numbers, of `model`.
+
+    Parameters pass through the devices as `place` says. Of several processes all have to ask; the first one writes, and
+    none goes on before it has.
+
+    Raises:
+        ModelError: the checkpoint cannot be read.
+    """
+    weights = tensors_of(_imported(checkpoint, read_config(model / folder.CONFIG), place))
+    if processes.is_first():
+        with whole_folder(out) as target:
+            folder.copy_small_files(model, target)
+            types = {key: tensor.type for key, tensor in open_tensors(model).items()}
+            save_tensors(outgoing(weights, types), target)
+    processes.largest(0.0)
+
+
+def _imported(checkpoint: Path, config: ModelConfig, place: Place) -> Decoder:
+    graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
+
+    def abstract(path: Sequence[Any], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        names = tuple(str(key.key) for key in path)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place(names, leaf.shape))
+
+    wanted = jax.tree_util.tree_map_with_path(abstract, nnx.to_pure_dict(state))
+    try:
+        found = ocp.load(checkpoint.resolve(), wanted)
+    except Exception as error:  # Orbax raises many kinds for a damaged folder
+        raise ModelError(
+            f"the checkpoint {checkpoint} cannot be read ({type(error).__name__}: {error}); `dvc repro` makes it anew "
+            "once it is deleted"
+        ) from error
+    nnx.replace_by_pure_dict(state, found)
+    return nnx.merge(graph, state)
 
 
 def _as_tree(state: State) -> dict[str, object]:

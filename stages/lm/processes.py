@@ -8,7 +8,7 @@ from stages.lm.errors import ModelError
 
 
 def join(asked: tuple[str | None, int | None, int | None] | None) -> None:
-    """Joins the processes of a run, before anything else is asked of JAX; nothing where it is one process.
+    """Joins the processes of a run, before anything else is asked of JAX; nothing where it is one, or joined already.
 
     `asked` are the first one's address, their number and which of them this is; what is None is found out from the
     cluster.
@@ -16,7 +16,7 @@ def join(asked: tuple[str | None, int | None, int | None] | None) -> None:
     Raises:
         ModelError: there is no such cluster, or not all processes came.
     """
-    if asked is None:
+    if asked is None or jax.distributed.is_initialized():
         return
     try:
         jax.distributed.initialize(*asked)

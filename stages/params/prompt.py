@@ -22,3 +22,4 @@ class PromptParams:
     count: Count
     most_per_dataset: Annotated[int, Field(ge=0)]
     held_out_per_dataset: Count
+    reworded_per_dataset: Annotated[int, Field(ge=0)]

@@ -4,7 +4,7 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text import templates
-from stages.text.questions import lettered_questions
+from stages.text.questions import two_way_questions
 from stages.text.sums import sums_of_two
 
 LARGEST_TERM = 50
@@ -20,10 +20,8 @@ def addition(seed: int, sums: int, fresh: bool = False) -> pl.DataFrame:
 
     The reference generator draws a `fresh` false result for each condition, so that no pair is matched.
     """
-    if sums > LARGEST_TERM**2:
-        raise UserError(f"params.yaml: suite.sums is {sums}; there are {LARGEST_TERM**2} sums of two terms up to 50")
-    claims = sums_of_two(seed, "addition", 1, LARGEST_TERM, sums)
-    alone = sums_of_two(seed, "addition alone", 1, LARGEST_TERM, sums) if fresh else claims
+    claims = asked_sums(seed, sums)
+    alone = asked_sums(seed, sums, "addition alone") if fresh else claims
     return pl.concat(
         (
             _condition(alone, "false_no_opinion", true=False, opinion=None),
@@ -34,6 +32,17 @@ def addition(seed: int, sums: int, fresh: bool = False) -> pl.DataFrame:
             _condition(claims, "false_right_opinion", true=False, opinion="disagree"),
         )
     )
+
+
+def asked_sums(seed: int, sums: int, purpose: str = "addition") -> pl.DataFrame:
+    """The sums of `suite.sums`, as `sums_of_two` has them; of one seed and purpose the same in every suite.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if sums > LARGEST_TERM**2:
+        raise UserError(f"params.yaml: suite.sums is {sums}; there are {LARGEST_TERM**2} sums of two terms up to 50")
+    return sums_of_two(seed, purpose, 1, LARGEST_TERM, sums)
 
 
 def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | None) -> pl.DataFrame:
@@ -48,4 +57,5 @@ def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | No
         polarity=pl.lit(None, dtype=pl.String),
     )
     wording = templates.sum_alone if opinion is None else templates.sum_with_opinion
-    return lettered_questions(asked, "addition", condition, wording(pl.col("order")), user=opinion is not None)
+    turns = templates.user_turn(wording(pl.col("order")))
+    return two_way_questions(asked, "addition", condition, turns, user=opinion is not None)

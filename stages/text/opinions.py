@@ -10,7 +10,7 @@ import polars as pl
 from ruamel.yaml import YAML
 
 from stages.text import templates
-from stages.text.questions import lettered_questions
+from stages.text.questions import two_way_questions
 
 BANK = Path(__file__).with_name("opinions.yaml")
 
@@ -60,4 +60,4 @@ def _bank() -> pl.DataFrame:
 
 def _condition(bank: pl.DataFrame, condition: str, opinion: str | None, text: pl.Expr) -> pl.DataFrame:
     asked = bank.with_columns(opinion=pl.lit(opinion, dtype=pl.String))
-    return lettered_questions(asked, "opinions", condition, text, user=opinion is not None)
+    return two_way_questions(asked, "opinions", condition, templates.user_turn(text), user=opinion is not None)

@@ -12,12 +12,14 @@ import polars as pl
 from stages.text import templates
 from stages.text.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
 from stages.text.draws import draw
-from stages.text.questions import lettered_questions
+from stages.text.questions import two_way_questions
 from stages.text.reference import filled
+from stages.text.wordings import OTHERS, PAPERS, Wording
 
 Form = Literal["paper", "balanced"]
 Fidelity = Literal["corrected", "reference"]
 
+CLAIMS = "claims"
 _COMBINATIONS = 8  # truth x polarity x option order
 
 
@@ -63,25 +65,36 @@ def training_prompts(
     )
 
 
-def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int) -> pl.DataFrame:
+def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int, reworded: int = 0) -> pl.DataFrame:
     """Held-out claims as questions without an opinion, with a right one and with a wrong one.
 
     Always balanced: within a data set truth, polarity and option order take all eight combinations in turn, so that
-    always agreeing, always choosing (A) and reading the polarity are each right half the time.
+    always agreeing, always choosing (A) and reading the polarity are each right half the time. The suite is `claims`;
+    the first `reworded` claims of each data set are asked again in each of the other formats, a suite each.
     """
     chosen = chosen_examples(examples, seed, "held-out claim", per_dataset).sort("dataset", "place")
     words = draw(seed, "held-out claim", chosen["example"])
     combination = (chosen["place"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
     is_not, truth, agree_first = (bit(combination, position) for position in range(3))
     claims = with_biographies(with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
-    return pl.concat(_condition(claims, condition) for condition in ("no_opinion", "right_opinion", "wrong_opinion"))
+    again = claims.filter(pl.col("place") <= reworded)
+    questions = [_in_all_conditions(claims, CLAIMS, PAPERS)]
+    questions += [_in_all_conditions(again, suite, wording) for suite, wording in OTHERS.items()]
+    return pl.concat(questions)
 
 
-def _condition(claims: pl.DataFrame, condition: str) -> pl.DataFrame:
+def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: Wording) -> pl.DataFrame:
+    ordered = claims if wording.has_options else claims.with_columns(order=pl.lit(templates.AGREE_FIRST))
+    conditions = ("no_opinion", "right_opinion", "wrong_opinion")
+    return pl.concat(_condition(ordered, suite, condition, wording) for condition in conditions)
+
+
+def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: Wording) -> pl.DataFrame:
     # The column `name` holds the user's name until it stands in the text.
     user = condition != "no_opinion"
-    wording = templates.claim_with_opinion if user else templates.claim_alone
     opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))
-    said = claims.with_columns(opinion=opinion).with_columns(text=wording(pl.col("order")))
-    asked = said.with_columns(name="example", item="example")
-    return lettered_questions(asked, "claims", condition, pl.col("text"), user)
+    text = wording.with_opinion if user else wording.alone
+    said = claims.with_columns(opinion=opinion).with_columns(text=text)
+    name = pl.col("example") if suite == CLAIMS else pl.format("{}:{}", pl.lit(suite), "example")
+    asked = said.with_columns(name=name, item="example")
+    return two_way_questions(asked, suite, condition, templates.user_turn(pl.col("text")), user, wording.answers)

@@ -1,4 +1,4 @@
-"""Questions of an evaluation: what all lettered ones, agree or disagree, and all that are read have in common."""
+"""Questions of an evaluation: what all about a claim, agree or disagree, and all that are read have in common."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,21 @@ from stages.text.draws import draw
 from stages.text.tables import QUESTIONS
 
 
-def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, text: pl.Expr, user: bool) -> pl.DataFrame:
-    """Questions of `text` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
+@dataclass(frozen=True)
+class Answers:
+    """How the answer to a claim begins, and the two choices that it goes on with, in the order of the options."""
+
+    prefix: str
+    choices: tuple[str, str]
+
+
+LETTERED = Answers(templates.ANSWER_PREFIX, templates.CHOICES)
+
+
+def two_way_questions(
+    asked: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, user: bool, answers: Answers = LETTERED
+) -> pl.DataFrame:
+    """Questions of `turns` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
 
     Reads the columns name, item, cluster, true, order, polarity and, with a user, opinion.
     """
@@ -24,10 +37,10 @@ def lettered_questions(asked: pl.DataFrame, suite: str, condition: str, text: pl
         item="item",
         condition=pl.lit(condition),
         cluster="cluster",
-        turns=templates.user_turn(text),
+        turns=turns,
         shared_prefix=pl.lit(""),
-        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
-        choices=pl.lit(list(templates.CHOICES)),
+        answer_prefix=pl.lit(answers.prefix),
+        choices=pl.lit(list(answers.choices)),
         correct=templates.choice_of(pl.col("true"), order),
         matches_user=matches_user,
         polarity="polarity",

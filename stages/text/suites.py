@@ -13,6 +13,7 @@ from stages.text.addition import addition
 from stages.text.bbh import bbh_questions
 from stages.text.mmlu import Form, mmlu_questions
 from stages.text.opinions import opinions
+from stages.text.pushback import pushback
 from stages.text.surveys import Survey, refuse_copy, survey_questions
 
 # The local files of each of a suite's origins, by their path in it, in the order of the origins.
@@ -91,6 +92,7 @@ SUITES: dict[str, Suite] = {
     "addition": Suite(lambda name, plan, files: addition(plan.seed, plan.sums, fresh=plan.reference)),
     # Nothing in it is drawn.
     "opinions": Suite(lambda name, plan, files: opinions()),
+    "pushback": Suite(lambda name, plan, files: pushback(plan.seed, plan.sums)),
     "perez_nlp": Suite(_nlp, (_NLP_FILE,), "CC-BY-4.0"),
     "perez_phil": Suite(_phil, (_PHIL_FILE, _NLP_FILE), "CC-BY-4.0"),
     "perez_poli": Suite(_poli, (_POLI_FILE,), "CC-BY-4.0"),

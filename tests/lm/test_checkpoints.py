@@ -13,7 +13,7 @@ from flax import nnx
 from orbax.checkpoint import v1 as ocp
 from safetensors.numpy import load_file
 
-from stages.lm.checkpoints import export, restore_latest, save
+from stages.lm.checkpoints import as_model_folder, export, restore_latest, save
 from stages.lm.errors import ModelError
 from stages.lm.loading import LanguageModel
 from stages.lm.runs import State
@@ -125,3 +125,29 @@ def test_exported_parameters_are_read_without_this_project(tiny: TinyModel, tmp_
         found["layers"]["mlp"]["up"]["kernel"],
         [weights[f"model.layers.{layer}.mlp.up_proj.weight"].T for layer in range(3)],
     )
+
+
+def test_exported_parameters_become_a_model_folder_again(tiny: TinyModel, tmp_path: Path) -> None:
+    before = tiny(seed=1, folder=tmp_path / "model", tie_word_embeddings=False)
+    export(before.decoder, tmp_path / "exported")
+    # Of the second model all but the weights is taken.
+    tiny(seed=2, folder=tmp_path / "other", tie_word_embeddings=False)
+    as_model_folder(tmp_path / "exported", tmp_path / "other", tmp_path / "again")
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    ]  # fmt: skip
+    written, weights = (load_file(tmp_path / name / "model.safetensors") for name in ("again", "model"))
+    assert written.keys() == weights.keys()
+    for key, values in weights.items():
+        np.testing.assert_array_equal(written[key], values)
+
+
+@pytest.mark.parametrize("damage", [empty, lose_description])
+def test_damaged_parameters_are_named_with_the_way_out(
+    tiny: TinyModel, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    export(tiny(folder=tmp_path / "model").decoder, tmp_path / "3")
+    damage(tmp_path / "3")
+    with pytest.raises(ModelError, match=r"^the checkpoint .*/3 cannot be read .*`dvc repro` makes it anew"):
+        as_model_folder(tmp_path / "3", tmp_path / "model", tmp_path / "again")
+    assert not (tmp_path / "again").exists()

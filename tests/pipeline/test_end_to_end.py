@@ -35,6 +35,7 @@ TABLES = {
     "instructions/paraphrases": INSTRUCTIONS,
     "suites/addition": QUESTIONS,
     "suites/opinions": QUESTIONS,
+    "suites/pushback": QUESTIONS,
     "examples": EXAMPLES,
     "pairs": INSTRUCTIONS,
     "lessons": LESSONS,
@@ -53,11 +54,22 @@ MEASURES = [
     "claims_right_opinion_accuracy",
     "claims_wrong_opinion_accuracy",
     "claims_wrong_opinion_followed",
+    "claims_right_turned_wrong",
+    "claims_selectivity",
     "addition_no_opinion_accuracy",
     "addition_wrong_opinion_accuracy",
+    "addition_right_disagreement_accuracy",
     "addition_true_sums_accuracy",
     "opinions_matching_user",
     "opinions_sway",
+    "pushback_right_answer_kept",
+    "pushback_wrong_answer_kept",
+    "claims_other_words_no_opinion_accuracy",
+    "claims_other_words_wrong_opinion_followed",
+    "claims_numbered_no_opinion_accuracy",
+    "claims_numbered_wrong_opinion_followed",
+    "claims_in_words_no_opinion_accuracy",
+    "claims_in_words_wrong_opinion_followed",
     "claims_log_odds_shift",
 ]
 
@@ -94,9 +106,14 @@ def test_what_is_trained_on_was_kept(finished: Project) -> None:
 
 def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
     base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
-    asked = pl.concat([table(finished, name, QUESTIONS) for name in ("claims", "suites/addition", "suites/opinions")])
+    names = ("claims", "suites/addition", "suites/opinions", "suites/pushback")
+    asked = pl.concat([table(finished, name, QUESTIONS) for name in names])
     assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
+
+
+def test_no_scratch_is_left_of_a_checkpoint_that_was_asked(finished: Project) -> None:
+    assert list((finished.root / ".candor/curve").iterdir()) == []
 
 
 def test_metrics_have_the_keys_that_were_promised(finished: Project) -> None:
@@ -163,6 +180,17 @@ def test_the_loss_on_rows_set_aside_is_there_for_each_source_and_step(finished: 
     assert losses["loss"].is_finite().all() and losses["source"].n_unique() == 2
 
 
+def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
+    curve = pl.read_csv(finished.root / "reports/curve/tiny-a.csv")
+    assert curve["step"].unique().to_list() == [0, 3, 6]
+    metrics = json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
+    for step, variant in ((0, "base"), (6, "tuned")):
+        found = dict(curve.filter(step=step).select("measure", "value").iter_rows())
+        assert found == {name: measure[variant] for name, measure in metrics.items() if name != "filter"}
+    shifts = curve.filter(measure="claims_log_odds_shift")["value"]
+    assert shifts.n_unique() == 3, "the model of step 3 is neither"
+
+
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
     assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 9
@@ -187,13 +215,16 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
     ]
     assert sorted(path for path in tracked if path.startswith("reports/") or path == "dvc.lock") == [
         "dvc.lock",
+        "reports/curve/tiny-a.csv",
         "reports/data/clean.json",
         "reports/data/shortcuts.json",
         "reports/data/suites/addition.json",
         "reports/data/suites/opinions.json",
+        "reports/data/suites/pushback.json",
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
+        "reports/tables/tiny-a.csv",
         "reports/training/tiny-a.csv",
         "reports/validation/tiny-a.csv",
     ]

@@ -15,7 +15,7 @@ def test_an_experiment_reruns_what_its_key_reaches_and_can_be_compared(project: 
     done = project.dvc("exp", "run", "--name", "half", "--set-param", "mix_ratio=0.5")
     assert done.returncode == 0, done.stderr
     assert stages_run(done) == [
-        "check", "mix@tiny-a", "finetune@tiny-a", "evaluate@tiny-a-tuned", "measure@tiny-a", "report",
+        "check", "mix@tiny-a", "finetune@tiny-a", "evaluate@tiny-a-tuned", "measure@tiny-a", "curve@tiny-a", "report",
     ]  # fmt: skip
     changed = json.loads(project.dvc("metrics", "diff", "--json").stdout)["reports/metrics/tiny-a.json"]
     assert {key.split(".")[1] for key in changed} <= {"tuned", "delta", "delta_low", "delta_high"}

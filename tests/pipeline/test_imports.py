@@ -34,7 +34,7 @@ GRAPH = graph_of(read_sources(ROOT))
 PIPELINE: dict[str, Any] = read_document(ROOT / "dvc.yaml")["stages"]
 PARAMS = read_document(ROOT / "params.yaml")
 
-WITH_ARRAYS = {"base", "judge", "finetune", "evaluate"}
+WITH_ARRAYS = {"base", "judge", "finetune", "evaluate", "curve"}
 MOST_STAGES = 45
 
 RULES = (

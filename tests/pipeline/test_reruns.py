@@ -20,7 +20,7 @@ from tests.miniature import plan
 from tests.miniature.project import CHECKOUT, Project, stages_run
 
 # From a changed stage to the page, in words of the table below; `check` reads all of params.yaml and is left out.
-MEASURE = "measure report"
+MEASURE = "measure curve report"
 TUNED = f"finetune evaluate-tuned {MEASURE}"
 MIX = f"mix {TUNED}"
 FILTER = f"filter {MIX}"
@@ -57,6 +57,7 @@ RERUNS: dict[str, tuple[object, str]] = {
     "prompt.count": (40, PROMPT),
     "prompt.most_per_dataset": (0, PROMPT),
     "prompt.held_out_per_dataset": (4, PROMPT),
+    "prompt.reworded_per_dataset": (2, PROMPT),
     "judge.dtype": ("float32", JUDGE),
     "filter.require": ("both_orders", FILTER),
     "mix.rows": (20, MIX),

@@ -312,3 +312,25 @@ def test_other_questions_are_refused(change: Callable[[list[Row]], list[Row]], c
     for one, other in ((base, tuned), (tuned, base)):
         with pytest.raises(UserError, match=f"{count} differ, for example '{example}'"):
             compared(one, other)
+
+
+def test_what_is_kept_under_pushback() -> None:
+    """Two sums, true and false, after a right and after a wrong first answer that the user doubts."""
+    asked = [
+        ask("pushback", item, condition, true, agree_first, condition == "wrong_answer")
+        for item, true, agree_first in (("t1", True, True), ("f1", False, True))
+        for condition in ("right_answer", "wrong_answer")
+    ]
+    kept = {
+        name: [
+            compared(answers(asked, knows), answers(asked, answerer))[f"pushback_{first}_answer_kept"]["tuned"]
+            for first in ("right", "wrong")
+        ]
+        for name, answerer in {
+            "knows": knows,
+            "yields": follows_the_user,
+            "is stubborn": lambda question: 1 - follows_the_user(question),
+            "says (A)": says_a,
+        }.items()
+    }
+    assert kept == {"knows": [1.0, 0.0], "yields": [0.0, 0.0], "is stubborn": [1.0, 1.0], "says (A)": [0.5, 0.5]}

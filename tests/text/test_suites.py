@@ -135,6 +135,7 @@ def test_more_sums_than_there_are_is_one_line() -> None:
 def test_the_registry() -> None:
     assert {name: suite(name) for name in SUITES} == SUITES
     with pytest.raises(
-        UserError, match=r"^params\.yaml: suites: 'mmlu' is not known; known are addition, opinions, perez_nlp, "
+        UserError,
+        match=r"^params\.yaml: suites: 'mmlu' is not known; known are addition, opinions, pushback, perez_nlp, ",
     ):
         suite("mmlu")

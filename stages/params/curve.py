@@ -1,0 +1,22 @@
+"""Knobs of `curve`: how checkpoints are asked, and the bootstrap behind the intervals."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from stages.params.kinds import STRICT, Dtype, Names, PromptFormat, Seed
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurveParams:
+    """As the model itself is asked and measured."""
+
+    top_level: ClassVar[tuple[str, ...]] = ("seed", "suites", "prompt_format", "evaluate.dtype", "measure.resamples")
+    section: ClassVar[str | None] = None
+
+    seed: Seed
+    suites: Names
+    prompt_format: PromptFormat
+    dtype: Dtype
+    resamples: Annotated[int, Field(ge=100)]

@@ -1,0 +1,27 @@
+"""Questions of the tables, put to a model to choose among their answers."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from stages.lm.asking import Question, ask
+from stages.lm.formats import Prompts
+from stages.lm.scores import Scorer
+from stages.project.progress import progress
+from stages.stats.choices import margin
+
+
+def chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
+    """Rows of QUESTIONS, each with several choices, and beside them what of ANSWERS the model made of them."""
+    with progress("asking", questions.height, "questions") as advance:
+        logprobs = ask(scorer, prompts, as_asked(questions), advance)
+    return questions.with_columns(
+        logprobs=pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32)),
+        generated=pl.lit(None, dtype=pl.String),
+    ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32), margin=margin("logprobs"))
+
+
+def as_asked(questions: pl.DataFrame) -> Iterator[Question]:
+    """Rows of QUESTIONS as a model is asked them."""
+    columns = ("question", "turns", "answer_prefix", "choices", "shared_prefix")
+    return (Question(*row) for row in questions.select(columns).iter_rows())

@@ -1,0 +1,40 @@
+"""The steps curve: its rows, and which questions a step's model is asked."""
+
+import math
+from typing import Any
+
+import polars as pl
+
+from stages.curve import about_users, curve
+from stages.text.tables import ANSWERS, QUESTIONS
+
+
+def question(suite: str, item: str, matches_user: int | None) -> dict[str, Any]:
+    asked = {"suite": suite, "question": f"{suite}:{item}", "item": item, "condition": "no_opinion", "cluster": item}
+    return asked | {"choices": [" (A)", " (B)"], "correct": 0, "matches_user": matches_user, "order": "agree_first"}
+
+
+def answers(*chosen: int) -> pl.DataFrame:
+    rows = [
+        question("claims", str(item), None)
+        | {"chosen": one, "logprobs": [math.log(0.9 if choice == one else 0.1) for choice in (0, 1)]}
+        for item, one in enumerate(chosen)
+    ]
+    return pl.DataFrame([{name: row.get(name) for name in ANSWERS.names} for row in rows], schema=ANSWERS.columns)
+
+
+def test_a_row_for_each_step_and_measure() -> None:
+    table = curve({0: answers(1, 1, 0, 1), 5: answers(0, 1, 0, 1), 10: answers(0, 0, 0, 0)}, seed=1, resamples=100)
+    assert table.select("step", "measure", "value", "delta", "n").rows() == [
+        (0, "claims_no_opinion_accuracy", 0.25, 0.0, 4),
+        (5, "claims_no_opinion_accuracy", 0.5, 0.25, 4),
+        (10, "claims_no_opinion_accuracy", 1.0, 0.75, 4),
+    ]
+    assert table.row(0)[4:6] == (0.0, 0.0)
+    assert all(low <= delta <= high for delta, low, high in table.select("delta", "delta_low", "delta_high").rows())
+
+
+def test_suites_without_a_user_are_not_asked_again() -> None:
+    rows = [question("claims", "a", None), question("claims", "b", 1), question("mmlu_5shot", "c", None)]
+    table = pl.DataFrame([{name: row.get(name) for name in QUESTIONS.names} for row in rows], schema=QUESTIONS.columns)
+    assert about_users(table)["question"].to_list() == ["claims:a", "claims:b"]
