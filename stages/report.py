@@ -14,6 +14,7 @@ from stages.page.inputs import (
     read_losses,
     read_metrics,
     read_shortcuts,
+    read_steps,
     read_training,
     read_validation,
 )
@@ -37,6 +38,7 @@ def main(
     training: Input,
     validation: Input,
     tables: Input,
+    curve: Input,
     data: Input,
     answers: Input,
     claims: Input,
@@ -57,6 +59,7 @@ def main(
             tuned=read_table(answers / f"{name}-tuned.parquet", ANSWERS),
             questions=pl.concat(asked),
             behind=read_behind(tables / f"{name}.csv"),
+            steps=read_steps(curve / f"{name}.csv"),
         )
         for name in params.models
     ]

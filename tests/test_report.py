@@ -13,7 +13,7 @@ from stages.text.tables import ANSWERS, QUESTIONS, write_table
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
-INPUTS = ("metrics", "filter", "training", "validation", "tables", "data", "answers", "suites")
+INPUTS = ("metrics", "filter", "training", "validation", "tables", "curve", "data", "answers", "suites")
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -46,6 +46,7 @@ def project(tmp_path: Path) -> Path:
         "validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
         "tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
         'claims,no_opinion,all,"",accuracy,0.5,0.75,0.25,-0.1,0.5,8\n',
+        "curve/a.csv": "step,measure,value,delta,delta_low,delta_high,n\n0,claims_selectivity,0.5,0,0,0,8\n",
         "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
         "data/validation.json": json.dumps(
             {
@@ -100,7 +101,15 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
 
 
 @pytest.mark.parametrize(
-    "missing", ["training/a.csv", "validation/a.csv", "tables/a.csv", "answers/a-tuned.parquet", "suites/quiz.parquet"]
+    "missing",
+    [
+        "training/a.csv",
+        "validation/a.csv",
+        "tables/a.csv",
+        "curve/a.csv",
+        "answers/a-tuned.parquet",
+        "suites/quiz.parquet",
+    ],
 )
 def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
     (project / missing).unlink()

@@ -59,6 +59,15 @@ def aside(losses: pl.DataFrame) -> str:
     )
 
 
+def steps(curve: pl.DataFrame) -> str:
+    """Every measure's value after each of the steps."""
+    return "Measures by step. " + " ".join(
+        f"{label}: " + ", ".join(f"{percent(value)} at step {step:,}" for step, value in rows.rows()) + "."
+        for (label,), rows in curve.group_by("label", maintain_order=True)
+        for rows in [rows.select("step", "value")]
+    )
+
+
 def shares(table: pl.DataFrame, what: str, row_name: str) -> str:
     """Every share with its interval, by suite, row and variant."""
     return f"{what}. " + " ".join(

@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from stages.page.marks import BASE, INK, TUNED, VARIANTS, WIDTH, Across, Layers, panels, styled
+from stages.page.measures import measure_of
 
 MOST_POINTS = 200
 BINS = 24
@@ -50,6 +51,39 @@ def aside(losses: pl.DataFrame) -> alt.TopLevelMixin:
     order = list(dict.fromkeys(row["source"] for row in rows))
     facet = alt.Facet("source:N", sort=order, title=None, header=header)
     return styled(line.encode(x=x, y=y, tooltip=told).facet(facet=facet, columns=3))
+
+
+def steps(curve: pl.DataFrame) -> alt.TopLevelMixin:
+    """Measures that are shares, after the steps where they were taken; `curve` as step_rows."""
+    chart = alt.Chart(alt.Data(values=curve.to_dicts()), width=(WIDTH + 90) // 2 - 10, height=90)
+    axis = alt.Axis(format="d", tickMinStep=1, tickCount=4)
+    x = alt.X("step:Q", title=None, scale=alt.Scale(zero=True, nice=False), axis=axis)
+    y = alt.Y("low:Q", title=None, axis=alt.Axis(format=".0%", tickCount=3))
+    interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(x=x, y=y, y2="high:Q")
+    told = [alt.Tooltip("label:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".1%"), alt.Tooltip("n:Q")]
+    line = chart.mark_line(color=TUNED, strokeWidth=1.5, point={"color": TUNED, "size": 40, "opacity": 1})
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontSize=12, labelLimit=(WIDTH + 90) // 2 + 10)
+    order = curve["label"].unique(maintain_order=True).to_list()
+    facet = alt.Facet("label:N", sort=order, title=None, header=header)
+    return styled(alt.layer(line.encode(x=x, y="value:Q", tooltip=told), interval).facet(facet=facet, columns=2))
+
+
+def step_rows(curve: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the figure `steps`: those of `read_steps` on shares, with label, low and high.
+
+    The interval is that of the difference from step 0, laid off from the value there. Without steps between the first
+    and the last there are none: base and tuned are shown elsewhere.
+    """
+    shares = [name for name in curve["measure"].unique(maintain_order=True) if measure_of(name).is_share]
+    before = pl.col("value") - pl.col("delta")
+    rows = curve.filter(pl.col("measure").is_in(shares)).with_columns(
+        label=pl.col("measure").replace_strict(
+            {name: measure_of(name).label for name in shares}, return_dtype=pl.String
+        ),
+        low=before + pl.col("delta_low"),
+        high=before + pl.col("delta_high"),
+    )
+    return rows if curve["step"].n_unique() > 2 else rows.clear()
 
 
 def shifts(table: pl.DataFrame) -> alt.TopLevelMixin:

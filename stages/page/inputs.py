@@ -20,6 +20,10 @@ _FORM = ConfigDict(extra="ignore")
 BEHIND: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
 BEHIND |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
+# Columns of `read_steps`, as reports/curve/ has them.
+STEPS: dict[str, Any] = {"step": pl.Int64, "measure": pl.String}
+STEPS |= dict.fromkeys(("value", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -169,6 +173,11 @@ def read_behind(path: Path) -> pl.DataFrame:
         UserError: the file is missing, is not CSV or lacks one of the columns.
     """
     return _table(path, BEHIND, "a table of measures")
+
+
+def read_steps(path: Path) -> pl.DataFrame:
+    """Each measure's value after some of the steps, at `path`: STEPS; raises as `read_behind` does."""
+    return _table(path, STEPS, "a curve of measures")
 
 
 def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:

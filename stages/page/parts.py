@@ -21,8 +21,8 @@ ADDITION = "addition"
 class ModelInputs:
     """What the page is told about one model.
 
-    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses` and `behind`
-    are as `read_training`, `read_losses` and `read_behind` give them.
+    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses`, `behind`
+    and `steps` are as `read_training`, `read_losses`, `read_behind` and `read_steps` give them.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ModelInputs:
     tuned: pl.DataFrame
     questions: pl.DataFrame
     behind: pl.DataFrame
+    steps: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,9 @@ def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) ->
         found["loss"] = (curves.loss(inputs.training), alternatives.loss(inputs.training))
     if inputs.losses.height:
         found["aside"] = (curves.aside(inputs.losses), alternatives.aside(inputs.losses))
+    steps = curves.step_rows(inputs.steps)
+    if steps.height:
+        found["steps"] = (curves.steps(steps), alternatives.steps(steps))
     subjects = figures.subject_rows(inputs.behind)
     if subjects.height:
         found["subjects"] = (figures.subjects(subjects), alternatives.subjects(subjects))

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.page.inputs import BEHIND, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
+from stages.page.inputs import BEHIND, STEPS, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
 from stages.page.page import Project, page
 from stages.page.parts import ModelInputs, model_part, overview
 from stages.text.tables import ANSWERS, QUESTIONS
@@ -44,8 +44,15 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         base=base,
         tuned=tuned,
         questions=questions,
+        steps=pl.DataFrame([_after(word, step) for step in (0, 1, 2)], schema=STEPS),
         behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
     )
+
+
+def _after(word: str, step: int) -> dict[str, Any]:
+    """A measure whose name says that it is a share."""
+    moved = {"value": 0.5 + step / 10, "delta": step / 10, "delta_low": step / 20, "delta_high": step / 5, "n": 8}
+    return {"step": step, "measure": f"{word}_accuracy"} | moved
 
 
 def _behind(word: str, group: str) -> dict[str, Any]:

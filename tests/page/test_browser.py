@@ -44,7 +44,7 @@ def test_every_figure_is_drawn_by_the_browser_and_has_its_text(tab: Tab) -> None
         "marks: figure.querySelectorAll('svg path, svg text').length, width: figure.querySelector('svg').clientWidth,"
         "text: figure.querySelector('[role=img]').getAttribute('aria-label')}))"
     )
-    assert len(drawn) == 2 * 10 + 1
+    assert len(drawn) == 2 * 11 + 1
     for figure in drawn:
         assert (figure["live"], figure["all"]) == (1, 1)
         assert figure["marks"] > 5 and figure["width"] > 100 and figure["text"]
@@ -118,4 +118,4 @@ def test_without_scripts_the_page_is_whole(tab: Tab, page: Path) -> None:
     tab.wait("document.readyState == 'complete'")
     figures = tab.value("document.querySelectorAll('figure > .drawing > svg').length")
     tab.call("Emulation.setScriptExecutionDisabled", value=False)
-    assert figures == 2 * 10 + 1
+    assert figures == 2 * 11 + 1

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.page import alternatives, curves, figures
-from stages.page.inputs import BEHIND, Change, FilterReport, Kept
+from stages.page.inputs import BEHIND, STEPS, Change, FilterReport, Kept
 from stages.page.interactive import bundle, policy_hash, specification
 from stages.page.svg import SVG, render
 
@@ -69,6 +69,17 @@ BEHIND_ROWS = [
 COMMON = {"suite": "mmlu", "condition": "five_shot", "measure": "accuracy", "base": 0.5, "tuned": 0.4, "delta": -0.1}
 COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
 SUBJECTS = figures.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
+CURVE = pl.DataFrame(
+    [
+        (0, "claims_selectivity", 0.1, 0.0, 0.0, 0.0, 8),
+        (5, "claims_selectivity", 0.3, 0.2, 0.1, 0.4, 8),
+        (9, "claims_selectivity", 0.2, 0.1, -0.1, 0.3, 8),
+        (9, "claims_log_odds_shift", 2.0, 1.0, 0.5, 1.5, 8),
+    ],
+    schema=STEPS,
+    orient="row",
+)
+STEPPED = curves.step_rows(CURVE)
 BOTH = {"first": CHANGES, "second": CHANGES}
 
 DRAWN = {
@@ -81,6 +92,7 @@ DRAWN = {
     "additions": (figures.additions(SUMS), alternatives.shares(SUMS, "Accuracy", "condition")),
     "followed": (figures.followed(TASKS), alternatives.shares(TASKS, "Goes with the user", "task")),
     "quadrants": (figures.quadrants(CELLS), alternatives.quadrants(CELLS)),
+    "steps": (curves.steps(STEPPED), alternatives.steps(STEPPED)),
     "shifts": (curves.shifts(SHIFTS), alternatives.shifts(SHIFTS)),
     "subjects": (figures.subjects(SUBJECTS), alternatives.subjects(SUBJECTS)),
 }
@@ -157,6 +169,15 @@ def test_subjects_are_the_clusters_that_accuracy_is_known_of() -> None:
     assert SUBJECTS["subject"].to_list() == ["high_school_law"]
 
 
+def test_the_curve_is_of_shares_with_intervals_laid_off_from_step_0() -> None:
+    assert STEPPED.select("step", "low", "high").rows() == [
+        (0, pytest.approx(0.1), pytest.approx(0.1)),
+        (5, pytest.approx(0.2), pytest.approx(0.5)),
+        (9, pytest.approx(0.0), pytest.approx(0.4)),
+    ]
+    assert curves.step_rows(CURVE.filter(pl.col("step") != 5)).is_empty()
+
+
 def test_claims_that_no_opinion_moves_have_a_bin_too() -> None:
     assert curves.shift_bins(SHIFTS.with_columns(shift=0.0))["claims"].to_list() == [3, 1]
 
@@ -200,5 +221,6 @@ def test_alternatives_tell_the_numbers() -> None:
     assert "zoo: 2.000 at step 2, 1.000 at step 4." in DRAWN["aside"][1]
     assert "claims, base, user wrong, answer follows: 75.0%." in DRAWN["quadrants"][1]
     assert "base: median +3.00, middle half" in DRAWN["shifts"][1]
+    assert "when wrong: 10.0% at step 0, 30.0% at step 5, 20.0% at step 9." in DRAWN["steps"][1]
     assert "mmlu, high school law: −10.0." in DRAWN["subjects"][1]
     assert alternatives.loss(TRAINING.clear()) == "Training loss: no steps."

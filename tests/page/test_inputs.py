@@ -16,6 +16,7 @@ from stages.page.inputs import (
     read_losses,
     read_metrics,
     read_shortcuts,
+    read_steps,
     read_training,
     read_validation,
 )
@@ -60,6 +61,7 @@ def test_losses_keep_their_sources(tmp_path: Path) -> None:
         (read_training, "step,loss\n1,low\n", "training curve"),
         (read_training, "", "training curve"),
         (read_losses, "step,loss\n1,2\n", "source"),
+        (read_steps, "step,value\n0,0.5\n", "measure"),
         (read_behind, "suite,base\nclaims,0.5\n", "condition"),
     ],
 )
@@ -83,7 +85,17 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [read_metrics, read_filter, read_counts, read_validation, read_shortcuts, read_training, read_losses, read_behind],
+    [
+        read_metrics,
+        read_filter,
+        read_counts,
+        read_validation,
+        read_shortcuts,
+        read_training,
+        read_losses,
+        read_behind,
+        read_steps,
+    ],
 )
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     with pytest.raises(UserError, match="nowhere does not exist"):

@@ -94,8 +94,8 @@ def test_ids_are_unique_and_every_link_has_its_place(two: str) -> None:
 
 def test_every_figure_has_a_text_alternative(two: str) -> None:
     drawings = [attrs for tag, attrs in Reader(two).tags if tag == "svg"]
-    # Of each: headline, kept, loss, aside, followed, additions, accuracy, quadrants, shifts, subjects; and one of both.
-    assert len(drawings) == 2 * 10 + 1
+    # Of each: headline, kept, loss, steps, aside, followed, additions, accuracy, quadrants, shifts, subjects.
+    assert len(drawings) == 2 * 11 + 1
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
 
 

@@ -193,7 +193,7 @@ def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
 
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
-    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 9
+    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 10
     assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
     assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
 
