@@ -235,7 +235,7 @@ def test_dvc_shows_metrics_plots_and_graph(finished: Project, tmp_path: Path) ->
     shown = metrics[""]["data"]["reports/metrics/tiny-a.json"]["data"]
     assert shown == json.loads((finished.root / "reports/metrics/tiny-a.json").read_text(encoding="utf-8"))
     assert finished.dvc("plots", "show", "--out", str(tmp_path / "plots")).returncode == 0
-    assert "reports/training/tiny-a.csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
+    assert "reports_training_tiny-a_csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     assert len(list((tmp_path / "plots/static").iterdir())) == len(list((finished.root / "reports/plots").iterdir()))
     graph = finished.dvc("dag", "--dot").stdout
     assert '"mix@tiny-a" -> "finetune@tiny-a"' in graph
