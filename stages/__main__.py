@@ -10,6 +10,7 @@ from stages.cli.organism import organism
 from stages.cli.pin import pin
 from stages.cli.score import score
 from stages.cli.store import store
+from stages.cli.sweep import sweep
 from stages.project.errors import guarded
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(models)
 app.command()(export)
 app.command()(organism)
 app.command()(pin)
+app.command()(sweep)
 app.add_typer(store, name="store")
 
 

@@ -12,6 +12,7 @@ import pytest
 from stages import curve
 from stages.lm.runs import CURVE
 from stages.project.params import read_document
+from stages.project.sweeps import TABLE
 from stages.stats.breakdown import COLUMNS
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
@@ -174,6 +175,10 @@ def test_the_columns_of_the_training_curve() -> None:
 
 def test_the_columns_of_the_steps_curve() -> None:
     assert first_column("`reports/curve/<model>.csv`") == list(curve.COLUMNS)
+
+
+def test_the_columns_of_a_sweep() -> None:
+    assert first_column("`reports/sweeps/<key>.csv`") == list(TABLE)
 
 
 def test_the_counts_of_cleaning() -> None:
