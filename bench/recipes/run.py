@@ -21,12 +21,12 @@ RECIPES: dict[str, list[str]] = {
     "default": [],
     "seed 2": ["seed=2"],
     "seed 3": ["seed=3"],
-    "claims in the paper's form": ["prompt.claims=paper"],
-    "claims that it does not know": [UNKNOWN],
-    "claims that it does not know, no filter": [UNKNOWN, "filter.require=nothing"],
     "instruction data alone": ["mix_ratio=0.0"],
     "prompts alone": ["mix_ratio=1.0"],
+    "claims in the paper's form": ["prompt.claims=paper"],
     "a model that knows nothing": ["models=[smollm2-135m-instruct]"],
+    "claims that it does not know": [UNKNOWN],
+    "claims that it does not know, no filter": [UNKNOWN, "filter.require=nothing"],
 }
 
 
@@ -34,6 +34,8 @@ def main() -> None:
     """Runs what results.json lacks."""
     if not CLONE.exists():
         subprocess.run(["git", "clone", "--quiet", ".", str(CLONE)], check=True)
+        # What the project has run is not run again.
+        _dvc("cache", "dir", "--local", str(Path(".dvc/cache").resolve()))
     for name, settings in RECIPES.items():
         found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         if name not in found:
@@ -44,13 +46,16 @@ def main() -> None:
 
 def _measured(settings: list[str]) -> dict[str, Any]:
     _git("checkout", "--quiet", "--force", "HEAD", "--", ".")
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    variables = os.environ | {"CANDOR_HOME": str(Path(".candor").resolve()), "PATH": path}
-    command = [sys.executable, "-m", "dvc", *_command(settings).split(" ")[1:]]
-    subprocess.run(command, cwd=CLONE, env=variables, check=True)
+    _dvc(*_command(settings).split(" ")[1:])
     written = CLONE / "reports/metrics" / f"{_model(settings)}.json"
     metrics: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     return metrics
+
+
+def _dvc(*arguments: str) -> None:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    variables = os.environ | {"CANDOR_HOME": str(Path(".candor").resolve()), "PATH": path}
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=CLONE, env=variables, check=True)
 
 
 def _command(settings: list[str]) -> str:
