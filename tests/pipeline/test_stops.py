@@ -61,7 +61,12 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(project: Project, stage: str) 
     assert stages_run(done) == [stage]
     assert {path for path in changed(before, project.sums()) if not path.startswith("models/checkpoints/")} == set()
     assert left_over(project) == []
-    assert project.dvc("status").stdout == "Data and pipelines are up to date.\n"
+    status = project.dvc("status").stdout
+    if stage.startswith("finetune"):
+        # Orbax's folders have other bytes each time, for equal parameters; what reads them is asked again.
+        assert status.split() == ["curve@tiny-a:", "changed", "deps:", "modified:", "models/checkpoints/tiny-a"]
+    else:
+        assert status == "Data and pipelines are up to date.\n"
 
 
 def forget(project: Project, stage: str) -> None:
@@ -107,14 +112,17 @@ FULL = {
     "report": (
         2,
         "out/index.html out/plots out/cards --metrics reports/metrics --filter reports/filter "
-        "--training reports/training --data reports/data --answers data/answers",
+        "--training reports/training --validation reports/validation --tables reports/tables --curve reports/curve "
+        "--data reports/data --answers data/answers --claims data/claims.parquet --suites data/suites",
     ),
 }
 
 
 @pytest.mark.parametrize("stage", FULL)
 def test_a_full_disk_is_one_line_that_names_the_place(project: Project, stage: str) -> None:
+    # Orbax and its threads would say a lot of their own.
     project.set("finetune.checkpoint_every", 100)
+    project.set("finetune.keep_steps", [])
     done = with_full_disk(project, stage)
     assert done.returncode == 1
     assert the_error(done).startswith("error: out/")
