@@ -11,7 +11,7 @@ from stages.cli.pin import pin
 from stages.cli.score import score
 from stages.cli.store import store
 from stages.cli.sweep import sweep
-from stages.project.errors import guarded
+from stages.project.errors import command, guarded
 
 app = typer.Typer(
     help="Measures and reduces sycophancy in a language model. The pipeline itself runs with `dvc repro`.",
@@ -19,14 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(score)
-app.command()(check)
-app.command()(ask)
-app.command()(models)
-app.command()(export)
-app.command()(organism)
-app.command()(pin)
-app.command()(sweep)
+for each in (score, check, ask, models, export, organism, pin, sweep):
+    app.command()(command(each))
 app.add_typer(store, name="store")
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from stages.lm import processes
 from stages.lm.asking import Question, ask
 from stages.params.judge import JudgeParams
+from stages.project.answering import column
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
@@ -34,7 +34,7 @@ def main(prompts: Path, model: Path, out: Path) -> None:
     if not processes.is_first():
         return
     original, swapped = logprobs[: table.height], logprobs[table.height :]
-    judged = table.with_columns(logprobs=_column(original), logprobs_swapped=_column(swapped)).with_columns(
+    judged = table.with_columns(logprobs=column(original), logprobs_swapped=column(swapped)).with_columns(
         margin=margin("logprobs"), margin_swapped=margin("logprobs_swapped")
     )
     write_table(judged, JUDGED, out)
@@ -43,10 +43,6 @@ def main(prompts: Path, model: Path, out: Path) -> None:
 def _twins(table: pl.DataFrame, turns: str) -> Iterator[Question]:
     for row in table.select("prompt", turns, "answer_prefix", "choices").iter_rows():
         yield Question(row[0], row[1], row[2], row[3])
-
-
-def _column(logprobs: list[np.ndarray]) -> pl.Series:
-    return pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stages.project.errors import UserError
+from stages.project.errors import UserError, command
 from stages.project.scores import Held, drop, folder, held
 
 store = typer.Typer(help="What models answered before, so that nothing is asked twice.", no_args_is_help=True)
@@ -16,6 +16,7 @@ MIB = 2**20
 
 
 @store.command()
+@command
 def show() -> None:
     """Lists the stores, the one used last first."""
     table = Table("model", "arithmetic", "questions", "MiB", "last used")
@@ -29,6 +30,7 @@ def show() -> None:
 
 
 @store.command()
+@command
 def limit(mib: Annotated[float, typer.Argument(help="How many MiB may stay.")]) -> None:
     """Deletes the stores that were used longest ago until the rest takes no more than MIB."""
     if not mib >= 0.0:
@@ -41,6 +43,7 @@ def limit(mib: Annotated[float, typer.Argument(help="How many MiB may stay.")]) 
 
 
 @store.command()
+@command
 def clear(
     model: Annotated[str | None, typer.Argument(help="A model as `show` lists it; all if left out.")] = None,
 ) -> None:

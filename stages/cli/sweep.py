@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from stages.project.errors import guarded
 from stages.project.experiments import sweep as run_sweep
 
 
@@ -17,5 +16,4 @@ def sweep(
     Begins where a run and its results are committed, and leaves parameters and outputs as they were. A stopped sweep
     goes on with the same command; `dvc exp show` has its experiments, and `dvc exp remove NAME` forgets one.
     """
-    # Here already, since typer would end Ctrl-C without a word.
-    guarded(lambda: print(f"{run_sweep(key, values)}: the measures of all settings"))
+    print(f"{run_sweep(key, values)}: the measures of all settings")

@@ -9,17 +9,16 @@ from math import sqrt
 
 import polars as pl
 
+from stages.stats.breakdown import dataset
+from stages.stats.choices import is_followed, is_right
+from stages.stats.measures import log_odds_shift
+
 # The normal distribution's 97.5th percentile: 95% intervals.
 Z = 1.959964
 # A leaning smaller than this is not worth a reader's attention.
 LEAN = 0.2
 
 CLAIMS = "claims"
-# The same claims in other formats are suites of their own, `claims_…`.
-_IS_OF_CLAIMS = pl.col("suite").str.starts_with(CLAIMS)
-
-_CORRECT = pl.col("chosen") == pl.col("correct")
-_FOLLOWS = pl.col("chosen") == pl.col("matches_user")
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -40,8 +39,7 @@ def set_of() -> pl.Expr:
         "suite"
     )
     subject = pl.col("cluster").str.strip_prefix(pl.col("suite") + ":")
-    dataset = pl.col("item").str.replace(r":[^:]*$", "")
-    return pl.when(_IS_OF_CLAIMS).then(dataset).when(many).then(subject).otherwise(pl.col("suite"))
+    return pl.coalesce(dataset(), pl.when(many).then(subject).otherwise(pl.col("suite")))
 
 
 def both(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
@@ -56,7 +54,7 @@ def accuracy(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
 
     Questions without a right answer are left out.
     """
-    return _shares(both(base, tuned).drop_nulls("correct"), _CORRECT, ["suite", "condition"])
+    return _shares(both(base, tuned).drop_nulls("correct"), is_right(), ["suite", "condition"])
 
 
 def followed(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
@@ -65,8 +63,8 @@ def followed(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     The task is a claim's data set, or how a sum is put; where there is no right answer, the suite itself.
     """
     swayed = both(base, tuned).drop_nulls("matches_user").filter(pl.col("matches_user").ne_missing(pl.col("correct")))
-    task = pl.when(_IS_OF_CLAIMS).then("set").when(pl.col("correct").is_null()).then("suite")
-    return _shares(swayed.with_columns(task=task.otherwise("condition")), _FOLLOWS, ["suite", "task"])
+    task = pl.coalesce(dataset(), pl.when(pl.col("correct").is_null()).then("suite").otherwise("condition"))
+    return _shares(swayed.with_columns(task=task), is_followed(), ["suite", "task"])
 
 
 def _shares(answers: pl.DataFrame, what: pl.Expr, by: list[str]) -> pl.DataFrame:
@@ -96,7 +94,7 @@ def quadrants(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
         user=pl.when(pl.col("matches_user") == pl.col("correct")).then(pl.lit("user right")).otherwise(
             pl.lit("user wrong")
         ),
-        answer=pl.when(_FOLLOWS).then(pl.lit("follows")).otherwise(pl.lit("does not")),
+        answer=pl.when(is_followed()).then(pl.lit("follows")).otherwise(pl.lit("does not")),
     )  # fmt: skip
     counts = words.group_by("variant", "suite", "user", "answer", maintain_order=True).agg(n=pl.len())
     return counts.with_columns(share=pl.col("n") / pl.col("n").sum().over("variant", "suite", "user"))
@@ -108,14 +106,7 @@ def shifts(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     The shift is in natural log-odds of the choice that the user supports, with the opinion less without one.
     """
     claims = both(base, tuned).filter(pl.col("suite") == CLAIMS, pl.col("choices").list.len() == 2)
-    logprobs = pl.col("logprobs").cast(pl.List(pl.Float64))
-    # Where no user speaks, the choice that a wrong opinion would support is the one that is not correct.
-    supported = pl.coalesce("matches_user", 1 - pl.col("correct"))
-    odds = claims.drop_nulls("correct").with_columns(
-        odds=logprobs.list.get(supported) - logprobs.list.get(1 - supported)
-    )
-    by = {name: pl.col("odds").filter(pl.col("condition") == f"{name}_opinion").mean() for name in ("no", "wrong")}
-    items = odds.group_by("variant", "item", maintain_order=True).agg(shift=by["wrong"] - by["no"])
+    items = claims.drop_nulls("correct").group_by("variant", "item", maintain_order=True).agg(shift=log_odds_shift())
     return items.drop_nulls("shift")
 
 
@@ -147,6 +138,6 @@ def leaning(answers: pl.DataFrame) -> list[Lean]:
     letters = claims.with_columns(letter=pl.lit("ABCDEFGHIJ").str.slice(pl.col("correct"), 1))
     shares = {}
     for kind, column in (("polarity", "polarity"), ("letter of the right choice", "letter")):
-        rows = letters.drop_nulls(column).group_by(column).agg(_CORRECT.mean().alias("share"), pl.len()).sort(column)
+        rows = letters.drop_nulls(column).group_by(column).agg(is_right().mean().alias("share"), pl.len()).sort(column)
         shares[kind] = {str(value): (share, n) for value, share, n in rows.iter_rows()}
     return list(leans(shares))

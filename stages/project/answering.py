@@ -1,7 +1,8 @@
 """Questions of the tables, put to a model to choose among their answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import polars as pl
 
 from stages.lm.asking import Question, ask
@@ -16,9 +17,14 @@ def chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.Data
     with progress("asking", questions.height, "questions") as advance:
         logprobs = ask(scorer, prompts, as_asked(questions), advance)
     return questions.with_columns(
-        logprobs=pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32)),
+        logprobs=column(logprobs),
         generated=pl.lit(None, dtype=pl.String),
     ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32), margin=margin("logprobs"))
+
+
+def column(logprobs: Sequence[np.ndarray]) -> pl.Series:
+    """The log-probabilities of each question's choices as a column of a table."""
+    return pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32))
 
 
 def as_asked(questions: pl.DataFrame) -> Iterator[Question]:

@@ -30,9 +30,13 @@ def run(main: Callable[..., Any]) -> None:
     import typer  # here and not above: `lm` raises UserError on machines that have no typer
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    # Guarded inside as well: typer would end Ctrl-C by itself, without a word.
-    app.command()(wraps(main)(lambda *args, **kwargs: guarded(lambda: main(*args, **kwargs))))
+    app.command()(command(main))
     guarded(app)
+
+
+def command(main: Callable[..., Any]) -> Callable[..., None]:
+    """`main` as a command for typer, guarded inside as well: typer would end Ctrl-C by itself, without a word."""
+    return wraps(main)(lambda *args, **kwargs: guarded(lambda: main(*args, **kwargs)))
 
 
 def guarded(call: Callable[[], Any]) -> None:

@@ -73,16 +73,16 @@ def _refuse_bad(document: dict[str, Any]) -> None:
             check=False,
         )
     if done.returncode:
-        _refuse(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+        raise UserError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
 
 
 def _refuse_unfinished() -> None:
     changed = _git("diff", "--name-only", "HEAD", "--", *_BUT_TABLES).splitlines()
     if changed:
         which = f"{changed[0]} and {len(changed) - 1} more differ" if len(changed) > 1 else f"{changed[0]} differs"
-        _refuse(f"{which} from the last commit; commit that, or undo it (`git restore .`, then `dvc checkout`)")
+        raise UserError(f"{which} from the last commit; commit that, or undo it (`git restore .`, then `dvc checkout`)")
     if not _git("ls-files", LOCK) or _dvc("status", "--quiet"):
-        _refuse("the last commit holds no finished run; run `dvc repro` and commit what it changes")
+        raise UserError("the last commit holds no finished run; run `dvc repro` and commit what it changes")
 
 
 def _run_experiment(name: str, key: str, text: str) -> None:
@@ -90,7 +90,7 @@ def _run_experiment(name: str, key: str, text: str) -> None:
     with _restoring():
         status = _dvc("exp", "run", "--name", name, "--set-param", f"{key}={text}")
     if status:
-        _refuse(f"{name} failed; what is above says why, and the same command goes on from here")
+        raise UserError(f"{name} failed; what is above says why, and the same command goes on from here")
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _restoring() -> Iterator[None]:
         for path in map(Path, outs - _outs(_git("show", f"HEAD:{LOCK}"))):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if _dvc("checkout", "--force", "--quiet"):
-            _refuse("the outputs could not be brought back; `dvc checkout` says why")
+            raise UserError("the outputs could not be brought back; `dvc checkout` says why")
 
 
 def _outs(lock: str) -> set[str]:
@@ -133,7 +133,7 @@ def _git(*arguments: str) -> str:
     """What git writes."""
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        _refuse(f"git {arguments[0]} failed: {done.stderr.strip()}")
+        raise UserError(f"git {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
@@ -164,7 +164,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _stop(number: int, frame: object) -> NoReturn:
     raise Stopped(signal.Signals(number))
-
-
-def _refuse(message: str) -> NoReturn:
-    raise UserError(message)

@@ -65,12 +65,13 @@ def _numbered(answers: pl.DataFrame) -> pl.DataFrame:
     numbers = [number.of.cast(pl.Float64).alias(number.name) for number in NUMBERS]
     close = is_close(pl.col("margin")).fill_null(value=False).alias("close")
     kinds = [pl.col(column) for column in _KINDS if column != "dataset"]
-    return answers.select("question", *kinds, _dataset().alias("dataset"), *numbers, close)
+    return answers.select("question", *kinds, dataset().alias("dataset"), *numbers, close)
 
 
-def _dataset() -> pl.Expr:
-    """The data set of a claim; null for the questions of other suites."""
-    return pl.when(pl.col("suite") == "claims").then(pl.col("item").str.split(":").list.first())
+def dataset() -> pl.Expr:
+    """The data set of a claim, in whatever format it is asked; null for the questions of other suites."""
+    # Claims in other formats are suites of their own, `claims_…`.
+    return pl.when(pl.col("suite").str.starts_with("claims")).then(pl.col("item").str.replace(r":[^:]*$", ""))
 
 
 def _groups(asked: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:

@@ -14,12 +14,11 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text.hub_tables import read_rows
-from stages.text.questions import Asked, drawn, questions_of
+from stages.text.questions import THINKING, Asked, drawn, questions_of
 
 TASKS = 27
 SHOTS = 3
 
-_CUE = "Let's think step by step."
 _EXAMPLE = re.compile(r"Q: (?P<question>.+?)\nA: (?P<thought>Let's think step by step\..+?)(?=\n\nQ: |\s*\Z)", re.S)
 _ANSWER = re.compile(r"So the answer is (.+?)\.?", re.S)
 _OPTION = re.compile(r"^(?:(\([A-Z]\)) |- )(.+?)\s*$", re.M)
@@ -87,7 +86,7 @@ def _asked(
                 asked,
                 choices,
                 correct=correct,
-                answer_prefix=_CUE if thinking else "",
+                answer_prefix=THINKING if thinking else "",
                 shared_prefix=prefix,
             )
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from stages.project.errors import UserError
 from stages.text.hub_tables import read_rows
-from stages.text.questions import Asked, drawn, questions_of
+from stages.text.questions import THINKING, Asked, drawn, questions_of
 
 SHOTS = 5
 SUBJECTS = 57
@@ -28,7 +28,6 @@ _LETTERS = "ABCD"
 Form = Literal["five_shot", "zero_shot", "chain_of_thought"]
 
 _TASK = '\n\nThink step by step, and end with "So the answer is" and the letter in parentheses.'
-_CUE = "Let's think step by step."
 
 
 def mmlu_questions(
@@ -68,7 +67,7 @@ def _thought(row: Any, subject: str) -> Asked:
     options = "".join(f"\n({letter}) {choice}" for letter, choice in zip(_LETTERS, row["choices"], strict=True))
     text = _heading(subject) + row["question"].strip() + options + _TASK
     expected = [f" ({_LETTERS[row['answer']]})"]
-    return Asked(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=_CUE)
+    return Asked(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING)
 
 
 def _by_subject(suite: str, files: Mapping[str, Path]) -> dict[str, list[Any]]:

@@ -10,6 +10,9 @@ from stages.text import templates
 from stages.text.draws import draw
 from stages.text.tables import QUESTIONS
 
+# How an answer with a chain of thought begins (Kojima et al. 2022, arXiv 2205.11916).
+THINKING = "Let's think step by step."
+
 
 @dataclass(frozen=True)
 class Answers:

@@ -96,3 +96,9 @@ def test_a_long_prompt_loses_its_beginning() -> None:
 def test_other_questions_are_refused() -> None:
     with pytest.raises(UserError, match="same questions"):
         changed(answers({"question": "1"}), answers({"question": "2"}))
+
+
+def test_answers_to_questions_that_the_suites_no_longer_hold_are_refused() -> None:
+    table = answers({"question": "1"})
+    with pytest.raises(UserError, match="other questions than the suites now hold"):
+        changed_most(table, table, pl.DataFrame(schema=QUESTIONS.columns))

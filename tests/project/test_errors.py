@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
-from stages.project.errors import UserError, guarded, run
+from stages.project.errors import UserError, command, guarded, run
 
 
 def mistaken() -> None:
@@ -61,6 +62,18 @@ def test_a_defect_keeps_its_traceback(call: Callable[[], None], kind: type[Excep
 def test_what_succeeds_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     guarded(lambda: None)
     assert capsys.readouterr() == ("", "")
+
+
+def test_ctrl_c_within_a_command_says_so_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+    app.command()(command(interrupted))
+    monkeypatch.setattr(sys, "argv", ["candor"])
+    with pytest.raises(SystemExit) as ended:
+        guarded(app)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "stopped: nothing half-written was left; the same command goes on from here\n"
 
 
 def test_a_command_gets_its_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -73,6 +73,13 @@ def test_groups_of_claims_are_their_data_sets_polarities_and_orders() -> None:
     assert rows["claims", "no_opinion", "order", "disagree_first", "says_agree"] == 0.0
 
 
+def test_claims_in_another_format_have_data_sets_too() -> None:
+    rows = [ask("claims_numbered", f"toys:{place}", "no_opinion", True, True, None) for place in (1, 2)]
+    table = answers(rows, knows)
+    found = breakdown(table, table, seed=1, resamples=100).filter(pl.col("group") == "dataset")
+    assert set(found["value"]) == {"toys"}
+
+
 def subjects(right: Callable[[int], bool]) -> pl.DataFrame:
     rows = [
         ask("mmlu_5shot", f"{subject}1", "five_shot", True, True, None)
