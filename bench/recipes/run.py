@@ -22,7 +22,6 @@ RECIPES: dict[str, list[str]] = {
     "seed 2": ["seed=2"],
     "seed 3": ["seed=3"],
     "instruction data alone": ["mix_ratio=0.0"],
-    "half and half": ["mix_ratio=0.5"],
     "prompts alone": ["mix_ratio=1.0"],
     "claims in the paper's form": ["prompt.claims=paper"],
     "a model that knows nothing": ["models=[smollm2-135m-instruct]"],
