@@ -59,7 +59,7 @@ def _wanted(name: str) -> tuple[HubFiles, ...]:
     remote |= {one.name: (one,) for files in remote.values() for one in files}
     if not remote.get(name):
         names = ", ".join(key for key, files in remote.items() if files)
-        raise UserError(f"{name!r} is no source of the hub; those are {names}")
+        raise UserError(f"{name!r} is no source of the hub; those are {names}, and models (`candor models`)")
     return remote[name]
 
 

@@ -27,7 +27,10 @@ HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 def from_registry(name: str, target: Path) -> None:
     """Writes the registry's model `name` into the folder `target`."""
     if name not in MODELS:
-        raise UserError(f"the model {name!r} is not known; known are {', '.join(MODELS)} and the names in own_models")
+        raise UserError(
+            f"the model {name!r} is not known: it is no folder, no .gguf file and no name that `candor models` lists; "
+            f"of a model in own_models, `dvc repro base@{name}` makes the folder"
+        )
     entry = MODELS[name]
     if isinstance(entry, Organism):
         _grown(name, entry, target)

@@ -17,7 +17,11 @@ from stages.lm.tokens import load_tokenizer
 from stages.lm.weights import load, tensors_of
 from tests.lm.families import FAMILIES
 
-pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.transformers,
+    pytest.mark.usefixtures("exact"),
+    pytest.mark.filterwarnings("default"),
+]
 
 TinyModel = Callable[..., object]
 ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
