@@ -239,6 +239,7 @@ def _gguf_fields(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         f"{name}.feed_forward_length": config["intermediate_size"],
         f"{name}.attention.head_count": config["num_attention_heads"],
         f"{name}.attention.head_count_kv": config["num_key_value_heads"],
+        f"{name}.attention.key_length": config["head_dim"],
         f"{name}.attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
         f"{name}.rope.dimension_count": config["head_dim"],
         f"{name}.rope.freq_base": config["rope_parameters"]["rope_theta"],

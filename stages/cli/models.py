@@ -8,8 +8,10 @@ HEADER = ("name", "from", "parameters", "licence", "gated", "judge", "lora", "fu
 def models() -> None:
     """Lists the models of the registry, and the GiB of memory that judging and fine-tuning them need.
 
-    Memory is that of weights, gradients and optimizer state; what a step computes comes on top, which finetune asks
-    the compiler before the first one. Of a gated model, accept the terms on its page, then log in with `hf auth login`.
+    Memory is that of weights, gradients and optimizer state in float32; judging in bfloat16, as accelerators do by
+    default, takes half. What a step computes comes on top, which finetune asks the compiler before the first one. A
+    name of the hub is pinned before it is used (`candor pin NAME`). Of a gated model, accept the terms on its page,
+    then log in with `hf auth login`.
     """
     rows = [HEADER, *(_row(name, entry) for name, entry in MODELS.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

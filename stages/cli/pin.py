@@ -39,8 +39,9 @@ def _model(name: str, repository: str) -> HubPin:
     """The newest commit, and the sums that the hub has of the weights; the other files' hashes are part of a commit."""
     from stages.project.hub import find
 
-    found = find(repository, None)
-    sums = {path: file.lfs.sha256 for path, file in found.files.items() if path.endswith(".safetensors") and file.lfs}
+    found = find(repository, "model", None)
+    weights = [path for path in found.files if path.endswith(".safetensors")]
+    sums = {path: total for path in weights if (total := found.sha256(path))}
     if not sums:
         raise UserError(f"{name}: {repository} has no safetensors weights at {found.commit}; use another copy of it")
     return HubPin(repository, found.commit, sums)
@@ -58,17 +59,20 @@ def _wanted(name: str) -> tuple[HubFiles, ...]:
     remote |= {one.name: (one,) for files in remote.values() for one in files}
     if not remote.get(name):
         names = ", ".join(key for key, files in remote.items() if files)
-        raise UserError(f"{name!r} is no source of the hub; those are {names}")
+        raise UserError(f"{name!r} is no source of the hub; those are {names}, and models (`candor models`)")
     return remote[name]
 
 
 def _learned(wanted: HubFiles) -> HubPin:
-    revision, paths = listing(wanted)
-    sums = {}
+    """The newest commit that holds the files, and their sums; a file is received where nobody tells its sum."""
+    revision, sums = listing(wanted)
+    return HubPin(
+        wanted.repository, revision, {path: told or _sum(wanted, revision, path) for path, told in sums.items()}
+    )
+
+
+def _sum(wanted: HubFiles, revision: str, path: str) -> str:
     with TemporaryDirectory() as folder:
         local = Path(folder) / "file"
-        for path in paths:
-            receive(wanted, revision, path, local)
-            sums[path] = sha256_of(local)
-            local.unlink()
-    return HubPin(wanted.repository, revision, sums)
+        receive(wanted, revision, path, local)
+        return sha256_of(local)

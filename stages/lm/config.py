@@ -22,8 +22,9 @@ def read_config(path: Path) -> ModelConfig:
     Raises:
         ModelError: the file is missing or no JSON, or names a model type or feature that is not supported.
     """
+    raw = read_keys(path)
     try:
-        return parse_config(read_keys(path))
+        return parse_config(raw)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     except KeyError as error:

@@ -85,7 +85,7 @@ class GgufModel:
     def weight(self, key: str) -> np.ndarray:
         """The weight `key` (a Hugging Face key) in float32."""
         tensor = self.tensors[key]
-        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
         heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}.get(key.split(".")[-2])
         if heads is None or not ARCHITECTURES[self.config["model_type"]].in_pairs:
             return values
@@ -107,6 +107,7 @@ def read_gguf(path: Path) -> GgufModel:
     }
     try:
         config = _config(fields, name, tied="lm_head.weight" not in tensors)
+        _refuse(path, fields, f"{name}.rope.dimension_count", (None, config["head_dim"]))
         for tensor in divisors:
             config["rope_scaling"] = _rope_scaling(path, config, tensor)
         return GgufModel(
@@ -134,8 +135,13 @@ def _refuse_unsupported(path: Path, fields: dict[str, Any], tensors: list[Reader
     _refuse(path, fields, "general.architecture", tuple(ARCHITECTURES))
     _refuse(path, fields, "tokenizer.ggml.model", ("gpt2",))
     _refuse(path, fields, "tokenizer.ggml.pre", tuple(PRE_TOKENIZERS))
-    _refuse(path, fields, f"{fields['general.architecture']}.rope.scaling.type", (None, "none"))
+    name = fields["general.architecture"]
+    _refuse(path, fields, f"{name}.rope.scaling.type", (None, "none"))
+    # Without a type, a factor scales positions evenly; the second key is its older spelling.
+    _refuse(path, fields, f"{name}.rope.scaling.factor", (None, 1.0))
+    _refuse(path, fields, f"{name}.rope.scale_linear", (None, 1.0))
     _refuse(path, fields, "tokenizer.ggml.add_eos_token", (None, False))
+    _refuse(path, fields, "split.count", (None, 0, 1))
     other = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
     if other:
         allowed = ", ".join(kind.name for kind in KINDS)
@@ -161,7 +167,8 @@ def _tokenizer_config(model: GgufModel) -> dict[str, Any]:
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": model.config["max_position_embeddings"],
-        "tokenizer_class": "GPT2Tokenizer",
+        # The class that takes tokenizer.json as it is; those named for a model cut texts in ways of their own.
+        "tokenizer_class": "PreTrainedTokenizerFast",
         **model.special_tokens,
     }
     return config | ({"chat_template": model.chat_template} if model.chat_template else {})
@@ -189,15 +196,13 @@ def _key(path: Path, architecture: Architecture, name: str) -> str:
 
 def _config(fields: dict[str, Any], name: str, tied: bool) -> dict[str, Any]:
     heads, width = fields[f"{name}.attention.head_count"], fields[f"{name}.embedding_length"]
-    turned = fields.get(f"{name}.rope.dimension_count", width // heads)
-    head_width = fields.get(f"{name}.attention.key_length", turned)
     begin = fields.get("tokenizer.ggml.bos_token_id")
     return {
         **ARCHITECTURES[name].config,
         **({} if begin is None else {"bos_token_id": begin}),
         "dtype": "float32",
         "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
-        "head_dim": head_width,
+        "head_dim": fields.get(f"{name}.attention.key_length", width // heads),
         "hidden_act": "silu",
         "hidden_size": width,
         "intermediate_size": fields[f"{name}.feed_forward_length"],

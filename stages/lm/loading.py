@@ -1,4 +1,4 @@
-"""A model folder as a decoder with its tokenizer."""
+"""A model folder as a decoder with its tokenizer, which have to belong together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,11 @@ from tokenizers import Tokenizer
 
 from stages.lm.architecture import ModelConfig
 from stages.lm.config import read_config
+from stages.lm.errors import ModelError
+from stages.lm.folder import CONFIG, TOKENIZER
 from stages.lm.model import FLOAT32, Decoder
 from stages.lm.tokens import load_tokenizer
-from stages.lm.weights import Place, load, on_first_device
+from stages.lm.weights import Place, check_weights, load, on_first_device
 
 
 @dataclass(frozen=True)
@@ -27,5 +29,25 @@ def open_model(folder: Path, place: Place = on_first_device, dtype: jnp.dtype = 
 
     To be asked in bfloat16, a model needs its weights in no more: they are rounded now, and not at each use.
     """
-    config = read_config(folder / "config.json")
-    return LanguageModel(load(folder, config, place, dtype), config, load_tokenizer(folder))
+    config = read_config(folder / CONFIG)
+    tokenizer = _fitting_tokenizer(folder, config)
+    return LanguageModel(load(folder, config, place, dtype), config, tokenizer)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses what `open_model` would refuse of a folder, but for what only the weights' numbers show."""
+    config = read_config(folder / CONFIG)
+    check_weights(folder, config)
+    _fitting_tokenizer(folder, config)
+
+
+def _fitting_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+    tokenizer = load_tokenizer(folder)
+    # Of added tokens some text models have more than they can read: Gemma 3 has one for images.
+    words = tokenizer.get_vocab_size(with_added_tokens=False)
+    if words > config.vocab:
+        raise ModelError(
+            f"{folder}: {TOKENIZER} has a vocabulary of {words:,}, and config.json one of {config.vocab:,}; they are "
+            "of different models"
+        )
+    return tokenizer

@@ -21,7 +21,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a model folder."""
     path = folder / TOKENIZER
     if not path.exists():
-        raise ModelError(f"{path} is missing; scoring text needs the model's tokenizer")
+        raise ModelError(
+            f"{path} is missing; text is read with a tokenizer in that form, which Transformers makes of others "
+            "(`AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`)"
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception

@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSha
 
 from stages.lm.architecture import ModelConfig
 from stages.lm.errors import ModelError
-from stages.lm.leaves import Leaf, LeafPath, Shape, file_shapes, from_file, leaves_of, to_file
+from stages.lm.leaves import LEAVES, Leaf, LeafPath, Shape, file_shapes, from_file, leaves_of, to_file
 from stages.lm.model import FLOAT32, Decoder
 from stages.lm.shapes import Array
 from stages.lm.sharding import put, whole
@@ -22,6 +22,7 @@ from stages.lm.tensors import Tensor, open_tensors
 
 # Where a leaf, by its path and shape, is to lie.
 Place = Callable[[LeafPath, Shape], Sharding]
+EMBEDDING, HEAD = LEAVES["embedding",].key, LEAVES["head",].key
 # Most of a leaf that is put together on this host, beyond one layer of it; the rest goes piece by piece.
 PIECE_BYTES = 2**24
 
@@ -41,11 +42,14 @@ def load(folder: Path, config: ModelConfig, place: Place = on_first_device, dtyp
     where they belong: on this host nothing but the one at hand is held besides the decoder.
 
     Raises:
-        ModelError: a weight is missing, unknown, of another shape (the message lists all of them) or no finite number.
+        ModelError: a weight is missing, unknown, of another shape (the message lists all of them) or no finite number,
+            or a tied head is not the embedding.
     """
     graph, shapes = _abstract(config)
     tensors = open_tensors(folder)
     _refuse_mismatches(folder, config, shapes, tensors)
+    if config.tied and HEAD in tensors:
+        _refuse_another_head(folder, tensors)
     table = leaves_of(config)
     leaves = [
         (path, nnx.Param(_filled(_pieces(table[path], shape, tensors), shape, place(path, shape), _held(path, dtype))))
@@ -94,9 +98,14 @@ def _pieces(leaf: Leaf, shape: Shape, tensors: Tensors) -> Iterator[Piece]:
             key = leaf.key.format(layer=layer)
             yield layer, from_file(leaf, _finite(key, tensors[key].whole), (1, *shape[1:]))
     else:
-        step = max(1, PIECE_BYTES // (4 * math.prod(shape[1:])))
-        for start in range(0, shape[0], step):
-            yield start, _finite(leaf.key, tensors[leaf.key].rows(start, min(start + step, shape[0])))
+        for start, stop in _cut(shape):
+            yield start, _finite(leaf.key, tensors[leaf.key].rows(start, stop))
+
+
+def _cut(shape: Shape) -> Iterator[tuple[int, int]]:
+    """First and last row of each piece of an array that PIECE_BYTES hold."""
+    step = max(1, PIECE_BYTES // (4 * math.prod(shape[1:])))
+    return ((start, min(start + step, shape[0])) for start in range(0, shape[0], step))
 
 
 def _finite(key: str, values: np.ndarray) -> np.ndarray:
@@ -128,8 +137,10 @@ def _filler(lying: Sharding) -> Callable[[Array, Array, int], Array]:
 
 def _refuse_mismatches(folder: Path, config: ModelConfig, wanted: dict[LeafPath, Shape], found: Tensors) -> None:
     expected = file_shapes(wanted, config)
-    # Some exporters repeat a tied head, and old ones keep the rotary frequencies; both follow from the rest.
-    ignored = {key for key in found if key.endswith("rotary_emb.inv_freq") or (config.tied and key == "lm_head.weight")}
+    if config.tied and HEAD in found:  # some exporters repeat it
+        expected[HEAD] = expected[EMBEDDING]
+    # Old exporters keep the rotary frequencies, which follow from config.json.
+    ignored = {key for key in found if key.endswith("rotary_emb.inv_freq")}
     problems = [f"{key} is missing" for key in expected.keys() - found.keys()]
     problems += [f"{key} is unknown" for key in found.keys() - expected.keys() - ignored]
     problems += [
@@ -139,3 +150,14 @@ def _refuse_mismatches(folder: Path, config: ModelConfig, wanted: dict[LeafPath,
     ]
     if problems:
         raise ModelError(f"{folder}: the weights do not fit config.json: {'; '.join(sorted(problems))}")
+
+
+def _refuse_another_head(folder: Path, tensors: Tensors) -> None:
+    """Of a head beside the embedding that it should be, Transformers 4 takes no notice, and 5 takes it."""
+    head, embedding = tensors[HEAD], tensors[EMBEDDING]
+    for start, stop in _cut(embedding.shape):
+        if not np.array_equal(head.rows(start, stop), embedding.rows(start, stop)):
+            raise ModelError(
+                f"{folder}: config.json ties the head to the embedding (tie_word_embeddings), but {HEAD} is another "
+                f"than {EMBEDDING}; set that key to false where the head is meant, or remove {HEAD}"
+            )

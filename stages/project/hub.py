@@ -1,145 +1,108 @@
-"""Models from the Hugging Face hub: the files of a repository at one commit, received, resumed and checked.
+"""The Hugging Face hub: what a repository holds at a commit, and one of its files, received and resumed.
 
 Where the hub is, and who asks it, is set as for all of the hub's tools: `HF_ENDPOINT`, `HF_TOKEN`, `hf auth login`.
 """
 
-import hashlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from stages.lm.folder import CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
-from stages.lm.tensors import weight_files
 from stages.project.errors import UserError
-from stages.project.pins import sha256_of
 from stages.project.receiving import BACKOFF_SECONDS, first_line, retried
 from stages.project.receiving import receive as receive_file
-from stages.project.scratch import full_disk_named, home, one_at_a_time
+
+Kind = Literal["model", "dataset"]
+
+# What else a user can do whose network stays away.
+_INSTEAD = {
+    "model": "name a folder of your own that holds the model",
+    "dataset": "set hub in params.yaml to a folder in the hub's layout",
+}
+_UNKNOWN = {
+    "model": "no model {id}, nor is there such a folder here; mend its name",
+    "dataset": "no data set {id}; it was renamed or removed",
+}
+_LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
+
+T = TypeVar("T")
+
+
+class NoRevision(UserError):
+    """A repository has no commit, tag or branch of that name."""
 
 
 @dataclass(frozen=True)
-class Repository:
-    """A repository at one commit: its id, the commit, its licence, and what the hub says of its files."""
+class Snapshot:
+    """A repository at one commit: its id, and what it holds."""
 
     id: str
+    kind: Kind
     commit: str
+
+
+@dataclass(frozen=True)
+class Listing(Snapshot):
+    """With its licence, and what the hub says of each file, by its path."""
+
     licence: str
-    files: dict[str, Any]
+    files: Mapping[str, Any]
+
+    def sha256(self, path: str) -> str | None:
+        """The SHA-256 sum of a large file; of small ones the hub has none."""
+        large = self.files[path].lfs
+        return None if large is None else str(large.sha256)
 
 
-def find(repository: str, revision: str | None) -> Repository:
+def find(repository: str, kind: Kind, revision: str | None) -> Listing:
     """The repository at a commit, tag or branch; without one, at the newest commit of its main branch.
 
     Raises:
-        UserError: there is no such repository or revision, it is gated, or the hub does not answer.
+        NoRevision: it has no such revision.
+        UserError: there is no such repository, or the hub does not answer.
     """
     from huggingface_hub import HfApi  # takes half a second to import
 
     def ask() -> Any:
-        return HfApi().model_info(repository, revision=revision, files_metadata=True)
+        return HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
 
-    found = _asked(repository, revision, ask)
+    found = _asked(Snapshot(repository, kind, str(revision)), ask)
     licence = str((found.card_data or {}).get("license") or "other")
-    return Repository(repository, found.sha, licence, {file.rfilename: file for file in found.siblings or []})
+    return Listing(repository, kind, found.sha, licence, {file.rfilename: file for file in found.siblings or []})
 
 
-def receive(repository: Repository) -> Path:
-    """The model folder of a repository's config, tokenizer and safetensors files, kept under `.candor/downloads`.
-
-    A later call goes on where one was cut off. Each file has the size and the hash that the hub names.
+def receive(snapshot: Snapshot, path: str, part: Path, size: int | None = None) -> None:
+    """Writes a file of the repository to `part`, going on with what lies there; no more than `size` bytes of it.
 
     Raises:
-        UserError: a file is missing there, cannot be received, or is not what the hub says.
+        UserError: there is no such file, the repository is gated, or the hub does not answer.
     """
-    folder = home() / "downloads" / "models" / repository.id.replace("/", "--") / repository.commit
-    _refuse_incomplete(repository)
-    with one_at_a_time(folder / "lock", f"fetching {repository.id}"), full_disk_named(folder):
-        for name in (*SMALL_FILES, WEIGHTS_INDEX):
-            if name in repository.files:
-                _receive(repository, name, folder)
-        for path in weight_files(folder):
-            if path.name not in repository.files:
-                raise UserError(f"{repository.id}: its {WEIGHTS_INDEX} names {path.name}, which is not there")
-            _receive(repository, path.name, folder)
-    return folder
-
-
-def forget(folder: Path) -> None:
-    """Removes what `receive` kept, once it stands elsewhere."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _refuse_incomplete(repository: Repository) -> None:
-    names = repository.files.keys()
-    missing = [name for name in (CONFIG, TOKENIZER) if name not in names]
-    if missing:
-        raise UserError(
-            f"{repository.id} has no {' and no '.join(missing)} at {repository.commit}; use another copy of it"
-        )
-    if not names & {WEIGHTS, WEIGHTS_INDEX}:
-        raise UserError(
-            f"{repository.id} has no safetensors weights at {repository.commit}; pickled ones are never opened, and of "
-            ".gguf files a local copy is read: name another copy of the model, or its path"
-        )
-
-
-def _receive(repository: Repository, name: str, folder: Path) -> None:
-    target, entry = folder / name, repository.files[name]
-    part = folder / f"{name}.part"
-    if target.exists():
-        return
-    _asked(repository.id, repository.commit, lambda: _continue(repository, name, part))
-    problem = _mismatch(part, entry)
-    if problem:
-        part.unlink()
-        raise UserError(
-            f"{repository.id}: {name} is not what the hub says ({problem}); it was removed, repeat to fetch it anew"
-        )
-    part.replace(target)
-
-
-def _continue(repository: Repository, name: str, part: Path) -> None:
-    """Receives what `part` lacks."""
     from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-    size = repository.files[name].size
-    url = hf_hub_url(repository.id, name, revision=repository.commit)
+    url = hf_hub_url(snapshot.id, path, repo_type=snapshot.kind, revision=snapshot.commit)
 
     def opened(headers: Mapping[str, str]) -> Any:
         return get_session().stream("GET", url, headers={**build_hf_headers(), **headers}, follow_redirects=True)
 
-    receive_file(opened, hf_raise_for_status, part, name, size)
+    name = path.rpartition("/")[2]
+    _asked(snapshot, lambda: receive_file(opened, hf_raise_for_status, part, f"{snapshot.id}, {name}", size))
 
 
-def _mismatch(part: Path, entry: Any) -> str:
-    size = part.stat().st_size
-    if size != entry.size:
-        return f"its size is {size:,} bytes, expected {entry.size:,}"
-    if entry.lfs is not None:
-        found, expected = sha256_of(part), entry.lfs.sha256
-    else:
-        # Small files have the hash that git gives them.
-        found, expected = hashlib.sha1(b"blob %d\0" % size + part.read_bytes()).hexdigest(), entry.blob_id
-    return "" if found == expected else f"its hash is {found}, expected {expected}"
-
-
-def _asked(repository: str, revision: str | None, call: Callable[[], Any]) -> Any:
+def _asked(snapshot: Snapshot, call: Callable[[], T]) -> T:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        return retried(call, _passes, repository, BACKOFF_SECONDS)
+        return retried(call, _passes, snapshot.id, BACKOFF_SECONDS)
     except OfflineModeIsEnabled:
-        raise UserError(f"{repository} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that") from None
+        raise UserError(f"{snapshot.id} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that") from None
     except (httpx2.TransportError, HfHubHTTPError) as error:
         if not _passes(error):
-            raise _refusal(repository, revision, error) from None
+            raise _refusal(snapshot, error) from None
         raise UserError(
-            f"{repository} could not be fetched ({first_line(error)}); repeat when the network is back, it goes on "
-            "where it was, or name a folder of your own that holds the model"
+            f"{snapshot.id} could not be fetched ({first_line(error)}); repeat when the network is back, it goes on "
+            f"where it was, or {_INSTEAD[snapshot.kind]}"
         ) from None
 
 
@@ -152,18 +115,26 @@ def _passes(error: Exception) -> bool:
     return isinstance(error, httpx2.TransportError)
 
 
-def _refusal(repository: str, revision: str | None, error: Exception) -> UserError:
+def _refusal(snapshot: Snapshot, error: Exception) -> UserError:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    login = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, GatedRepoError):
-        return UserError(f"{repository} is gated: accept its terms at {constants.ENDPOINT}/{repository} and {login}")
+        page = f"{constants.ENDPOINT}/{'datasets/' if snapshot.kind == 'dataset' else ''}{snapshot.id}"
+        return UserError(f"{snapshot.id} is gated: accept its terms at {page} and {_LOGIN}")
     if isinstance(error, RepositoryNotFoundError):
-        return UserError(
-            f"{constants.ENDPOINT} has no model {repository}, nor is there such a folder here; mend its name, or, if "
-            f"it is private, {login}"
-        )
+        unknown = _UNKNOWN[snapshot.kind].format(id=snapshot.id)
+        return UserError(f"{constants.ENDPOINT} has {unknown}, or, if it is private, {_LOGIN}")
     if isinstance(error, RevisionNotFoundError):
-        return UserError(f"{repository} has no revision {revision!r}; name a commit, a tag or a branch that it has")
-    return UserError(f"{repository} could not be fetched: {first_line(error)}")
+        return NoRevision(
+            f"{snapshot.id} has no revision {snapshot.commit!r}; name a commit, a tag or a branch that it has"
+        )
+    if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
+        return UserError(f"there is no {error.response.url}; `candor pin` learns where {snapshot.id} has it now")
+    return UserError(f"{snapshot.id} could not be fetched: {first_line(error)}")

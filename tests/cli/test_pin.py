@@ -1,6 +1,7 @@
 """`candor pin`: what a hub on this machine holds is learned, recorded and then read as a data set by `collect`."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -10,11 +11,12 @@ import polars as pl
 import pytest
 
 from stages import collect
+from stages.project import transfers
 from stages.project.errors import run
 from stages.project.hub_pins import hub_pin
 from stages.text.tables import EXAMPLES_RAW, read_table
 from tests.cli.conftest import Outcome
-from tests.project.dataset_hub import COMMIT, Hub, running
+from tests.project.loopback_hub import COMMIT, Hub, served
 
 ROWS = pl.DataFrame({"sentence": ["so good", 'so "bad"\n'], "label": [1, 0], "idx": [0, 1]})
 FILE = "data/train-00000-of-00001.parquet"
@@ -23,13 +25,9 @@ FILE = "data/train-00000-of-00001.parquet"
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setattr("stages.project.receiving.time.sleep", lambda seconds: None)
     Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
     Path("params.yaml").write_text('hub: ""\n', encoding="utf-8")
-    with running() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    with served(monkeypatch, tmp_path / "home") as hub:
         yield hub
 
 
@@ -43,8 +41,8 @@ def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[...
     content = parquet(ROWS)
     server.put("stanfordnlp/sst2", {FILE: content, "data/test-00000-of-00001.parquet": b"", "README.md": b""})
     outcome = candor("pin", "sst2")
-    assert (outcome.status, outcome.out) == (0, f"sst2: stanfordnlp/sst2 at {COMMIT}, 1 file(s)\n")
-    assert outcome.err.startswith("fetching sst2, train-00000-of-00001.parquet: ")
+    assert outcome == (0, f"sst2: stanfordnlp/sst2 at {COMMIT}, 1 file(s)\n", "")
+    assert server.asked == [], "the hub tells the sums of large files"
     pinned = hub_pin("sst2", "stanfordnlp/sst2")
     assert (pinned.revision, pinned.files) == (COMMIT, {FILE: hashlib.sha256(content).hexdigest()})
 
@@ -69,7 +67,7 @@ def test_a_source_that_changed_is_refused_until_it_is_pinned_anew(
     with pytest.raises(SystemExit):
         run(collect.main)
     fetching, error = capsys.readouterr().err.splitlines()
-    assert fetching.startswith("fetching sst2, ")
+    assert fetching.startswith("fetching stanfordnlp/sst2, train-00000-of-00001.parquet: ")
     assert error.startswith(f"error: sst2: {FILE} of stanfordnlp/sst2 has the SHA-256 sum ")
     assert not Path("out.parquet").exists()
     candor("pin", "sst2")
@@ -85,9 +83,25 @@ def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[...
     ]
 
 
+def test_files_whose_sums_nobody_tells_are_received(
+    server: Hub, candor: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "_GITHUB_LISTS", f"{server.address}/lists")
+    monkeypatch.setattr(transfers, "_GITHUB_FILES", f"{server.address}/files")
+    repository = "suzgunmirac/BIG-Bench-Hard"
+    server.pages = {
+        f"/lists/{repository}/commits/HEAD": json.dumps({"sha": COMMIT}).encode(),
+        f"/lists/{repository}/git/trees/{COMMIT}?recursive=1": b'{"tree": [{"path": "cot-prompts/navigate.txt"}]}',
+        f"/files/{repository}/{COMMIT}/cot-prompts/navigate.txt": b"A prompt.",
+    }
+    assert candor("pin", "bbh_prompts").status == 0
+    sums = {"cot-prompts/navigate.txt": hashlib.sha256(b"A prompt.").hexdigest()}
+    assert hub_pin("bbh_prompts", repository).files == sums
+
+
 @pytest.mark.parametrize("name", ["sst9", "multiemo", "addition"])
 def test_what_is_not_on_the_hub_is_one_line(server: Hub, candor: Callable[..., Outcome], name: str) -> None:
     outcome = candor("pin", name)
     assert outcome.status == 1
     assert outcome.err.startswith(f"error: {name!r} is no source of the hub; those are sst2, ")
-    assert server.asked == []
+    assert server.requests == []

@@ -219,7 +219,8 @@ def test_a_missing_key_of_the_stretched_rope_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    assert "is missing" in refused(tmp_path / "config.json")
+    path = tmp_path / "config.json"
+    assert refused(path) == f"{path} is missing; a model folder holds config.json and model.safetensors"
 
 
 @pytest.mark.parametrize("content", ["", "{", "not json", [], "3"])

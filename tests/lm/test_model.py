@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm.attention import attend, kind_numbers, sights, visible
+from stages.lm.attention import Past, attend, kind_numbers, sights, visible
 from stages.lm.config import read_config
 from stages.lm.loading import LanguageModel
 from stages.lm.model import Decoder
@@ -91,6 +91,28 @@ def test_logits_of_an_independent_implementation(golden: Path, family: str) -> N
         assert worst(right[row, : len(ids)], wanted) < 1e-4
         assert worst(left[row, whole - len(ids) :], wanted) < 1e-4
         assert worst(logits(*laid([ids], whole))[0, : len(ids)], wanted) < 1e-4
+
+
+@pytest.mark.parametrize("family", GOLDEN)
+def test_logits_behind_a_prefix_that_was_read_before(golden: Path, family: str) -> None:
+    """Longer than a window, which what is read after it has to look back into."""
+    folder = golden / "tiny" / family
+    model = load(folder, read_config(folder / "config.json"))
+    expected = np.load(folder / "expected.npz", allow_pickle=False)
+    row = int(expected["lengths"].argmax())
+    length = int(expected["lengths"][row])
+    tokens, positions, ends = (jnp.asarray(array) for array in laid([expected["tokens"][row, :length]], length))
+    graph, state = nnx.split(model)
+
+    @partial(jax.jit, static_argnums=(1, 2))
+    def read(state: nnx.State, begin: int, end: int, past: Past) -> tuple[jax.Array, Past]:
+        whole = nnx.merge(graph, state)
+        hidden, past = whole.onward(tokens[:, begin:end], positions, ends, past, jnp.int32(begin))
+        return whole.logits(hidden)[0], past
+
+    before, past = read(state, 0, 20, model.nothing_read(1, length))
+    behind, _ = read(state, 20, length, past)
+    assert worst(jnp.concatenate((before, behind)), expected["logits"][row, :length]) < 1e-4
 
 
 # ---- against the same arithmetic, written plainly in float64

@@ -1,4 +1,4 @@
-"""What finetune writes, opened in Hugging Face Transformers where that is installed: the same logits."""
+"""What is written here, opened in Hugging Face Transformers where that is installed: the same logits and tokens."""
 
 import json
 import shutil
@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 
 from stages.lm.config import read_config
+from stages.lm.gguf import read_gguf, write_model
+from stages.lm.gguf_tokenizer import PRE_TOKENIZERS
 from stages.lm.reference import largest_difference
 from stages.lm.saving import outgoing, save_tensors
+from stages.lm.tokens import load_tokenizer
 from stages.lm.weights import load, tensors_of
 from tests.lm.families import FAMILIES
 
-pytestmark = [pytest.mark.usefixtures("exact"), pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.transformers,
+    pytest.mark.usefixtures("exact"),
+    pytest.mark.filterwarnings("default"),
+]
 
 TinyModel = Callable[..., object]
 ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
@@ -38,3 +45,24 @@ def test_transformers_reads_the_same_model(tiny: TinyModel, tmp_path: Path, fami
     with torch.no_grad():
         logits = theirs(torch.tensor(tokens.astype(np.int64))).logits.numpy()
     assert largest_difference(written, tokens, np.array([24, 24]), logits).size < 1e-4
+
+
+TEXTS = ("it's 1234\n\n no", "IT'S (A).\n 12 ß", "<|begin|>no<|end|>\n  this  ", "", " is")
+
+
+@pytest.mark.parametrize("kind", PRE_TOKENIZERS)
+def test_transformers_cuts_texts_in_the_same_places(
+    tiny: TinyModel, as_gguf: Callable[..., Path], tmp_path: Path, kind: str
+) -> None:
+    """A folder made of a GGUF file, of each kind of vocabulary that one can have."""
+    transformers = pytest.importorskip("transformers")
+    tiny(folder=tmp_path / "source")
+    file = as_gguf(tmp_path / "source", tmp_path / "some.gguf", fields={"tokenizer.ggml.pre": kind})
+    (tmp_path / "written").mkdir()
+    write_model(read_gguf(file), tmp_path / "written")
+    theirs, ours = (
+        transformers.AutoTokenizer.from_pretrained(tmp_path / "written"),
+        load_tokenizer(tmp_path / "written"),
+    )
+    assert [theirs(text)["input_ids"] for text in TEXTS] == [ours.encode(text).ids for text in TEXTS]
+    assert (theirs.bos_token, theirs.eos_token) == ("<|begin|>", "<|end|>")

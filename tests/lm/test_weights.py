@@ -28,6 +28,7 @@ TinyModel = Callable[..., LanguageModel]
 Tensors = dict[str, np.ndarray]
 
 EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
 QUERY = "model.layers.1.self_attn.q_proj.weight"
 INDEX = "model.safetensors.index.json"
 GOLDEN = (
@@ -198,19 +199,42 @@ def test_an_untied_head_must_be_there(folder: Path) -> None:
     assert refused(folder).endswith(": lm_head.weight is missing")
 
 
-def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tiny: TinyModel, tmp_path: Path) -> None:
-    tiny(seed=1, folder=tmp_path)
-    expected = tensors(tmp_path)
-    extra: Tensors = {
-        "lm_head.weight": np.zeros((3, 3), np.float32),
-        "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32),
-    }
-    rewrite(tmp_path, lambda held: held.update(extra))
-    config = read_config(tmp_path / "config.json")
-    check_weights(tmp_path, config)
-    found = tensors_of(load(tmp_path, config))
+def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tied: Path) -> None:
+    expected = tensors(tied)
+    frequencies = {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
+    rewrite(tied, lambda held: held.update(frequencies | {HEAD: held[EMBEDDING]}))
+    config = read_config(tied / "config.json")
+    check_weights(tied, config)
+    found = tensors_of(load(tied, config))
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.fixture
+def tied(tiny: TinyModel, tmp_path: Path) -> Path:
+    tiny(seed=1, folder=tmp_path)
+    return tmp_path
+
+
+def test_a_tied_head_of_another_shape_is_refused(tied: Path) -> None:
+    rewrite(tied, lambda held: held.update({HEAD: np.zeros((3, 3), np.float32)}))
+    assert refused(tied).endswith(f": {HEAD} is (3, 3), expected (266, 24)")
+
+
+@pytest.mark.parametrize("bytes_at_once", [3_000, 2**24])
+def test_a_tied_head_that_is_not_the_embedding_is_refused(
+    tied: Path, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
+) -> None:
+    """Which of the two is meant, nobody can say."""
+    monkeypatch.setattr(weights, "PIECE_BYTES", bytes_at_once)
+
+    def spoil(held: Tensors) -> None:
+        held[HEAD] = held[EMBEDDING].copy()
+        held[HEAD][265, 23] += 1
+
+    rewrite(tied, spoil)
+    with pytest.raises(ModelError, match=rf"^{re.escape(str(tied))}: config\.json ties the head .* remove {HEAD}$"):
+        load(tied, read_config(tied / "config.json"))
 
 
 # ---- files

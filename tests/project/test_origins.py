@@ -12,23 +12,19 @@ from stages.project.errors import UserError
 from stages.project.hub_pins import HubPin, record
 from stages.project.origins import fetch
 from stages.project.places import HubFiles, split_of
-from tests.project.dataset_hub import COMMIT, CONVERTED, Hub, running
+from tests.project.loopback_hub import COMMIT, CONVERTED, TOKEN, Hub, served
 
 TOYS = split_of("toys", "acme/toys", "wood", "train")
-FILES = {"wood/train-00000-of-00002.parquet": b"one" * 9_000, "wood/train-00001-of-00002.parquet": b"two"}
+ONE, TWO = "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"
+FILES = {f"wood/{ONE}": b"one" * 9_000, f"wood/{TWO}": b"two"}
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with the toys, and an empty project that reads from it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("stages.project.receiving.time.sleep", lambda seconds: None)
     Path("pins.yaml").write_text("# Kept.\narchives: {}\nhub: {}\n", encoding="utf-8")
-    with running() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    with served(monkeypatch, tmp_path / "home") as hub:
         hub.put("acme/toys", {**FILES, "wood/test-00000-of-00001.parquet": b"no", "README.md": b"# Toys"})
         yield hub
 
@@ -61,7 +57,7 @@ def test_what_is_not_pinned_is_refused_without_asking(server: Hub) -> None:
         "toys: acme/toys is not pinned in pins.yaml; `candor pin toys` learns its revision and hashes from where it "
         "lies, or set hub in params.yaml to a folder in the hub's layout"
     )
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_changed_source_is_refused_and_leaves_nothing(server: Hub, tmp_path: Path) -> None:
@@ -81,28 +77,28 @@ def test_a_file_that_was_damaged_since_is_fetched_anew(server: Hub) -> None:
 
 def test_a_network_that_drops_in_the_middle_is_gone_on_with(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     pin()
-    server.cuts = [10_000, 5_000]
+    server.cuts[ONE] = [10_000, 5_000]
     assert fetch(TOYS, "").paths[0].read_bytes() == FILES["wood/train-00000-of-00002.parquet"]
-    assert server.ranges == [None, "bytes=10000-", "bytes=15000-", None]
+    assert server.asked == [(ONE, None), (ONE, "bytes=10000-"), (ONE, "bytes=15000-"), (TWO, None)]
     assert "trying again in 1 s" in capsys.readouterr().err
 
 
 def test_a_later_call_goes_on_where_one_gave_up(server: Hub) -> None:
     pin()
-    server.cuts = [10_000, 5_000, 0, 0]
+    server.cuts[ONE] = [10_000, 5_000, 0, 0]
     refusal()
     assert fetch(TOYS, "").paths[0].read_bytes() == FILES["wood/train-00000-of-00002.parquet"]
-    assert server.ranges[3:] == ["bytes=15000-", "bytes=15000-", None]
+    assert server.asked[3:] == [(ONE, "bytes=15000-"), (ONE, "bytes=15000-"), (TWO, None)]
 
 
 @pytest.mark.parametrize("fault", ["cuts", "statuses"])
 def test_a_network_that_stays_away_is_one_line(server: Hub, fault: str) -> None:
     pin()
-    setattr(server, fault, [0] * 4 if fault == "cuts" else [503] * 4)
+    server.cuts[ONE], server.statuses = ([0] * 4, []) if fault == "cuts" else ([], [503] * 4)
     line = refusal()
-    assert line.startswith("toys: acme/toys could not be read (")
+    assert line.startswith("toys: acme/toys could not be fetched (")
     assert line.endswith(
-        "repeat when the network is back (it goes on where it was), or set hub in params.yaml to a folder in the hub's "
+        "repeat when the network is back, it goes on where it was, or set hub in params.yaml to a folder in the hub's "
         "layout"
     )
 
@@ -111,23 +107,29 @@ def test_a_gated_repository_needs_a_login(server: Hub, monkeypatch: pytest.Monke
     pin()
     server.gated = {"acme/toys"}
     assert refusal() == (
-        "toys: the hub has no acme/toys, or it is gated or private (status 401); accept its terms on its page and log "
-        "in (`hf auth login`, or the variable HF_TOKEN), then repeat"
+        f"toys: acme/toys is gated: accept its terms at {server.address}/datasets/acme/toys and log in with "
+        "`hf auth login`, or set HF_TOKEN"
     )
-    monkeypatch.setenv("HF_TOKEN", server.token)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert len(fetch(TOYS, "").files) == 2
 
 
 def test_a_repository_that_does_not_exist_is_one_line(server: Hub) -> None:
     pin()
     del server.repositories["acme/toys"]
-    assert refusal().startswith("toys: the hub has no acme/toys, or it is gated")
+    assert refusal() == (
+        f"toys: {server.address} has no data set acme/toys; it was renamed or removed, or, if it is private, log in "
+        "with `hf auth login`, or set HF_TOKEN"
+    )
 
 
 def test_a_file_that_is_gone_is_one_line(server: Hub) -> None:
     pin()
     server.put("acme/toys", {}, commit=COMMIT)
-    assert "status 404, EntryNotFound); `candor pin toys` learns where acme/toys has it now" in refusal()
+    assert refusal() == (
+        f"toys: there is no {server.address}/datasets/acme/toys/resolve/{COMMIT}/wood/{ONE}; `candor pin` learns where "
+        "acme/toys has it now"
+    )
 
 
 def test_a_folder_needs_no_pin_and_its_hash_is_the_revision(tmp_path: Path) -> None:
@@ -169,7 +171,10 @@ def test_the_layouts_of_a_split(config: str, paths: list[str], meant: list[str] 
 def test_a_repository_that_was_a_script_is_listed_on_its_converted_branch(server: Hub) -> None:
     server.put("acme/toys", {"toys.py": b"print()"})
     server.put("acme/toys", {"wood/train/0000.parquet": b"rows"}, branch="refs/convert/parquet", commit=CONVERTED)
-    assert transfers.listing(TOYS) == (CONVERTED, ["wood/train/0000.parquet"])
+    assert transfers.listing(TOYS) == (
+        CONVERTED,
+        {"wood/train/0000.parquet": hashlib.sha256(b"rows").hexdigest()},
+    )
 
 
 def test_a_repository_without_such_files_is_one_line(server: Hub) -> None:
@@ -178,20 +183,40 @@ def test_a_repository_without_such_files_is_one_line(server: Hub) -> None:
         transfers.listing(TOYS)
 
 
-def test_a_repository_on_github_is_listed_and_read_without_a_login(
-    server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", server.token)
-    monkeypatch.setattr(transfers, "_GITHUB_LISTS", f"{server.url}/lists")
-    monkeypatch.setattr(transfers, "_GITHUB_FILES", f"{server.url}/files")
+PROMPTS = HubFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
+
+
+@pytest.fixture
+def github(server: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """What GitHub answers, with two prompts."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(transfers, "_GITHUB_LISTS", f"{server.address}/lists")
+    monkeypatch.setattr(transfers, "_GITHUB_FILES", f"{server.address}/files")
     tree = {"tree": [{"path": "prompts/b.txt"}, {"path": "prompts/a.txt"}, {"path": "README.md"}]}
     server.pages = {
         "/lists/acme/toys/commits/HEAD": json.dumps({"sha": COMMIT}).encode(),
         f"/lists/acme/toys/git/trees/{COMMIT}?recursive=1": json.dumps(tree).encode(),
         f"/files/acme/toys/{COMMIT}/prompts/a.txt": b"A prompt.",
     }
-    wanted = HubFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
-    assert transfers.listing(wanted) == (COMMIT, ["prompts/a.txt", "prompts/b.txt"])
-    transfers.receive(wanted, COMMIT, "prompts/a.txt", tmp_path / "a.txt")
+    return server
+
+
+def test_a_repository_on_github_is_listed_and_read_without_a_login(github: Hub, tmp_path: Path) -> None:
+    assert transfers.listing(PROMPTS) == (COMMIT, {"prompts/a.txt": None, "prompts/b.txt": None})
+    transfers.receive(PROMPTS, COMMIT, "prompts/a.txt", tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_bytes() == b"A prompt."
-    assert server.logins == [None] * 3
+    assert github.logins == [None] * 3
+
+
+def test_github_is_asked_again_and_then_given_up(github: Hub, tmp_path: Path) -> None:
+    github.statuses = [503, 429]
+    transfers.receive(PROMPTS, COMMIT, "prompts/a.txt", tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_bytes() == b"A prompt." and len(github.requests) == 3
+    github.statuses = [503] * 4
+    with pytest.raises(UserError, match=r"^prompts: acme/toys could not be fetched \(status 503 from 127\.0\.0\.1\); "):
+        transfers.receive(PROMPTS, COMMIT, "prompts/b.txt", tmp_path / "b.txt")
+
+
+def test_a_file_that_github_has_no_more_is_one_line(github: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^prompts: there is no \S+/b\.txt \(status 401\); `candor pin` learns where"):
+        transfers.receive(PROMPTS, COMMIT, "prompts/b.txt", tmp_path / "b.txt")

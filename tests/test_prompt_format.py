@@ -1,0 +1,67 @@
+"""`judge` and `evaluate` ask in the format that params.yaml names: the texts are written out here."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages import evaluate, judge
+from stages.lm.dtypes import compute_dtype
+from stages.lm.loading import LanguageModel, open_model
+from stages.lm.scoring import encode, score
+from stages.lm.sharding import device_mesh
+from stages.text.tables import ANSWERS, JUDGED, PROMPTS, QUESTIONS, read_table, write_table
+
+TEMPLATE = (
+    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+# The assistant's turn is begun by the answer prefix, in both.
+TEXTS = {"plain": "Human: is it so\n\nAssistant: I say", "chat": "[user]is it so<|end|>[assistant]I say"}
+ASKED = {
+    "turns": [{"role": "user", "text": "is it so"}],
+    "answer_prefix": "I say",
+    "choices": [" (A)", " (B)"],
+    "correct": 0,
+}
+
+
+@pytest.fixture(params=TEXTS)
+def expected(
+    request: pytest.FixtureRequest,
+    tiny: Callable[..., LanguageModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> np.ndarray:
+    """The log-probabilities of both choices behind the text of a format, which the project's params.yaml asks for."""
+    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "scratch"))
+    monkeypatch.chdir(tmp_path)
+    tiny(seed=4, folder=tmp_path / "base")
+    keys = json.loads(Path("base/tokenizer_config.json").read_text(encoding="utf-8"))
+    Path("base/tokenizer_config.json").write_text(json.dumps(keys | {"chat_template": TEMPLATE}), encoding="utf-8")
+    sections = "judge: {dtype: float32}\nevaluate: {dtype: float32, max_new_tokens: 8}\n"
+    Path("params.yaml").write_text(f"prompt_format: {request.param}\nsuites: []\n{sections}", encoding="utf-8")
+    model = open_model(tmp_path / "base")
+    tree = encode(model.tokenizer, TEXTS[request.param], [" (A)", " (B)"], 128)
+    [found] = score(model.decoder, [tree], compute_dtype("float32"), device_mesh())
+    return found.logprobs[0]
+
+
+def test_judging(expected: np.ndarray) -> None:
+    turns = ASKED["turns"]
+    row = ASKED | {"prompt": "one", "bare_turns": turns, "bare_turns_swapped": turns}
+    write_table(pl.DataFrame([row], schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
+    judge.main(Path("prompts.parquet"), Path("base"), Path("judged.parquet"))
+    [found] = read_table(Path("judged.parquet"), JUDGED)["logprobs"].to_list()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_evaluating(expected: np.ndarray) -> None:
+    row = ASKED | {"question": "one", "shared_prefix": ""}
+    write_table(pl.DataFrame([row], schema=QUESTIONS.columns), QUESTIONS, Path("claims.parquet"))
+    evaluate.main(Path("suites"), Path("claims.parquet"), Path("base"), Path("answers.parquet"))
+    [found] = read_table(Path("answers.parquet"), ANSWERS)["logprobs"].to_list()
+    np.testing.assert_array_equal(found, expected)
