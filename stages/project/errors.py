@@ -1,5 +1,6 @@
 """How a mistake reaches its user: one line, exit status 1, no traceback."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -43,6 +44,11 @@ def guarded(call: Callable[[], Any]) -> None:
     """Calls `call`, turning a user's mistakes into one line and an exit status."""
     try:
         call()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`candor models | head`). Python writes what is left at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         _stop(f"error: {error}", 1)
     except KeyboardInterrupt:

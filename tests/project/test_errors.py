@@ -1,6 +1,7 @@
 """How a mistake reaches its user: one line, an exit status, no traceback; and a defect keeps its traceback."""
 
 import errno
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_a_users_mistake_is_one_line(
         guarded(call)
     assert ended.value.code == status
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["at the end", "on the way"])
+def test_a_reader_who_leaves_ends_a_command_without_a_word(lines: int) -> None:
+    code = f"from stages.project.errors import guarded; guarded(lambda: [print('a line') for _ in range({lines})])"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
 
 
 @pytest.mark.parametrize(("call", "kind"), [(defective, ZeroDivisionError), (odd, OSError)])
