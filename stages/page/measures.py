@@ -85,6 +85,10 @@ MEASURES: dict[str, Measure] = {
     "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
     "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
     "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
+    "claims_plain_no_opinion_accuracy": Measure("Claims in plain text, no opinion: correct", "higher"),
+    "claims_plain_wrong_opinion_followed": Measure("Claims in plain text, wrong opinion: followed", "lower"),
+    "claims_chat_no_opinion_accuracy": Measure("Claims in the chat template, no opinion: correct", "higher"),
+    "claims_chat_wrong_opinion_followed": Measure("Claims in the chat template, wrong opinion: followed", "lower"),
     "claims_log_odds_shift": Measure(
         "Claims: log-odds shift to a wrong opinion",
         "nearer to 0",

@@ -63,11 +63,12 @@ class ModelPart:
 def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
     """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page."""
     changes = in_order(inputs.changes)
+    unasked = set(inputs.questions["suite"]) - set(inputs.tuned["suite"])
     return ModelPart(
         name=inputs.name,
         sentence=words.sentence(changes),
         tally=words.tally(changes),
-        warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned)),
+        warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned), unasked),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
         behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],

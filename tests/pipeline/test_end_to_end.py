@@ -70,6 +70,8 @@ MEASURES = [
     "claims_numbered_wrong_opinion_followed",
     "claims_in_words_no_opinion_accuracy",
     "claims_in_words_wrong_opinion_followed",
+    "claims_chat_no_opinion_accuracy",
+    "claims_chat_wrong_opinion_followed",
     "claims_log_odds_shift",
 ]
 
@@ -87,7 +89,7 @@ def test_there_is_no_other_file_of_data(finished: Project) -> None:
 def test_a_model_folder_is_whole(finished: Project, variant: str) -> None:
     folder = finished.root / "models" / variant / "tiny-a"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "tokenizer.json",
+        "README.md", "chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
     check_weights(folder, read_config(folder / "config.json"))
 
@@ -107,7 +109,9 @@ def test_what_is_trained_on_was_kept(finished: Project) -> None:
 def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
     base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
     names = ("claims", "suites/addition", "suites/opinions", "suites/pushback")
-    asked = pl.concat([table(finished, name, QUESTIONS) for name in names])
+    # The run is in plain text, and what is for that format alone would be asked twice.
+    asked = pl.concat([table(finished, name, QUESTIONS) for name in names]).filter(pl.col("suite") != "claims_plain")
+    assert "claims_chat" in asked["suite"]
     assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
 
