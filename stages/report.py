@@ -1,5 +1,6 @@
-"""Stage `report`: metrics, filter reports, curves, answers and counts -> a page, its figures, and cards."""
+"""Stage `report`: metrics, filter reports, curves, answers, counts and sweeps -> a page, its figures, and cards."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,13 @@ from stages.page.inputs import (
     read_metrics,
     read_shortcuts,
     read_steps,
+    read_sweep,
     read_training,
     read_validation,
 )
 from stages.page.page import Project, page, versions
-from stages.page.parts import ModelInputs, ModelPart, model_part, overview
+from stages.page.parts import Figure, ModelInputs, model_part, overview, sweep_part
+from stages.page.svg import png
 from stages.params.report import ReportParams
 from stages.project.errors import run
 from stages.project.files import whole_folder, write_text
@@ -32,6 +35,7 @@ Input = Annotated[Path, typer.Option()]
 def main(
     out_html: Path,
     out_plots: Path,
+    out_png: Path,
     out_cards: Path,
     metrics: Input,
     filter: Input,
@@ -43,8 +47,9 @@ def main(
     answers: Input,
     claims: Input,
     suites: Input,
+    sweeps: Input,
 ) -> None:
-    """Writes the report page of the listed models, each of its figures as a file, and the measures for their cards."""
+    """Writes the report page of the listed models and of all sweeps, its figures as files, and measures for cards."""
     params = read_params(ReportParams)
     asked = [read_table(path, QUESTIONS) for path in (claims, *(suites / f"{name}.parquet" for name in params.suites))]
     # The listed models only, never what lies in the folders: a model taken off the list leaves its files behind.
@@ -72,18 +77,25 @@ def main(
     )
     parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
     together = overview({model.name: model.changes for model in models}, "all") if len(models) > 1 else None
-    _write_plots(parts, out_plots)
+    # What lies in this folder is what was swept: no list names it, and git keeps it.
+    tables = {path.stem: read_sweep(path) for path in sorted(sweeps.glob("*.csv"))}
+    swept = [sweep_part(key, table, f"s{number}") for number, (key, table) in enumerate(tables.items(), start=1)]
+    drawn = {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
+    for part in swept:
+        for models, figure in part.figures.items():
+            drawn[f"sweep-{part.key}" + (f"-{models}" if len(part.figures) > 1 else "")] = figure
+    _write_figures(drawn, out_plots, out_png)
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
-    write_text(out_html, page(parts, together, project))
+    write_text(out_html, page(parts, together, swept, project))
 
 
-def _write_plots(parts: list[ModelPart], out: Path) -> None:
-    with whole_folder(out) as folder:
-        for part in parts:
-            for name, figure in part.figures.items():
-                (folder / f"{part.name}-{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
+def _write_figures(figures: Mapping[str, Figure], out_plots: Path, out_png: Path) -> None:
+    with whole_folder(out_plots) as plots, whole_folder(out_png) as pictures:
+        for name, figure in figures.items():
+            (plots / f"{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
+            (pictures / f"{name}.png").write_bytes(png(figure.svg))
 
 
 if __name__ == "__main__":

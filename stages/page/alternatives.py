@@ -1,6 +1,7 @@
 """The figures in words, for whoever cannot see them: the same numbers that are drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -95,6 +96,18 @@ def shifts(table: pl.DataFrame) -> str:
         f"{row['variant']}: median {signed(row['median'], 2)}, middle half {signed(row['low'], 2)} to "
         f"{signed(row['high'], 2)}, {row['n']:,} claims."
         for row in spread.iter_rows(named=True)
+    )
+
+
+def sweep(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What every measure came to with each setting, and what it was before."""
+    told: dict[str, list[str]] = {}
+    for base, tuned in zip(rows[::2], rows[1::2], strict=True):
+        told.setdefault(base["panel"], []).append(
+            f"{percent(base['share'])} to {percent(tuned['share'])} with {base['setting']}"
+        )
+    return f"Sweep of {key}, base to tuned. " + " ".join(
+        f"{label}: {', '.join(levels)}." for label, levels in told.items()
     )
 
 

@@ -14,7 +14,7 @@ from stages.page.changed import SHOWN
 from stages.page.inputs import Counts, Shortcut, Validation
 from stages.page.interactive import SCRIPT, bundle, policy_hash
 from stages.page.measures import percent
-from stages.page.parts import Figure, ModelPart
+from stages.page.parts import Figure, ModelPart, SweepPart
 from stages.page.sources import source_table
 
 FOLDER = Path(__file__).parent
@@ -33,7 +33,9 @@ class Project:
     versions: Mapping[str, str]
 
 
-def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) -> str:
+def page(
+    parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[SweepPart], project: Project
+) -> str:
     """The whole page as HTML; every text that comes from data or a model's name is escaped.
 
     `overview` shows several models beside each other; where there is one model, it is None.
@@ -57,6 +59,7 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) 
         script_hashes=[policy_hash(bundle()), policy_hash(script)],
         parts=parts,
         overview=overview,
+        sweeps=sweeps,
         most_shown=SHOWN,
         sources=source_table(project.validation.datasets),
         total=project.validation.total,

@@ -1,9 +1,10 @@
-"""Charts as SVG that can stand in a page: same bytes every time, unique ids, a text alternative."""
+"""Charts as SVG that can stand in a page: same bytes every time, unique ids, a text alternative; and as PNG."""
 
 import io
 from xml.etree import ElementTree
 
 import altair as alt
+import vl_convert
 
 SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", SVG)
@@ -23,6 +24,12 @@ def render(chart: alt.TopLevelMixin, prefix: str, alternative: str) -> str:
     root.set("role", "img")
     root.set("aria-label", alternative)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def png(svg: str) -> bytes:
+    """The same picture as PNG, black on white, for what reads no SVG: twice as many pixels, or 192 to the inch."""
+    drawn: bytes = vl_convert.svg_to_png(svg, scale=2)
+    return drawn
 
 
 def _rename_ids(root: ElementTree.Element, prefix: str) -> None:

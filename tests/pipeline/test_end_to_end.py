@@ -197,7 +197,11 @@ def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
 
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
-    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 10
+    drawn, pictures = (
+        {path.name.removesuffix(end) for path in (finished.root / "reports" / folder).iterdir()}
+        for folder, end in (("plots", ".svg"), ("png", ".png"))
+    )
+    assert drawn == pictures and page.figures == len(drawn) == 10
     assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
     assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
 
@@ -228,6 +232,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
+        "reports/sweeps/.keep",
         "reports/tables/tiny-a.csv",
         "reports/training/tiny-a.csv",
         "reports/validation/tiny-a.csv",
@@ -252,9 +257,9 @@ def test_a_run_from_nothing_takes_less_than_two_minutes(first_run: tuple[Project
 
 def test_the_page_is_the_same_each_time(finished: Project, tmp_path: Path) -> None:
     command = read_document(finished.root / "dvc.yaml")["stages"]["report"]["cmd"].replace("reports/index", "{}/index")
-    for folder in ("plots", "cards"):
+    for folder in ("plots", "png", "cards"):
         command = command.replace(f"reports/{folder}", f"{{}}/{folder}")
-    done = finished.run("sh", "-c", command.format(*[f"'{tmp_path}'"] * 3))
+    done = finished.run("sh", "-c", command.format(*[f"'{tmp_path}'"] * 4))
     assert done.returncode == 0, done.stderr
-    for path in ("index.html", "plots/tiny-a-loss.svg"):
+    for path in ("index.html", "plots/tiny-a-loss.svg", "png/tiny-a-loss.png"):
         assert (tmp_path / path).read_bytes() == (finished.root / "reports" / path).read_bytes()
