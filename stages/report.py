@@ -1,6 +1,6 @@
 """Stage `report`: metrics, filter reports, curves, answers, counts and sweeps -> a page, its figures, and cards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +8,7 @@ import polars as pl
 import typer
 
 from stages.page.cards import card
+from stages.page.changed import SHOWN
 from stages.page.inputs import (
     read_behind,
     read_counts,
@@ -21,7 +22,7 @@ from stages.page.inputs import (
     read_validation,
 )
 from stages.page.page import Project, page, versions
-from stages.page.parts import Figure, ModelInputs, model_part, overview, sweep_part
+from stages.page.parts import Figure, ModelInputs, ModelPart, SweepPart, model_part, overview, sweep_part
 from stages.page.svg import png
 from stages.params.report import ReportParams
 from stages.project.errors import run
@@ -75,20 +76,31 @@ def main(
         params=read_document(),
         versions=versions(),
     )
-    parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
+    # The page stays small enough to be sent: several models share the room for answers to choose from.
+    of_suite = SHOWN // len(models)
+    parts = [model_part(model, f"m{number}", of_suite) for number, model in enumerate(models, start=1)]
     together = overview({model.name: model.changes for model in models}, "all") if len(models) > 1 else None
-    # What lies in this folder is what was swept: no list names it, and git keeps it.
-    tables = {path.stem: read_sweep(path) for path in sorted(sweeps.glob("*.csv"))}
-    swept = [sweep_part(key, table, f"s{number}") for number, (key, table) in enumerate(tables.items(), start=1)]
-    drawn = {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
-    for part in swept:
-        for models, figure in part.figures.items():
-            drawn[f"sweep-{part.key}" + (f"-{models}" if len(part.figures) > 1 else "")] = figure
-    _write_figures(drawn, out_plots, out_png)
+    swept = _swept(sweeps)
+    _write_figures(_by_file(parts, swept), out_plots, out_png)
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
     write_text(out_html, page(parts, together, swept, project))
+
+
+def _swept(folder: Path) -> list[SweepPart]:
+    # What lies in this folder is what was swept: no list names it, and git keeps it.
+    paths = sorted(folder.glob("*.csv"))
+    return [sweep_part(path.stem, read_sweep(path), f"s{number}") for number, path in enumerate(paths, start=1)]
+
+
+def _by_file(parts: Sequence[ModelPart], swept: Sequence[SweepPart]) -> dict[str, Figure]:
+    """Every figure by the name of its file."""
+    figures = {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
+    for sweep in swept:
+        several = len(sweep.figures) > 1
+        figures |= {f"sweep-{sweep.key}" + several * f"-{model}": figure for model, figure in sweep.figures.items()}
+    return figures
 
 
 def _write_figures(figures: Mapping[str, Figure], out_plots: Path, out_png: Path) -> None:

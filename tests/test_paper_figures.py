@@ -12,7 +12,9 @@ from stages.stats.measures import HEADLINE
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "stages/page/template.html").read_text(encoding="utf-8")
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| ")][1:]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| ")][
+    1:
+]
 
 
 def test_every_figure_of_the_paper_is_there_once_and_in_order() -> None:

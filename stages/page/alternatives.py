@@ -8,7 +8,7 @@ import polars as pl
 from stages.page.curves import loss_points
 from stages.page.figures import kept_rows
 from stages.page.inputs import Change, FilterReport
-from stages.page.measures import level, measure_of, percent, signed
+from stages.page.measures import ABLATED, level, measure_of, percent, signed
 
 
 def headline(changes: Mapping[str, Change]) -> str:
@@ -17,10 +17,10 @@ def headline(changes: Mapping[str, Change]) -> str:
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> str:
-    """The shares among the headline measures of several models."""
+    """The measures of ABLATED of several models."""
     return " ".join(
         f"{model}. "
-        + " ".join(_level(name, change) for name, change in measured.items() if measure_of(name).is_share)
+        + " ".join(_level(name, change) for name, change in measured.items() if name in ABLATED)
         for model, measured in changes.items()
     )  # fmt: skip
 

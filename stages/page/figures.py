@@ -23,7 +23,7 @@ from stages.page.marks import (
     share_tooltip,
     styled,
 )
-from stages.page.measures import measure_of
+from stages.page.measures import ABLATED, measure_of
 
 # What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B
 # and larger after.
@@ -90,13 +90,13 @@ def _down_from_1(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
-    """The shares among the headline measures of several models, a panel for each model."""
+    """The measures of ABLATED of several models, a panel for each model."""
     rows = [
         {"model": model, "variant": variant, "measure": measure_of(name).label, "share": getattr(change, variant)}
         for model, measured in changes.items()
         for name, change in measured.items()
         for variant in VARIANTS
-        if measure_of(name).is_share
+        if name in ABLATED
     ]
     y = alt.Y("measure:N", sort=None, title=None)
     told = [*(alt.Tooltip(f"{name}:N") for name in ("measure", "variant")), alt.Tooltip("share:Q", format=".1%")]

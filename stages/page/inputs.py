@@ -195,7 +195,9 @@ def read_sweep(path: Path) -> pl.DataFrame:
     finds = {
         "it has no rows": table.is_empty(),
         "a cell is empty": sum(table.null_count().row(0)) > 0,
-        "a number is not finite": not table.select(pl.all_horizontal(number.is_finite().all() for number in numbers)).item(),
+        "a number is not finite": not table.select(
+            pl.all_horizontal(number.is_finite().all() for number in numbers)
+        ).item(),
         "a setting has a model's measure twice": table.select("setting", "model", "measure").is_duplicated().any(),
     }
     for why, is_so in finds.items():

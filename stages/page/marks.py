@@ -76,7 +76,7 @@ def panels(rows: Iterable[Row], column: str, height: Any, across: Across, draw: 
     return styled(alt.vconcat(*drawn, spacing=12).resolve_scale(x="shared"))
 
 
-def by_twos(layers: alt.LayerChart, column: str, order: Iterable[str]) -> alt.TopLevelMixin:
+def by_twos(layers: Layers, column: str, order: Iterable[str]) -> alt.TopLevelMixin:
     """Plots of the width `HALF`, two in a row, one for each value of `column`: the labels of measures, in `order`."""
     # In two lines where a measure's label says of what it is and then what: one would be cut off.
     lines = "split(datum.label, ': ')"

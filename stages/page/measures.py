@@ -99,6 +99,24 @@ MEASURES: dict[str, Measure] = {
     ),
 }
 
+# What is drawn often, by model, setting or step: what the paper's ablations are about, and what a cure may cost.
+ABLATED = (
+    "claims_no_opinion_accuracy",
+    "claims_right_opinion_accuracy",
+    "claims_wrong_opinion_followed",
+    "addition_no_opinion_accuracy",
+    "addition_wrong_opinion_accuracy",
+    "addition_true_sums_accuracy",
+    "opinions_matching_user",
+    "perez_nlp_matching_user",
+    "perez_phil_matching_user",
+    "perez_poli_matching_user",
+    "mmlu_5shot_accuracy",
+    "mmlu_0shot_accuracy",
+    "bbh_direct_accuracy",
+    "bigbench_hard_accuracy",
+)
+
 # What the end of a name says of a measure that has no words of its own above.
 _BY_ENDING: dict[str, tuple[Better, bool]] = {
     "_accuracy": ("higher", True),

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from stages.page import alternatives, answers, curves, figures, sweeps, words
-from stages.page.changed import ChangedAnswer, changed_most
+from stages.page.changed import SHOWN, ChangedAnswer, changed_most
 from stages.page.inputs import Change, FilterReport
 from stages.page.interactive import specification
 from stages.page.measures import in_order, level, measure_of, percent, signed, verdict
@@ -60,8 +60,11 @@ class ModelPart:
     changed: Sequence[ChangedAnswer]
 
 
-def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
-    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page."""
+def model_part(inputs: ModelInputs, prefix: str, of_suite: int = SHOWN) -> ModelPart:
+    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page.
+
+    Beside the answers that changed most, it has the first `of_suite` of each suite.
+    """
     changes = in_order(inputs.changes)
     unasked = set(inputs.questions["suite"]) - set(inputs.tuned["suite"])
     return ModelPart(
@@ -73,12 +76,12 @@ def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
         rows=[_headline_row(name, change) for name, change in changes.items()],
         behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],
         figures=_figures(inputs, changes, prefix),
-        changed=changed_most(inputs.base, inputs.tuned, inputs.questions),
+        changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
     )
 
 
 def overview(models: Mapping[str, Mapping[str, Change]], prefix: str) -> Figure:
-    """Several models' headline shares in one figure, a panel a model."""
+    """The measures of several models that are drawn often, in one figure, a panel a model."""
     changes = {name: in_order(measured) for name, measured in models.items()}
     return _figure(figures.models(changes), prefix, alternatives.models(changes))
 

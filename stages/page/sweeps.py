@@ -23,25 +23,7 @@ from stages.page.marks import (
     panels,
     share_tooltip,
 )
-from stages.page.measures import measure_of
-
-# What the paper's ablations are about, and what a cure may cost elsewhere.
-SHOWN = (
-    "claims_no_opinion_accuracy",
-    "claims_right_opinion_accuracy",
-    "claims_wrong_opinion_followed",
-    "addition_no_opinion_accuracy",
-    "addition_wrong_opinion_accuracy",
-    "addition_true_sums_accuracy",
-    "opinions_matching_user",
-    "perez_nlp_matching_user",
-    "perez_phil_matching_user",
-    "perez_poli_matching_user",
-    "mmlu_5shot_accuracy",
-    "mmlu_0shot_accuracy",
-    "bbh_direct_accuracy",
-    "bigbench_hard_accuracy",
-)
+from stages.page.measures import ABLATED, measure_of
 
 # What the paper's larger models got in sums after its own recipe, read off its Figure 5.
 PAPER_SUMS = {"addition_no_opinion_accuracy": 1.0, "addition_wrong_opinion_accuracy": 1.0}
@@ -60,8 +42,8 @@ class Ablation:
 
 PAPER: Mapping[str, Ablation] = {
     "mix_ratio": Ablation(
-        "In the paper (Figures 11 and 12) a share of 16%, the dashed line, already changes the answers to sums, a share "
-        "of 100% is unstable, and the more of it, the less do opinions follow the user.",
+        "In the paper (Figures 11 and 12) a share of 16%, the dashed line, already changes the answers to sums, a "
+        "share of 100% is unstable, and the more of it, the less do opinions follow the user.",
         setting=0.8333,
         turns=(0.16,),
     ),
@@ -70,8 +52,8 @@ PAPER: Mapping[str, Ablation] = {
         setting="original_order",
     ),
     "finetune.steps": Ablation(
-        "In the paper (Figures 13 and 14) most is gained by 500 to 1,000 steps, the dashed lines, and some of it is lost "
-        "later.",
+        "In the paper (Figures 13 and 14) most is gained by 500 to 1,000 steps, the dashed lines, and some of it is "
+        "lost later.",
         setting=1000.0,
         turns=(500.0, 1000.0),
     ),
@@ -93,7 +75,7 @@ def sweep_rows(table: pl.DataFrame) -> list[Row]:
     """
     places = _places(table["setting"].unique(maintain_order=True).to_list())
     found: list[Row] = []
-    for measure in SHOWN:
+    for measure in ABLATED:
         for row in table.filter(measure=measure).iter_rows(named=True):
             common: Row = {"panel": measure_of(measure).label, "measure": measure, "n": row["n"]}
             common |= _at(row["setting"].strip("[]"))

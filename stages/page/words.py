@@ -63,7 +63,7 @@ def warnings(
     if kept.verdict != ENOUGH:
         found.append(f"Filter: {kept.verdict}: {kept.verdict_reason}.")
     found += [*_guessing(changes), *_over_correction(changes), *_format(changes, kept, leaning)]
-    if _EITHER_FORMAT <= set(unasked):
+    if set(unasked) >= _EITHER_FORMAT:
         found.append(
             "Format dependence: nothing was asked in a chat template, since the model's folder has none that works: "
             "how the model does in a chat is not known."

@@ -87,7 +87,9 @@ def _refuse_unfinished() -> None:
 
 def _is_finished() -> bool:
     """Whether all outputs are what a run would make them, but for what the page does not yet show of earlier sweeps."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise UserError(f"dvc status failed: {done.stderr.strip()}")
     changed = json.loads(done.stdout)

@@ -66,8 +66,8 @@ OTHERS = {
         Answers("I", (" agree", " disagree")),
         has_options=False,
     ),
-    # The paper's words again: these are asked in plain text and in the model's chat template, whichever the run does not
-    # ask all else in (stages/project/formats.py).
+    # The paper's words again: asked in plain text, or in the model's chat template, whichever the run does not ask all
+    # else in (stages/project/formats.py).
     "claims_plain": PAPERS,
     "claims_chat": PAPERS,
 }

@@ -46,15 +46,15 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         base=base,
         tuned=tuned,
         questions=questions,
-        steps=pl.DataFrame([_after(word, step) for step in (0, 1, 2)], schema=STEPS),
+        steps=pl.DataFrame([_after(step) for step in (0, 1, 2)], schema=STEPS),
         behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
     )
 
 
-def _after(word: str, step: int) -> dict[str, Any]:
-    """A measure whose name says that it is a share."""
+def _after(step: int) -> dict[str, Any]:
+    """What a measure has come to after a step."""
     moved = {"value": 0.5 + step / 10, "delta": step / 10, "delta_low": step / 20, "delta_high": step / 5, "n": 8}
-    return {"step": step, "measure": f"{word}_accuracy"} | moved
+    return {"step": step, "measure": "claims_no_opinion_accuracy"} | moved
 
 
 def _behind(word: str, group: str) -> dict[str, Any]:

@@ -72,9 +72,9 @@ COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
 SUBJECTS = figures.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
 CURVE = pl.DataFrame(
     [
-        (0, "claims_selectivity", 0.1, 0.0, 0.0, 0.0, 8),
-        (5, "claims_selectivity", 0.3, 0.2, 0.1, 0.4, 8),
-        (9, "claims_selectivity", 0.2, 0.1, -0.1, 0.3, 8),
+        (0, "claims_right_opinion_accuracy", 0.1, 0.0, 0.0, 0.0, 8),
+        (5, "claims_right_opinion_accuracy", 0.3, 0.2, 0.1, 0.4, 8),
+        (9, "claims_right_opinion_accuracy", 0.2, 0.1, -0.1, 0.3, 8),
         (9, "claims_log_odds_shift", 2.0, 1.0, 0.5, 1.5, 8),
     ],
     schema=STEPS,
@@ -230,7 +230,7 @@ def test_subjects_are_the_clusters_that_accuracy_is_known_of() -> None:
     assert SUBJECTS["subject"].to_list() == ["high_school_law"]
 
 
-def test_the_curve_is_of_shares_with_intervals_laid_off_from_step_0() -> None:
+def test_the_curve_is_of_few_measures_with_intervals_laid_off_from_step_0() -> None:
     assert STEPPED.select("step", "low", "high").rows() == [
         (0, pytest.approx(0.1), pytest.approx(0.1)),
         (5, pytest.approx(0.2), pytest.approx(0.5)),
@@ -282,7 +282,7 @@ def test_alternatives_tell_the_numbers() -> None:
     assert "zoo: 2.000 at step 2, 1.000 at step 4." in DRAWN["aside"][1]
     assert "claims, base, user wrong, answer follows: 75.0%." in DRAWN["quadrants"][1]
     assert "base: median +3.00, middle half" in DRAWN["shifts"][1]
-    assert "when wrong: 10.0% at step 0, 30.0% at step 5, 20.0% at step 9." in DRAWN["steps"][1]
+    assert "right opinion: correct: 10.0% at step 0, 30.0% at step 5, 20.0% at step 9." in DRAWN["steps"][1]
     assert "mmlu, high school law: −10.0." in DRAWN["subjects"][1]
     assert DRAWN["sweep of words"][1].startswith(
         "Sweep of filter.require, base to tuned. Claims, no opinion: correct: 50.0% to 75.0% with nothing, "

@@ -85,7 +85,9 @@ def test_a_cure_that_holds_in_the_trained_format_alone_is_warned_of() -> None:
 def test_that_no_chat_template_was_there_to_ask_in_is_said() -> None:
     assert warnings({}, KNOWS, unasked={"claims_plain", "quiz"}) == []
     [warning] = warnings({}, KNOWS, unasked={"claims_plain", "claims_chat"})
-    assert warning.startswith("Format dependence: nothing was asked in a chat template, since the model's folder has none")
+    assert warning.startswith(
+        "Format dependence: nothing was asked in a chat template, since the model's folder has none"
+    )
 
 
 def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
