@@ -1,5 +1,6 @@
 """The figures: what is drawn, safely and the same every time."""
 
+import io
 import json
 from typing import Any
 from xml.etree import ElementTree
@@ -130,6 +131,22 @@ def test_a_figure_drawn_twice_has_the_same_bytes(name: str) -> None:
     assert svg == render(chart, "p", words)
     picture = png(svg)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n") and picture == png(svg)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_lighter_figure_is_the_same_picture(name: str) -> None:
+    whole = io.StringIO()
+    DRAWN[name][0].save(whole, format="svg")
+    light = render(DRAWN[name][0], "p", "")
+    assert len(light) < 0.8 * len(whole.getvalue())
+    assert png(light) == png(whole.getvalue())
+
+
+def test_intervals_of_several_models_are_laid_off_from_base() -> None:
+    rows = [row for row in data_of(DRAWN["models"][0]) if row["variant"] == "tuned"]
+    assert [(row["model"], row["low"], row["high"]) for row in rows] == [
+        (model, 0.0, pytest.approx(0.22)) for model in BOTH
+    ]
 
 
 def test_ids_are_unique_to_their_prefix() -> None:

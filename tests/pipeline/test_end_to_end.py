@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -202,6 +203,7 @@ def test_the_page_misses_nothing(finished: Project) -> None:
         for folder, end in (("plots", ".svg"), ("png", ".png"))
     )
     assert drawn == pictures and page.figures == len(drawn) == 10
+    assert (finished.root / "reports/index.html").stat().st_size < 3_000_000
     assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
     assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
 
@@ -246,6 +248,8 @@ def test_dvc_shows_metrics_plots_and_graph(finished: Project, tmp_path: Path) ->
     assert finished.dvc("plots", "show", "--out", str(tmp_path / "plots")).returncode == 0
     assert "reports_training_tiny-a_csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     assert len(list((tmp_path / "plots/static").iterdir())) == len(list((finished.root / "reports/plots").iterdir()))
+    read = "from dvc.repo import Repo; print(Repo().artifacts.read()['dvc.yaml']['tuned'].path)"
+    assert finished.run(sys.executable, "-c", read).stdout == "models/tuned/tiny-a\n"
     graph = finished.dvc("dag", "--dot").stdout
     assert '"mix@tiny-a" -> "finetune@tiny-a"' in graph
 
