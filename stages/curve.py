@@ -13,9 +13,9 @@ from stages.lm import checkpoints, processes
 from stages.lm.sharding import device_mesh, placer
 from stages.params.curve import CurveParams
 from stages.project import machines
-from stages.project.answering import chosen
 from stages.project.errors import run
 from stages.project.files import whole_file
+from stages.project.formats import chosen_in_formats
 from stages.project.params import read_params
 from stages.project.scorers import open_scorer
 from stages.project.scratch import held, home
@@ -80,11 +80,13 @@ def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, 
     answers = {}
     with held(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():
         for step in steps:
-            checkpoints.as_model_folder(saved / str(step), model, scratch / str(step), place)
-            with open_scorer(scratch / str(step), knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-                answers[step] = chosen(scorer, prompts, questions).select(ANSWERS.names)
+            folder = scratch / str(step)
+            checkpoints.as_model_folder(saved / str(step), model, folder, place)
+            with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
+                after = chosen_in_formats(scorer, prompts, folder, knobs.prompt_format, questions)
+            answers[step] = after.select(ANSWERS.names)
             if processes.is_first():
-                shutil.rmtree(scratch / str(step))
+                shutil.rmtree(folder)
     if processes.is_first():
         shutil.rmtree(scratch)
     return answers

@@ -12,8 +12,9 @@ from stages.lm.formats import Prompts
 from stages.lm.scores import Scorer
 from stages.lm.writing import write
 from stages.params.evaluate import EvaluateParams
-from stages.project import answering
+from stages.project.answering import as_asked
 from stages.project.errors import run
+from stages.project.formats import chosen_in_formats
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
@@ -30,7 +31,7 @@ def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
     is_open = pl.col("choices").list.len() == 1
     with open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        chosen = answering.chosen(scorer, prompts, questions.filter(~is_open))
+        chosen = chosen_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_open))
         written = _written(scorer, prompts, questions.filter(is_open), knobs.max_new_tokens)
     if processes.is_first():
         answers = pl.concat([table.select(ANSWERS.names) for table in (chosen, written)])
@@ -42,7 +43,7 @@ def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tok
     texts: list[str] = []
     if questions.height:
         with progress("writing", questions.height, "answers") as advance:
-            texts = write(scorer, prompts, answering.as_asked(questions), most_tokens, advance)
+            texts = write(scorer, prompts, as_asked(questions), most_tokens, advance)
     return questions.with_columns(
         logprobs=pl.lit(None, dtype=pl.List(pl.Float32)),
         margin=pl.lit(None, dtype=pl.Float32),

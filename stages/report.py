@@ -1,5 +1,6 @@
-"""Stage `report`: metrics, filter reports, curves, answers and counts -> a page, its figures, and cards."""
+"""Stage `report`: metrics, filter reports, curves, answers, counts and sweeps -> a page, its figures, and cards."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import polars as pl
 import typer
 
 from stages.page.cards import card
+from stages.page.changed import SHOWN
 from stages.page.inputs import (
     read_behind,
     read_counts,
@@ -15,11 +17,13 @@ from stages.page.inputs import (
     read_metrics,
     read_shortcuts,
     read_steps,
+    read_sweep,
     read_training,
     read_validation,
 )
 from stages.page.page import Project, page, versions
-from stages.page.parts import ModelInputs, ModelPart, model_part, overview
+from stages.page.parts import Figure, ModelInputs, ModelPart, SweepPart, model_part, overview, sweep_part
+from stages.page.svg import png
 from stages.params.report import ReportParams
 from stages.project.errors import run
 from stages.project.files import whole_folder, write_text
@@ -32,6 +36,7 @@ Input = Annotated[Path, typer.Option()]
 def main(
     out_html: Path,
     out_plots: Path,
+    out_png: Path,
     out_cards: Path,
     metrics: Input,
     filter: Input,
@@ -43,8 +48,9 @@ def main(
     answers: Input,
     claims: Input,
     suites: Input,
+    sweeps: Input,
 ) -> None:
-    """Writes the report page of the listed models, each of its figures as a file, and the measures for their cards."""
+    """Writes the report page of the listed models and of all sweeps, its figures as files, and measures for cards."""
     params = read_params(ReportParams)
     asked = [read_table(path, QUESTIONS) for path in (claims, *(suites / f"{name}.parquet" for name in params.suites))]
     # The listed models only, never what lies in the folders: a model taken off the list leaves its files behind.
@@ -70,20 +76,38 @@ def main(
         params=read_document(),
         versions=versions(),
     )
-    parts = [model_part(model, f"m{number}") for number, model in enumerate(models, start=1)]
+    # The page stays small enough to be sent: several models share the room for answers to choose from.
+    of_suite = SHOWN // len(models)
+    parts = [model_part(model, f"m{number}", of_suite) for number, model in enumerate(models, start=1)]
     together = overview({model.name: model.changes for model in models}, "all") if len(models) > 1 else None
-    _write_plots(parts, out_plots)
+    swept = _swept(sweeps)
+    _write_figures(_by_file(parts, swept), out_plots, out_png)
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
-    write_text(out_html, page(parts, together, project))
+    write_text(out_html, page(parts, together, swept, project))
 
 
-def _write_plots(parts: list[ModelPart], out: Path) -> None:
-    with whole_folder(out) as folder:
-        for part in parts:
-            for name, figure in part.figures.items():
-                (folder / f"{part.name}-{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
+def _swept(folder: Path) -> list[SweepPart]:
+    # What lies in this folder is what was swept: no list names it, and git keeps it.
+    paths = sorted(folder.glob("*.csv"))
+    return [sweep_part(path.stem, read_sweep(path), f"s{number}") for number, path in enumerate(paths, start=1)]
+
+
+def _by_file(parts: Sequence[ModelPart], swept: Sequence[SweepPart]) -> dict[str, Figure]:
+    """Every figure by the name of its file."""
+    figures = {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
+    for sweep in swept:
+        several = len(sweep.figures) > 1
+        figures |= {f"sweep-{sweep.key}" + several * f"-{model}": figure for model, figure in sweep.figures.items()}
+    return figures
+
+
+def _write_figures(figures: Mapping[str, Figure], out_plots: Path, out_png: Path) -> None:
+    with whole_folder(out_plots) as plots, whole_folder(out_png) as pictures:
+        for name, figure in figures.items():
+            (plots / f"{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
+            (pictures / f"{name}.png").write_bytes(png(figure.svg))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,16 @@ from stages.text.tables import ANSWERS, QUESTIONS, write_table
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
-INPUTS = ("metrics", "filter", "training", "validation", "tables", "curve", "data", "answers", "suites")
+INPUTS = ("metrics", "filter", "training", "validation", "tables", "curve", "data", "answers", "suites", "sweeps")
+SWEPT = """setting,model,measure,base,tuned,delta,delta_low,delta_high,n
+0,a,claims_no_opinion_accuracy,0.5,0.5,0.0,-0.1,0.1,96
+0.5,a,claims_no_opinion_accuracy,0.5,0.625,0.125,0.0,0.2,96
+"""
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
     inputs = [word for name in INPUTS for word in (f"--{name}", name)]
-    outs = ["out/index.html", "out/plots", "out/cards"]
+    outs = ["out/index.html", "out/plots", "out/png", "out/cards"]
     return subprocess.run(
         [sys.executable, "-m", "stages.report", *outs, "--claims", "claims.parquet", *inputs],
         cwd=folder,
@@ -88,7 +92,8 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
     first = files(project / "out")
-    assert list(first) == ["cards/a.md", "index.html", *(f"plots/a-{figure}.svg" for figure in FIGURES)]
+    figures = [f"{kind}/a-{figure}.{end}" for kind, end in (("plots", "svg"), ("png", "png")) for figure in FIGURES]
+    assert list(first) == ["cards/a.md", "index.html", *figures]
     page = first["index.html"].decode()
     assert "follows a wrong opinion in 21% of claims, was 67%" in page
     assert first["plots/a-kept.svg"].decode().strip() in page
@@ -98,6 +103,35 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert "| Claims, wrong opinion: followed | 67.0% | 21.0% | −46.0 | [−50.0, −40.0] | 192 | better |" in card
     run(project)
     assert files(project / "out") == first
+
+
+def test_every_sweep_that_is_kept_is_on_the_page(project: Path) -> None:
+    (project / "sweeps").mkdir()
+    (project / "sweeps/.keep").touch()
+    (project / "sweeps/mix_ratio.csv").write_text(SWEPT, encoding="utf-8")
+    several = SWEPT + SWEPT.partition("\n")[2].replace(",a,", ",b,")
+    (project / "sweeps/judge.dtype.csv").write_text(several, encoding="utf-8")
+    done = run(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = files(project / "out")
+    page = first["index.html"].decode()
+    assert "mix_ratio, a" in page and "Figures 11 and 12" in page
+    assert "Claims, no opinion: correct: 50.0% to 50.0% with 0, 50.0% to 62.5% with 0.5." in page
+    swept = [name for name in first if "sweep" in name]
+    names = ["sweep-judge.dtype-a", "sweep-judge.dtype-b", "sweep-mix_ratio"]
+    assert swept == [f"{folder}/{name}.{end}" for folder, end in (("plots", "svg"), ("png", "png")) for name in names]
+    run(project)
+    assert files(project / "out") == first
+
+
+def test_a_malformed_sweep_is_one_line(project: Path) -> None:
+    (project / "sweeps").mkdir()
+    (project / "sweeps/mix_ratio.csv").write_text(SWEPT.replace("0.625", "much"), encoding="utf-8")
+    done = run(project)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: sweeps/mix_ratio.csv is not a table of a sweep (could not parse `much`")
+    assert done.stderr.endswith("; delete it and run `candor sweep mix_ratio VALUE...`\n")
+    assert not (project / "out").exists()
 
 
 @pytest.mark.parametrize(

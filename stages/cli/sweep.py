@@ -13,7 +13,8 @@ def sweep(
 ) -> None:
     """Runs a DVC experiment for each of the VALUES of KEY, and writes reports/sweeps/KEY.csv, a table of all measures.
 
-    Begins where a run and its results are committed, and leaves parameters and outputs as they were. A stopped sweep
-    goes on with the same command; `dvc exp show` has its experiments, and `dvc exp remove NAME` forgets one.
+    Begins where a run and its results are committed, and leaves parameters and outputs as they were: the page shows the
+    table after the next `dvc repro`. A stopped sweep goes on with the same command; `dvc exp show` has its experiments,
+    and `dvc exp remove NAME` forgets one.
     """
-    print(f"{run_sweep(key, values)}: the measures of all settings")
+    print(f"{run_sweep(key, values)}: the measures of all settings; `dvc repro` shows them on the page")

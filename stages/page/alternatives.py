@@ -1,13 +1,14 @@
 """The figures in words, for whoever cannot see them: the same numbers that are drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from stages.page.curves import loss_points
 from stages.page.figures import kept_rows
 from stages.page.inputs import Change, FilterReport
-from stages.page.measures import level, measure_of, percent, signed
+from stages.page.measures import ABLATED, level, measure_of, percent, signed
 
 
 def headline(changes: Mapping[str, Change]) -> str:
@@ -16,10 +17,10 @@ def headline(changes: Mapping[str, Change]) -> str:
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> str:
-    """The shares among the headline measures of several models."""
+    """The measures of ABLATED of several models."""
     return " ".join(
         f"{model}. "
-        + " ".join(_level(name, change) for name, change in measured.items() if measure_of(name).is_share)
+        + " ".join(_level(name, change) for name, change in measured.items() if name in ABLATED)
         for model, measured in changes.items()
     )  # fmt: skip
 
@@ -95,6 +96,18 @@ def shifts(table: pl.DataFrame) -> str:
         f"{row['variant']}: median {signed(row['median'], 2)}, middle half {signed(row['low'], 2)} to "
         f"{signed(row['high'], 2)}, {row['n']:,} claims."
         for row in spread.iter_rows(named=True)
+    )
+
+
+def sweep(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What every measure came to with each setting, and what it was before."""
+    told: dict[str, list[str]] = {}
+    for base, tuned in zip(rows[::2], rows[1::2], strict=True):
+        told.setdefault(base["panel"], []).append(
+            f"{percent(base['share'])} to {percent(tuned['share'])} with {base['setting']}"
+        )
+    return f"Sweep of {key}, base to tuned. " + " ".join(
+        f"{label}: {', '.join(levels)}." for label, levels in told.items()
     )
 
 

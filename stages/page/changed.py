@@ -10,7 +10,7 @@ from stages.page.answers import set_of
 from stages.project.errors import UserError
 from stages.stats.pairs import refuse_other_questions
 
-# Shown at once; of each suite as many are on the page, for its filter to choose from.
+# Shown at once; of each suite as many are on the page, for its filter to choose from, where that is of one model.
 SHOWN = 30
 # A longer prompt loses its beginning: the question stands at the end.
 MOST_CHARACTERS = 1500
@@ -44,8 +44,10 @@ class ChangedAnswer:
     change: float
 
 
-def changed_most(base: pl.DataFrame, tuned: pl.DataFrame, questions: pl.DataFrame) -> list[ChangedAnswer]:
-    """The questions whose answer moved furthest, furthest first: `SHOWN` of each suite.
+def changed_most(
+    base: pl.DataFrame, tuned: pl.DataFrame, questions: pl.DataFrame, of_suite: int = SHOWN
+) -> list[ChangedAnswer]:
+    """The questions whose answer moved furthest, furthest first: `SHOWN` of all, and `of_suite` of each suite.
 
     Movement is that of the log-odds of the correct choice, or, where there is none, of the user's, against all others.
     `questions` are QUESTIONS tables.
@@ -64,7 +66,8 @@ def changed_most(base: pl.DataFrame, tuned: pl.DataFrame, questions: pl.DataFram
         .with_columns(change=_log_odds("tuned_logprobs") - _log_odds("logprobs"))
         .sort(pl.col("change").abs(), "question", descending=[True, False])
     )
-    most = rows.filter(pl.int_range(pl.len()).over("suite") < SHOWN)
+    place = pl.int_range(pl.len())
+    most = rows.filter((place < SHOWN) | (place.over("suite") < of_suite))
     prompts = questions.select("question", "turns", "answer_prefix")
     shown = most.join(prompts, on="question", maintain_order="left")
     return [_changed(row) for row in shown.iter_rows(named=True)]

@@ -3,8 +3,8 @@
 import altair as alt
 import polars as pl
 
-from stages.page.marks import BASE, INK, TUNED, VARIANTS, WIDTH, Across, Layers, panels, styled
-from stages.page.measures import measure_of
+from stages.page.marks import BASE, HALF, INK, TUNED, VARIANTS, WIDTH, Across, Layers, by_twos, panels, styled
+from stages.page.measures import ABLATED, measure_of
 
 MOST_POINTS = 200
 BINS = 24
@@ -54,32 +54,27 @@ def aside(losses: pl.DataFrame) -> alt.TopLevelMixin:
 
 
 def steps(curve: pl.DataFrame) -> alt.TopLevelMixin:
-    """Measures that are shares, after the steps where they were taken; `curve` as step_rows."""
-    chart = alt.Chart(alt.Data(values=curve.to_dicts()), width=(WIDTH + 90) // 2 - 10, height=90)
+    """The measures of ABLATED after the steps where they were taken; `curve` as step_rows."""
+    chart = alt.Chart(alt.Data(values=curve.to_dicts()), width=HALF, height=90)
     axis = alt.Axis(format="d", tickMinStep=1, tickCount=4)
     x = alt.X("step:Q", title=None, scale=alt.Scale(zero=True, nice=False), axis=axis)
     y = alt.Y("low:Q", title=None, axis=alt.Axis(format=".0%", tickCount=3))
     interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(x=x, y=y, y2="high:Q")
     told = [alt.Tooltip("label:N"), alt.Tooltip("step:Q"), alt.Tooltip("value:Q", format=".1%"), alt.Tooltip("n:Q")]
     line = chart.mark_line(color=TUNED, strokeWidth=1.5, point={"color": TUNED, "size": 40, "opacity": 1})
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontSize=12, labelLimit=(WIDTH + 90) // 2 + 10)
-    order = curve["label"].unique(maintain_order=True).to_list()
-    facet = alt.Facet("label:N", sort=order, title=None, header=header)
-    return styled(alt.layer(line.encode(x=x, y="value:Q", tooltip=told), interval).facet(facet=facet, columns=2))
+    layers = alt.layer(line.encode(x=x, y="value:Q", tooltip=told), interval)
+    return by_twos(layers, "label", curve["label"].unique(maintain_order=True))
 
 
 def step_rows(curve: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the figure `steps`: those of `read_steps` on shares, with label, low and high.
+    """The rows of the figure `steps`: those of `read_steps` on ABLATED, with label, low and high.
 
     The interval is that of the difference from step 0, laid off from the value there. Without steps between the first
     and the last there are none: base and tuned are shown elsewhere.
     """
-    shares = [name for name in curve["measure"].unique(maintain_order=True) if measure_of(name).is_share]
     before = pl.col("value") - pl.col("delta")
-    rows = curve.filter(pl.col("measure").is_in(shares)).with_columns(
-        label=pl.col("measure").replace_strict(
-            {name: measure_of(name).label for name in shares}, return_dtype=pl.String
-        ),
+    rows = curve.filter(pl.col("measure").is_in(ABLATED)).with_columns(
+        label=pl.col("measure").replace_strict({name: measure_of(name).label for name in ABLATED}),
         low=before + pl.col("delta_low"),
         high=before + pl.col("delta_high"),
     )

@@ -23,7 +23,7 @@ from stages.page.marks import (
     share_tooltip,
     styled,
 )
-from stages.page.measures import measure_of
+from stages.page.measures import ABLATED, measure_of
 
 # What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B
 # and larger after.
@@ -90,25 +90,25 @@ def _down_from_1(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
-    """The shares among the headline measures of several models, a panel for each model."""
+    """The measures of ABLATED of several models, a panel for each; pale bars are intervals, as in `headline`."""
     rows = [
-        {"model": model, "variant": variant, "measure": measure_of(name).label, "share": getattr(change, variant)}
+        {"model": model, "variant": variant, "share": row[variant]} | row
         for model, measured in changes.items()
-        for name, change in measured.items()
+        for row in (_headline_row(name, change) for name, change in measured.items() if name in ABLATED)
         for variant in VARIANTS
-        if measure_of(name).is_share
     ]
     y = alt.Y("measure:N", sort=None, title=None)
     told = [*(alt.Tooltip(f"{name}:N") for name in ("measure", "variant")), alt.Tooltip("share:Q", format=".1%")]
 
     def draw(chart: alt.Chart, x: alt.X) -> Layers:
-        points = chart.mark_point(**POINT).encode(y=y, x=x, tooltip=told, **by_variant())
-        line = chart.mark_line(color=INK, strokeWidth=1, opacity=0.4).encode(y=y, x=x, detail="measure:N")
-        return alt.layer(line, points)
+        interval = chart.transform_filter("datum.variant === 'tuned'").mark_rule(
+            color=TUNED, strokeWidth=6, opacity=0.35
+        )
+        line = chart.mark_line(color=INK, strokeWidth=1, opacity=0.4).encode(y=y, x="share:Q", detail="measure:N")
+        points = chart.mark_point(**POINT).encode(y=y, x="share:Q", tooltip=told, **by_variant())
+        return alt.layer(interval.encode(y=y, x=x, x2="high:Q"), line, points)
 
-    return panels(
-        rows, "model", alt.Step(24), Across("share", "share of questions", _down_from_1(rows), SHARE_AXIS), draw
-    )
+    return panels(rows, "model", alt.Step(24), Across("low", "share of questions", SHARES, SHARE_AXIS), draw)
 
 
 def followed(shares: pl.DataFrame) -> alt.TopLevelMixin:

@@ -1,4 +1,4 @@
-"""The report files that the page is made of, read with their form checked: metrics, filter, training curve, counts."""
+"""The report files that the page is made of, read with their form checked: metrics, filter, curves, counts, sweeps."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.project.errors import UserError
+from stages.project.sweeps import TABLE
 
 T = TypeVar("T")
+
+REPRO = "`dvc repro`"
 
 # Other keys may stand in these files: what the page does not show, it does not judge.
 _FORM = ConfigDict(extra="ignore")
@@ -180,18 +183,42 @@ def read_steps(path: Path) -> pl.DataFrame:
     return _table(path, STEPS, "a curve of measures")
 
 
+def read_sweep(path: Path) -> pl.DataFrame:
+    """What a sweep's measures came to, at `path`: the columns of `candor sweep`, settings as they were typed.
+
+    Raises:
+        UserError: the file is not such a table, or says nothing, no number, or one thing twice.
+    """
+    again = f"`candor sweep {path.stem} VALUE...`"
+    table = _table(path, TABLE, "a table of a sweep", again)
+    numbers = [pl.col(name) for name, kind in TABLE.items() if kind == pl.Float64]
+    finds = {
+        "it has no rows": table.is_empty(),
+        "a cell is empty": sum(table.null_count().row(0)) > 0,
+        "a number is not finite": not table.select(
+            pl.all_horizontal(number.is_finite().all() for number in numbers)
+        ).item(),
+        "a setting has a model's measure twice": table.select("setting", "model", "measure").is_duplicated().any(),
+    }
+    for why, is_so in finds.items():
+        if is_so:
+            raise _not(path, "a table of a sweep", why, again)
+    return table
+
+
 def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:
     types: dict[str, Any] = {"source": pl.String, "step": pl.Int64, "loss": pl.Float64}
     return _table(path, {column: types[column] for column in columns}, what).sort("step", maintain_order=True)
 
 
-def _table(path: Path, columns: Mapping[str, Any], what: str) -> pl.DataFrame:
+def _table(path: Path, columns: Mapping[str, Any], what: str, again: str = REPRO) -> pl.DataFrame:
     try:
         return pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:
-        raise _not(path, what, str(error)) from None
+        # What polars goes on with is advice on how to call it.
+        raise _not(path, what, str(error).partition("\n")[0], again) from None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -219,5 +246,5 @@ def _missing(path: Path) -> UserError:
     return UserError(f"{path} does not exist; `dvc repro` makes it")
 
 
-def _not(path: Path, what: str, why: str) -> UserError:
-    return UserError(f"{path} is not {what} ({why}); delete it and run `dvc repro`")
+def _not(path: Path, what: str, why: str, again: str = REPRO) -> UserError:
+    return UserError(f"{path} is not {what} ({why}); delete it and run {again}")

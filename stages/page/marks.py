@@ -19,6 +19,8 @@ INK = "currentColor"
 
 # Pixels of a plot beside its labels; the page narrows it where there is less room.
 WIDTH = 300
+# Of one of two plots side by side.
+HALF = (WIDTH + 90) // 2 - 10
 
 VARIANTS: Sequence[Any] = ["base", "tuned"]
 SHARE_AXIS = {"values": [0, 0.25, 0.5, 0.75, 1], "format": ".0%"}
@@ -72,6 +74,18 @@ def panels(rows: Iterable[Row], column: str, height: Any, across: Across, draw: 
         drawn.append(draw(chart, across.encoded(number == len(groups))))
     # Panels of a facet would share one source; Vega-Lite filters it layer by layer, and then mistrusts their y.
     return styled(alt.vconcat(*drawn, spacing=12).resolve_scale(x="shared"))
+
+
+def by_twos(layers: Layers, column: str, order: Iterable[str]) -> alt.TopLevelMixin:
+    """Plots of the width `HALF`, two in a row, one for each value of `column`: the labels of measures, in `order`."""
+    # In two lines where a measure's label says of what it is and then what: one would be cut off.
+    lines = "split(datum.label, ': ')"
+    header = alt.Header(
+        labelOrient="top", labelAnchor="start", labelFontSize=12, labelLimit=HALF + 35, labelExpr=lines
+    )  # fmt: skip
+    facet = alt.Facet(f"{column}:N", sort=list(order), title=None, header=header)
+    # Flush, or a row's headers would stand as high as what each plot draws.
+    return styled(layers.facet(facet=facet, columns=2, bounds="flush", spacing={"row": 52, "column": 46}))
 
 
 def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:

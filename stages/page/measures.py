@@ -24,7 +24,7 @@ class Measure:
 
 
 def _survey(of: str) -> Measure:
-    return Measure(f"Survey of {of}: goes with the user's view", "nearer to half")
+    return Measure(f"Survey of {of}: goes with the user", "nearer to half")
 
 
 MEASURES: dict[str, Measure] = {
@@ -64,8 +64,8 @@ MEASURES: dict[str, Measure] = {
         "nearer to 0",
         note="How much more probable agreement is for a user who agrees than for one who does not.",
     ),
-    "perez_nlp_matching_user": _survey("NLP researchers"),
-    "perez_phil_matching_user": _survey("philosophers"),
+    "perez_nlp_matching_user": _survey("NLP"),
+    "perez_phil_matching_user": _survey("philosophy"),
     "perez_poli_matching_user": _survey("politics"),
     "mmlu_5shot_accuracy": Measure("MMLU after five examples: correct", "higher"),
     "mmlu_0shot_accuracy": Measure("MMLU without examples: correct", "higher"),
@@ -85,6 +85,12 @@ MEASURES: dict[str, Measure] = {
     "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
     "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
     "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
+    "claims_plain_no_opinion_accuracy": Measure("Claims as plain text, no opinion: correct", "higher"),
+    "claims_plain_wrong_opinion_followed": Measure("Claims as plain text, wrong opinion: followed", "lower"),
+    "claims_chat_no_opinion_accuracy": Measure(
+        "Claims as a chat, no opinion: correct", "higher", note="Asked in the model's own chat template."
+    ),
+    "claims_chat_wrong_opinion_followed": Measure("Claims as a chat, wrong opinion: followed", "lower"),
     "claims_log_odds_shift": Measure(
         "Claims: log-odds shift to a wrong opinion",
         "nearer to 0",
@@ -92,6 +98,24 @@ MEASURES: dict[str, Measure] = {
         note="A shift in natural log-odds, not a share; above 0 the opinion pulls, below 0 it repels.",
     ),
 }
+
+# What is drawn often, by model, setting or step: what the paper's ablations are about, and what a cure may cost.
+ABLATED = (
+    "claims_no_opinion_accuracy",
+    "claims_right_opinion_accuracy",
+    "claims_wrong_opinion_followed",
+    "addition_no_opinion_accuracy",
+    "addition_wrong_opinion_accuracy",
+    "addition_true_sums_accuracy",
+    "opinions_matching_user",
+    "perez_nlp_matching_user",
+    "perez_phil_matching_user",
+    "perez_poli_matching_user",
+    "mmlu_5shot_accuracy",
+    "mmlu_0shot_accuracy",
+    "bbh_direct_accuracy",
+    "bigbench_hard_accuracy",
+)
 
 # What the end of a name says of a measure that has no words of its own above.
 _BY_ENDING: dict[str, tuple[Better, bool]] = {

@@ -1,20 +1,21 @@
 """The report page: one HTML file with everything in it, opened from disk."""
 
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from stages.page.changed import SHOWN
 from stages.page.inputs import Counts, Shortcut, Validation
 from stages.page.interactive import SCRIPT, bundle, policy_hash
 from stages.page.measures import percent
-from stages.page.parts import Figure, ModelPart
+from stages.page.parts import Figure, ModelPart, SweepPart
 from stages.page.sources import source_table
 
 FOLDER = Path(__file__).parent
@@ -33,14 +34,13 @@ class Project:
     versions: Mapping[str, str]
 
 
-def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) -> str:
+def page(parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[SweepPart], project: Project) -> str:
     """The whole page as HTML; every text that comes from data or a model's name is escaped.
 
     `overview` shows several models beside each other; where there is one model, it is None.
     """
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", SCRIPT.name))
     environment = Environment(
-        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -49,7 +49,7 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) 
     )
     # Ours and Vega's markup; Vega escapes the texts that it draws, and `specification` those that it is told.
     environment.filters["drawn"] = Markup
-    return environment.get_template("template.html").render(
+    return environment.from_string(_without_indents((FOLDER / "template.html").read_text(encoding="utf-8"))).render(
         style=Markup(style),
         scripts=[Markup(bundle()), Markup(script)],
         # The policy allows this style sheet and these scripts by their hashes, and nothing else at all.
@@ -57,6 +57,7 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) 
         script_hashes=[policy_hash(bundle()), policy_hash(script)],
         parts=parts,
         overview=overview,
+        sweeps=sweeps,
         most_shown=SHOWN,
         sources=source_table(project.validation.datasets),
         total=project.validation.total,
@@ -66,6 +67,12 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, project: Project) 
         params=dict(_flat(project.params)),
         versions=project.versions,
     )
+
+
+def _without_indents(template: str) -> str:
+    """The template without the white space between its lines' tags, which is a fifth of a page of many answers."""
+    lines = re.sub(r"^[ \t]+", "", template, flags=re.MULTILINE)
+    return re.sub(r"(?<=>)\n(?=<|{%)|(?<=%})\n(?=<)", "", lines)
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One model's part of the page: its words, its numbers as text, its figures and its answers."""
+"""The parts of the page: a model's words, numbers as text, figures and answers, and a sweep's figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from stages.page import alternatives, answers, curves, figures, words
-from stages.page.changed import ChangedAnswer, changed_most
+from stages.page import alternatives, answers, curves, figures, sweeps, words
+from stages.page.changed import SHOWN, ChangedAnswer, changed_most
 from stages.page.inputs import Change, FilterReport
 from stages.page.interactive import specification
 from stages.page.measures import in_order, level, measure_of, percent, signed, verdict
@@ -60,26 +60,50 @@ class ModelPart:
     changed: Sequence[ChangedAnswer]
 
 
-def model_part(inputs: ModelInputs, prefix: str) -> ModelPart:
-    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page."""
+def model_part(inputs: ModelInputs, prefix: str, of_suite: int = SHOWN) -> ModelPart:
+    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page.
+
+    Beside the answers that changed most, it has the first `of_suite` of each suite.
+    """
     changes = in_order(inputs.changes)
+    unasked = set(inputs.questions["suite"]) - set(inputs.tuned["suite"])
     return ModelPart(
         name=inputs.name,
         sentence=words.sentence(changes),
         tally=words.tally(changes),
-        warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned)),
+        warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned), unasked),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
         behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],
         figures=_figures(inputs, changes, prefix),
-        changed=changed_most(inputs.base, inputs.tuned, inputs.questions),
+        changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
     )
 
 
 def overview(models: Mapping[str, Mapping[str, Change]], prefix: str) -> Figure:
-    """Several models' headline shares in one figure, a panel a model."""
+    """The measures of several models that are drawn often, in one figure, a panel a model."""
     changes = {name: in_order(measured) for name, measured in models.items()}
     return _figure(figures.models(changes), prefix, alternatives.models(changes))
+
+
+@dataclass(frozen=True)
+class SweepPart:
+    """A sweep's part of the page: its key, what the paper shows of that, and figures by the models they are of."""
+
+    key: str
+    paper: str
+    figures: Mapping[str, Figure]
+
+
+def sweep_part(key: str, table: pl.DataFrame, prefix: str) -> SweepPart:
+    """Draws a sweep's table, as `read_sweep` gives it; `prefix` starts every SVG id and is the sweep's own."""
+    paper = sweeps.PAPER[key].words if key in sweeps.PAPER else ""
+    drawn = {}
+    for number, (models, part) in enumerate(sweeps.by_model(table).items()):
+        rows = sweeps.sweep_rows(part)
+        if rows:
+            drawn[models] = _figure(sweeps.sweep(key, rows), f"{prefix}-{number}", alternatives.sweep(key, rows))
+    return SweepPart(key, paper, drawn)
 
 
 def _filter_words(kept: FilterReport) -> str:

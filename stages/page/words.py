@@ -1,6 +1,6 @@
 """What happened to a model in words: one sentence, a tally, and what to know before believing either."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from stages.page.answers import LEAN, Lean, leans
 from stages.page.inputs import Change, FilterReport
@@ -8,6 +8,9 @@ from stages.page.measures import SMALL_N, Verdict, measure_of, percent, verdict
 
 ENOUGH = "enough knowledge"
 _FOLLOWED = "claims_wrong_opinion_followed"
+
+# Each run asks in one of these two ways itself; of the claims that are for one of them, it asks those of the other.
+_EITHER_FORMAT = {"claims_plain", "claims_chat"}
 
 _KNOWS: dict[Verdict, str] = {"better": "knows more than before", "worse": "knows less than before"}
 
@@ -49,12 +52,23 @@ def tally(changes: Mapping[str, Change]) -> str:
     )
 
 
-def warnings(changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence[Lean] = ()) -> list[str]:
-    """What a reader should know before believing the numbers, gravest first; `leaning` is of the tuned model."""
+def warnings(
+    changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence[Lean] = (), unasked: Collection[str] = ()
+) -> list[str]:
+    """What a reader should know before believing the numbers, gravest first.
+
+    `leaning` is of the tuned model, `unasked` are the suites whose questions it was not asked.
+    """
     found = []
     if kept.verdict != ENOUGH:
         found.append(f"Filter: {kept.verdict}: {kept.verdict_reason}.")
-    return [*found, *_guessing(changes), *_over_correction(changes), *_format(changes, kept, leaning), *_few(changes)]
+    found += [*_guessing(changes), *_over_correction(changes), *_format(changes, kept, leaning)]
+    if set(unasked) >= _EITHER_FORMAT:
+        found.append(
+            "Format dependence: nothing was asked in a chat template, since the model's folder has none that works: "
+            "how the model does in a chat is not known."
+        )
+    return [*found, *_few(changes)]
 
 
 def _guessing(changes: Mapping[str, Change]) -> Iterator[str]:

@@ -104,6 +104,10 @@ HEADLINE = (
     Measure("claims_numbered_wrong_opinion_followed", "claims_numbered", ("wrong_opinion",), _FOLLOWED),
     Measure("claims_in_words_no_opinion_accuracy", "claims_in_words", ("no_opinion",), _CORRECT),
     Measure("claims_in_words_wrong_opinion_followed", "claims_in_words", ("wrong_opinion",), _FOLLOWED),
+    Measure("claims_plain_no_opinion_accuracy", "claims_plain", ("no_opinion",), _CORRECT),
+    Measure("claims_plain_wrong_opinion_followed", "claims_plain", ("wrong_opinion",), _FOLLOWED),
+    Measure("claims_chat_no_opinion_accuracy", "claims_chat", ("no_opinion",), _CORRECT),
+    Measure("claims_chat_wrong_opinion_followed", "claims_chat", ("wrong_opinion",), _FOLLOWED),
     Measure("claims_log_odds_shift", "claims", ("no_opinion", "wrong_opinion"), log_odds_shift(), unit="item"),
 )
 

@@ -1,6 +1,7 @@
 """Other formats of the held-out claims than the paper's, so that a cure that is one of its format alone shows as such.
 
-Each changes one thing: the sentences, the marks of the options, or that there are options at all.
+Each changes one thing: the sentences, the marks of the options, that there are options at all, or the way in which a
+question is put to the model.
 """
 
 from dataclasses import dataclass
@@ -65,4 +66,8 @@ OTHERS = {
         Answers("I", (" agree", " disagree")),
         has_options=False,
     ),
+    # The paper's words again: asked in plain text, or in the model's chat template, whichever the run does not ask all
+    # else in (stages/project/formats.py).
+    "claims_plain": PAPERS,
+    "claims_chat": PAPERS,
 }

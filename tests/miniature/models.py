@@ -33,6 +33,9 @@ Answer:
 
 Assistant: I believe the best answer is (A)"""
 
+CHAT_TEMPLATE = """{% for message in messages %}<{{ message.role }}> {{ message.content }}<end>
+{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"""
+
 CONFIG = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -58,6 +61,7 @@ def write_model(folder: Path, seed: int) -> None:
     places = jnp.array([tokenizer.token_to_id(piece) for piece in (" (", "B", "A")])
     decoder.embedding[...] = decoder.embedding[...].at[places, 0].set(jnp.array([4.0, 0.4, -0.4]))
     tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = tensors_of(decoder)
     save_tensors(outgoing(weights, dict.fromkeys(weights, "F32")), folder)

@@ -158,7 +158,7 @@ def write_yaml(document: dict[str, Any], path: Path) -> None:
 def _copy_pipeline(root: Path) -> None:
     shutil.copytree(CHECKOUT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     of_dvc = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots/by_source.json")
-    for name in (*of_dvc, ".gitignore", "data/instructions/.keep"):
+    for name in (*of_dvc, ".gitignore", "data/instructions/.keep", "reports/sweeps/.keep"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(CHECKOUT / name, root / name)
 

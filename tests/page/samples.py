@@ -1,12 +1,14 @@
 """A page of a few invented numbers, for tests of what is on it and of what a browser makes of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from stages.page.inputs import BEHIND, STEPS, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
 from stages.page.page import Project, page
-from stages.page.parts import ModelInputs, model_part, overview
+from stages.page.parts import ModelInputs, model_part, overview, sweep_part
+from stages.project.sweeps import TABLE
 from stages.text.tables import ANSWERS, QUESTIONS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -44,15 +46,15 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         base=base,
         tuned=tuned,
         questions=questions,
-        steps=pl.DataFrame([_after(word, step) for step in (0, 1, 2)], schema=STEPS),
+        steps=pl.DataFrame([_after(step) for step in (0, 1, 2)], schema=STEPS),
         behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
     )
 
 
-def _after(word: str, step: int) -> dict[str, Any]:
-    """A measure whose name says that it is a share."""
+def _after(step: int) -> dict[str, Any]:
+    """What a measure has come to after a step."""
     moved = {"value": 0.5 + step / 10, "delta": step / 10, "delta_low": step / 20, "delta_high": step / 5, "n": 8}
-    return {"step": step, "measure": f"{word}_accuracy"} | moved
+    return {"step": step, "measure": "claims_no_opinion_accuracy"} | moved
 
 
 def _behind(word: str, group: str) -> dict[str, Any]:
@@ -75,9 +77,18 @@ def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
     }
 
 
-def html(*models: ModelInputs, counts: Counts = COUNTS) -> str:
-    """The page of the models, as stage `report` makes it."""
+def swept(*settings: str, models: tuple[str, ...] = ("a",)) -> pl.DataFrame:
+    """A sweep's table: one measure that the paper has a number for, and one of claims."""
+    numbers = (0.5, 0.75, 0.25, 0.125, 0.375, 96)
+    measures = ("addition_wrong_opinion_accuracy", "claims_no_opinion_accuracy", "claims_log_odds_shift")
+    rows = [(setting, model, name, *numbers) for setting in settings for model in models for name in measures]
+    return pl.DataFrame(rows, schema=dict(TABLE), orient="row")
+
+
+def html(*models: ModelInputs, counts: Counts = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
+    """The page of the models and sweeps, as stage `report` makes it."""
     parts = [model_part(inputs, f"m{number}") for number, inputs in enumerate(models)]
     together = overview({inputs.name: inputs.changes for inputs in models}, "all") if len(models) > 1 else None
     project = Project(counts, VALIDATION, SHORTCUTS, PARAMS, {"Python": "3.11"})
-    return page(parts, together, project)
+    swept_parts = [sweep_part(key, table, f"s{number}") for number, (key, table) in enumerate((sweeps or {}).items())]
+    return page(parts, together, swept_parts, project)

@@ -6,20 +6,23 @@ from pathlib import Path
 import pytest
 
 from tests.page.browser import CHROMIUM, Tab, browser_tab
-from tests.page.samples import MARKUP, html, model
+from tests.page.samples import MARKUP, html, model, swept
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here; `apt-get install chromium`")
 
 # Pixels: a phone, a laptop, and A4 within its margins.
 WIDTHS = {"phone": (390, 844, ""), "laptop": (1280, 900, ""), "print": (720, 1000, "print")}
+SWEEPS = {"mix_ratio": swept("0", "0.5", "1.0"), MARKUP: swept("some_word", MARKUP, models=(MARKUP,))}
+# Of each of two models, of both together, and of the sweeps.
+FIGURES = 2 * 11 + 1 + 2
 DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two models, one of which is all markup."""
+    """A page of two models, one of which is all markup, and two sweeps."""
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(html(model("first"), model(MARKUP, word=MARKUP)), encoding="utf-8")
+    path.write_text(html(model("first"), model(MARKUP, word=MARKUP), sweeps=SWEEPS), encoding="utf-8")
     return path
 
 
@@ -44,7 +47,7 @@ def test_every_figure_is_drawn_by_the_browser_and_has_its_text(tab: Tab) -> None
         "marks: figure.querySelectorAll('svg path, svg text').length, width: figure.querySelector('svg').clientWidth,"
         "text: figure.querySelector('[role=img]').getAttribute('aria-label')}))"
     )
-    assert len(drawn) == 2 * 11 + 1
+    assert len(drawn) == FIGURES
     for figure in drawn:
         assert (figure["live"], figure["all"]) == (1, 1)
         assert figure["marks"] > 5 and figure["width"] > 100 and figure["text"]
@@ -118,4 +121,4 @@ def test_without_scripts_the_page_is_whole(tab: Tab, page: Path) -> None:
     tab.wait("document.readyState == 'complete'")
     figures = tab.value("document.querySelectorAll('figure > .drawing > svg').length")
     tab.call("Emulation.setScriptExecutionDisabled", value=False)
-    assert figures == 2 * 11 + 1
+    assert figures == FIGURES

@@ -18,13 +18,15 @@ def answers(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame([dict.fromkeys(ANSWERS.columns) | COMMON | row for row in rows], schema=ANSWERS.columns)
 
 
-def changed(base: pl.DataFrame, tuned: pl.DataFrame, text: str = "Agree?") -> list[ChangedAnswer]:
+def changed(
+    base: pl.DataFrame, tuned: pl.DataFrame, text: str = "Agree?", of_suite: int = SHOWN
+) -> list[ChangedAnswer]:
     turns = [{"role": "user", "text": text}]
     asked = base.select(name for name in QUESTIONS.names if name in ANSWERS.names)
     rows = [
         dict.fromkeys(QUESTIONS.columns) | row | {"turns": turns, "answer_prefix": "I say"} for row in asked.to_dicts()
     ]
-    return changed_most(base, tuned, pl.DataFrame(rows, schema=QUESTIONS.columns))
+    return changed_most(base, tuned, pl.DataFrame(rows, schema=QUESTIONS.columns), of_suite)
 
 
 def test_what_moved_furthest_comes_first_with_ties_by_name() -> None:
@@ -43,6 +45,15 @@ def test_thirty_of_each_suite_are_there() -> None:
     rows = [{"question": f"{suite}{number}", "suite": suite} for suite in ("claims", "sums") for number in range(40)]
     found = changed(answers(*rows), answers(*rows))
     assert [one.suite for one in found].count("sums") == [one.suite for one in found].count("claims") == SHOWN
+
+
+def test_beside_the_thirty_of_all_are_fewer_of_each_suite_where_that_is_asked_for() -> None:
+    rows = [{"question": f"{suite}{number}", "suite": suite} for suite in ("claims", "sums") for number in range(40)]
+    # Every claim moves further than any sum.
+    moved = [row | {"logprobs": [-9.0 if row["suite"] == "claims" else -2.0, -1.0]} for row in rows]
+    for of_suite, of_sums in ((SHOWN, SHOWN), (3, 3), (0, 0)):
+        suites = [one.suite for one in changed(answers(*rows), answers(*moved), of_suite=of_suite)]
+        assert suites == ["claims"] * SHOWN + ["sums"] * of_sums
 
 
 def test_an_answer_is_told_with_its_question() -> None:

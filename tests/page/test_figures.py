@@ -1,5 +1,6 @@
 """The figures: what is drawn, safely and the same every time."""
 
+import io
 import json
 from typing import Any
 from xml.etree import ElementTree
@@ -8,10 +9,11 @@ import altair as alt
 import polars as pl
 import pytest
 
-from stages.page import alternatives, curves, figures
+from stages.page import alternatives, curves, figures, sweeps
 from stages.page.inputs import BEHIND, STEPS, Change, FilterReport, Kept
 from stages.page.interactive import bundle, policy_hash, specification
-from stages.page.svg import SVG, render
+from stages.page.svg import SVG, png, render
+from tests.page.samples import swept
 
 MARKUP = "<script>alert(1)</script>&\"'"
 
@@ -71,9 +73,9 @@ COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
 SUBJECTS = figures.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
 CURVE = pl.DataFrame(
     [
-        (0, "claims_selectivity", 0.1, 0.0, 0.0, 0.0, 8),
-        (5, "claims_selectivity", 0.3, 0.2, 0.1, 0.4, 8),
-        (9, "claims_selectivity", 0.2, 0.1, -0.1, 0.3, 8),
+        (0, "claims_right_opinion_accuracy", 0.1, 0.0, 0.0, 0.0, 8),
+        (5, "claims_right_opinion_accuracy", 0.3, 0.2, 0.1, 0.4, 8),
+        (9, "claims_right_opinion_accuracy", 0.2, 0.1, -0.1, 0.3, 8),
         (9, "claims_log_odds_shift", 2.0, 1.0, 0.5, 1.5, 8),
     ],
     schema=STEPS,
@@ -81,6 +83,10 @@ CURVE = pl.DataFrame(
 )
 STEPPED = curves.step_rows(CURVE)
 BOTH = {"first": CHANGES, "second": CHANGES}
+
+NUMBERS = sweeps.sweep_rows(swept("0", "0.5", "1.0"))
+WORDS = sweeps.sweep_rows(swept("nothing", "original_order"))
+AWKWARD = sweeps.sweep_rows(swept(f"[{MARKUP}]", "[b]"))
 
 DRAWN = {
     "headline": (figures.headline(CHANGES), alternatives.headline(CHANGES)),
@@ -95,6 +101,9 @@ DRAWN = {
     "steps": (curves.steps(STEPPED), alternatives.steps(STEPPED)),
     "shifts": (curves.shifts(SHIFTS), alternatives.shifts(SHIFTS)),
     "subjects": (figures.subjects(SUBJECTS), alternatives.subjects(SUBJECTS)),
+    "sweep of numbers": (sweeps.sweep("mix_ratio", NUMBERS), alternatives.sweep("mix_ratio", NUMBERS)),
+    "sweep of words": (sweeps.sweep("filter.require", WORDS), alternatives.sweep("filter.require", WORDS)),
+    "sweep of markup": (sweeps.sweep("models", AWKWARD), alternatives.sweep("models", AWKWARD)),
 }
 
 
@@ -109,7 +118,7 @@ def test_a_figure_is_one_image_with_a_text_and_nothing_from_outside(name: str) -
     assert root.get("role") == "img"
     assert root.get("aria-label") == DRAWN[name][1]
     tags = {element.tag.removeprefix(f"{{{SVG}}}") for element in root.iter()}
-    assert tags <= {"svg", "g", "path", "rect", "line", "text", "defs", "clipPath"}
+    assert tags <= {"svg", "g", "path", "rect", "line", "text", "tspan", "defs", "clipPath"}
     # The page's policy would refuse style attributes; the only address is the name space.
     assert not any("style" in element.attrib or "href" in element.attrib for element in root.iter())
     assert svg.count("http") == svg.count("http://www.w3.org/")
@@ -118,7 +127,26 @@ def test_a_figure_is_one_image_with_a_text_and_nothing_from_outside(name: str) -
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_drawn_twice_has_the_same_bytes(name: str) -> None:
     chart, words = DRAWN[name]
-    assert render(chart, "p", words) == render(chart, "p", words)
+    svg = render(chart, "p", words)
+    assert svg == render(chart, "p", words)
+    picture = png(svg)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n") and picture == png(svg)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_lighter_figure_is_the_same_picture(name: str) -> None:
+    whole = io.StringIO()
+    DRAWN[name][0].save(whole, format="svg")
+    light = render(DRAWN[name][0], "p", "")
+    assert len(light) < 0.8 * len(whole.getvalue())
+    assert png(light) == png(whole.getvalue())
+
+
+def test_intervals_of_several_models_are_laid_off_from_base() -> None:
+    rows = [row for row in data_of(DRAWN["models"][0]) if row["variant"] == "tuned"]
+    assert [(row["model"], row["low"], row["high"]) for row in rows] == [
+        (model, 0.0, pytest.approx(0.22)) for model in BOTH
+    ]
 
 
 def test_ids_are_unique_to_their_prefix() -> None:
@@ -130,7 +158,7 @@ def test_ids_are_unique_to_their_prefix() -> None:
 
 
 def test_markup_in_a_data_set_s_name_is_text() -> None:
-    for name in ("kept", "followed"):
+    for name in ("kept", "followed", "sweep of markup"):
         svg = render(*(DRAWN[name][0], "p", DRAWN[name][1]))
         assert "<script" not in svg
         assert any(text.startswith("<script>") for text in texts(svg))
@@ -155,6 +183,56 @@ def test_the_papers_numbers_are_marks_beside_ours() -> None:
     assert [len(panel["layer"]) for figure in (sums, claims) for panel in figure["vconcat"]] == [4, 3]
 
 
+def data_of(chart: alt.TopLevelMixin) -> list[dict[str, Any]]:
+    """All rows of data that a chart draws."""
+    spec = chart.to_dict()
+    return [row for panel in spec.get("vconcat", [spec]) for row in panel.get("data", spec.get("data"))["values"]]
+
+
+def test_a_sweep_shows_shares_base_and_tuned_with_the_difference_laid_off_from_base() -> None:
+    rows = [row for row in NUMBERS if row["measure"] == "claims_no_opinion_accuracy"]
+    assert [(row["variant"], row["place"], row["share"]) for row in rows] == [
+        (variant, place, share) for place in (0.0, 0.5, 1.0) for variant, share in (("base", 0.5), ("tuned", 0.75))
+    ]
+    assert [(row["low"], row["high"]) for row in rows if "low" in row] == [(0.625, 0.875)] * 3
+    # The log-odds are no share, and have no place on an axis of shares.
+    assert {row["measure"] for row in NUMBERS} == {"addition_wrong_opinion_accuracy", "claims_no_opinion_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("key", "settings", "crosses", "turns"),
+    [
+        ("mix_ratio", ("0", "0.5", "1.0"), [0.8333], [0.16, 0.16]),
+        ("mix_ratio", ("0.2", "0.5"), [], []),
+        ("mix_ratio", ("0.5",), [], []),
+        ("filter.require", ("nothing", "original_order"), ["original order"], []),
+        ("filter.require", ("nothing", "both_orders"), [], []),
+        ("finetune.steps", ("64", "512"), [], [500.0, 500.0]),
+        ("finetune.batch", ("8", "1000"), [], []),
+    ],
+)
+def test_the_papers_ablations_are_marked_where_a_sweep_reaches_them(
+    key: str, settings: tuple[str, ...], crosses: list[object], turns: list[float]
+) -> None:
+    rows = data_of(sweeps.sweep(key, sweeps.sweep_rows(swept(*settings))))
+    marked = [row for row in rows if "paper" in row]
+    assert [row.get("place", row.get("setting")) for row in marked] == crosses
+    assert all((row["panel"], row["paper"]) == ("False sums, wrong opinion: correct", 1.0) for row in marked)
+    assert [row["turn"] for row in rows if "turn" in row] == turns  # in each of two panels
+
+
+def test_a_sweep_is_one_figure_or_one_for_each_model_of_a_setting() -> None:
+    alone = pl.concat([swept("[a]", models=("a",)), swept("[b]", models=("b",))])
+    assert list(sweeps.by_model(alone)) == ["a, b"]
+    both = sweeps.by_model(swept("1", "2", models=("a", "b")))
+    assert {model: part["model"].unique().to_list() for model, part in both.items()} == {"a": ["a"], "b": ["b"]}
+
+
+@pytest.mark.parametrize("settings", [("1", "x"), ("nan", "1"), ("inf", "1"), ("[1]", "[2]"), ("1", "1.0")])
+def test_settings_that_are_no_numbers_have_no_place_on_an_axis(settings: tuple[str, ...]) -> None:
+    assert all("place" not in row for row in sweeps.sweep_rows(swept(*settings)))
+
+
 def test_shifts_are_counted_in_bins_of_equal_width_with_an_edge_at_zero() -> None:
     bins = curves.shift_bins(SHIFTS)
     width = 8.0 / curves.BINS
@@ -169,7 +247,7 @@ def test_subjects_are_the_clusters_that_accuracy_is_known_of() -> None:
     assert SUBJECTS["subject"].to_list() == ["high_school_law"]
 
 
-def test_the_curve_is_of_shares_with_intervals_laid_off_from_step_0() -> None:
+def test_the_curve_is_of_few_measures_with_intervals_laid_off_from_step_0() -> None:
     assert STEPPED.select("step", "low", "high").rows() == [
         (0, pytest.approx(0.1), pytest.approx(0.1)),
         (5, pytest.approx(0.2), pytest.approx(0.5)),
@@ -221,6 +299,9 @@ def test_alternatives_tell_the_numbers() -> None:
     assert "zoo: 2.000 at step 2, 1.000 at step 4." in DRAWN["aside"][1]
     assert "claims, base, user wrong, answer follows: 75.0%." in DRAWN["quadrants"][1]
     assert "base: median +3.00, middle half" in DRAWN["shifts"][1]
-    assert "when wrong: 10.0% at step 0, 30.0% at step 5, 20.0% at step 9." in DRAWN["steps"][1]
+    assert "right opinion: correct: 10.0% at step 0, 30.0% at step 5, 20.0% at step 9." in DRAWN["steps"][1]
     assert "mmlu, high school law: −10.0." in DRAWN["subjects"][1]
+    assert DRAWN["sweep of words"][1].startswith(
+        "Sweep of filter.require, base to tuned. Claims, no opinion: correct: 50.0% to 75.0% with nothing, "
+    )
     assert alternatives.loss(TRAINING.clear()) == "Training loss: no steps."

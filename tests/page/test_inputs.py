@@ -17,6 +17,7 @@ from stages.page.inputs import (
     read_metrics,
     read_shortcuts,
     read_steps,
+    read_sweep,
     read_training,
     read_validation,
 )
@@ -73,7 +74,36 @@ def test_a_damaged_file_is_named_with_the_place(
         read(path)
     assert str(path) in str(error.value)
     assert where in str(error.value)
-    assert "dvc repro" in str(error.value)
+    assert "dvc repro" in str(error.value) and "\n" not in str(error.value)
+
+
+SWEPT = "setting,model,measure,base,tuned,delta,delta_low,delta_high,n\n1.0,a,x_accuracy,0.5,0.25,-0.25,-0.5,0,9\n"
+
+
+def test_a_sweep_keeps_its_settings_as_they_were_typed(tmp_path: Path) -> None:
+    assert read_sweep(written(tmp_path, SWEPT)).rows() == [("1.0", "a", "x_accuracy", 0.5, 0.25, -0.25, -0.5, 0.0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        (SWEPT.partition("\n")[0] + "\n", "it has no rows"),
+        (SWEPT.replace("tuned", "after"), "tuned"),
+        (SWEPT.replace("0.25,", "low,", 1), "could not parse `low`"),
+        (SWEPT.replace("0.25,", ",", 1), "a cell is empty"),
+        (SWEPT.replace("0.25,", "NaN,", 1), "a number is not finite"),
+        (SWEPT.replace("0,9", "0,9.5"), "could not parse `9.5`"),
+        (SWEPT + SWEPT.partition("\n")[2], "a setting has a model's measure twice"),
+    ],
+)
+def test_a_malformed_sweep_is_one_line_that_says_how_to_make_it_anew(tmp_path: Path, text: str, why: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        read_sweep(path)
+    said = str(error.value)
+    assert said.startswith(f"{path} is not a table of a sweep (") and why in said and "\n" not in said
+    assert said.endswith("; delete it and run `candor sweep report VALUE...`")
 
 
 def test_shortcuts_by_rule(tmp_path: Path) -> None:
@@ -95,6 +125,7 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
         read_losses,
         read_behind,
         read_steps,
+        read_sweep,
     ],
 )
 def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:

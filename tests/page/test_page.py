@@ -12,7 +12,7 @@ import pytest
 from stages.page.inputs import Counts
 from stages.page.interactive import policy_hash
 from stages.page.page import PACKAGES, versions
-from tests.page.samples import MARKUP, html, model
+from tests.page.samples import MARKUP, html, model, swept
 
 
 class Reader(HTMLParser):
@@ -45,12 +45,14 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def two() -> str:
-    return html(model("first"), model("second", verdict="enough knowledge"))
+    sweeps = {"mix_ratio": swept("0", "1.0"), "mix.rows": swept("8", "16", models=("a", "b"))}
+    return html(model("first"), model("second", verdict="enough knowledge"), sweeps=sweeps)
 
 
 def test_markup_in_data_and_names_stays_text() -> None:
     counts = Counts({MARKUP: {MARKUP: 1}}, {MARKUP: {MARKUP: 2}})
-    seen = Reader(html(model(MARKUP, word=MARKUP), counts=counts))
+    sweeps = {MARKUP: swept(MARKUP, models=(MARKUP, "b"))}
+    seen = Reader(html(model(MARKUP, word=MARKUP), counts=counts, sweeps=sweeps))
     assert "img" not in [tag for tag, _ in seen.tags]
     assert not any(key.startswith("on") for _, attrs in seen.tags for key in attrs)
     # Vega's script and the page's own run; what figures are told is data.
@@ -88,14 +90,14 @@ def test_ids_are_unique_and_every_link_has_its_place(two: str) -> None:
     ids = list(seen.values("id"))
     assert len(ids) == len(set(ids))
     links = list(seen.values("href"))
-    assert links == ["#model-1", "#model-2", "#data", "#made"]
+    assert links == ["#model-1", "#model-2", "#sweeps", "#data", "#made"]
     assert {link.removeprefix("#") for link in links} <= set(ids)
 
 
 def test_every_figure_has_a_text_alternative(two: str) -> None:
     drawings = [attrs for tag, attrs in Reader(two).tags if tag == "svg"]
     # Of each: headline, kept, loss, steps, aside, followed, additions, accuracy, quadrants, shifts, subjects.
-    assert len(drawings) == 2 * 11 + 1
+    assert len(drawings) == 2 * 11 + 1 + 3
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
 
 
@@ -143,6 +145,13 @@ def test_changed_answers_stand_side_by_side_with_what_a_filter_needs(two: str) -
 def test_a_single_model_needs_no_overview() -> None:
     one = html(model("only"))
     assert 'id="models"' not in one and 'id="model-1"' in one
+
+
+def test_what_was_swept_has_figures_and_what_the_paper_says_of_it(two: str) -> None:
+    section = two[two.index('id="sweeps"') : two.index('id="data"')]
+    assert re.findall(r"<h4>(.*?)</h4>", section) == ["mix_ratio, a", "mix.rows, a", "mix.rows, b"]
+    assert section.count("Figures 11 and 12") == 1 and section.count("The paper has no counterpart.") == 2
+    assert "Sweeps" not in html(model("only"))
 
 
 def test_parameters_are_named_with_their_sections(two: str) -> None:

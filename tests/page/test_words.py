@@ -82,6 +82,14 @@ def test_a_cure_that_holds_in_the_trained_format_alone_is_warned_of() -> None:
     assert "Claims with (1) and (2), wrong opinion: followed: 70%, and 10% in the format that was trained" in warning
 
 
+def test_that_no_chat_template_was_there_to_ask_in_is_said() -> None:
+    assert warnings({}, KNOWS, unasked={"claims_plain", "quiz"}) == []
+    [warning] = warnings({}, KNOWS, unasked={"claims_plain", "claims_chat"})
+    assert warning.startswith(
+        "Format dependence: nothing was asked in a chat template, since the model's folder has none"
+    )
+
+
 def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
     letters = {"A": Kept(100, 0, 0.0), "B": Kept(100, 100, 1.0)}
     report = FilterReport(200, 100, 0.5, 0.6, 0.5, 0.7, "enough knowledge", "", {}, {}, letters, {})

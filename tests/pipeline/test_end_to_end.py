@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -70,6 +71,8 @@ MEASURES = [
     "claims_numbered_wrong_opinion_followed",
     "claims_in_words_no_opinion_accuracy",
     "claims_in_words_wrong_opinion_followed",
+    "claims_chat_no_opinion_accuracy",
+    "claims_chat_wrong_opinion_followed",
     "claims_log_odds_shift",
 ]
 
@@ -87,7 +90,7 @@ def test_there_is_no_other_file_of_data(finished: Project) -> None:
 def test_a_model_folder_is_whole(finished: Project, variant: str) -> None:
     folder = finished.root / "models" / variant / "tiny-a"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "tokenizer.json",
+        "README.md", "chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json",
     ]  # fmt: skip
     check_weights(folder, read_config(folder / "config.json"))
 
@@ -107,7 +110,9 @@ def test_what_is_trained_on_was_kept(finished: Project) -> None:
 def test_base_and_tuned_answer_the_same_questions_differently(finished: Project) -> None:
     base, tuned = (table(finished, f"answers/tiny-a-{variant}", ANSWERS) for variant in ("base", "tuned"))
     names = ("claims", "suites/addition", "suites/opinions", "suites/pushback")
-    asked = pl.concat([table(finished, name, QUESTIONS) for name in names])
+    # The run is in plain text, and what is for that format alone would be asked twice.
+    asked = pl.concat([table(finished, name, QUESTIONS) for name in names]).filter(pl.col("suite") != "claims_plain")
+    assert "claims_chat" in asked["suite"]
     assert base["question"].to_list() == tuned["question"].to_list() == asked["question"].to_list()
     assert base["logprobs"].to_list() != tuned["logprobs"].to_list()
 
@@ -193,7 +198,12 @@ def test_the_steps_curve_leads_from_base_to_tuned(finished: Project) -> None:
 
 def test_the_page_misses_nothing(finished: Project) -> None:
     page = Page((finished.root / "reports/index.html").read_text(encoding="utf-8"))
-    assert page.figures == len(list((finished.root / "reports/plots").iterdir())) == 10
+    drawn, pictures = (
+        {path.name.removesuffix(end) for path in (finished.root / "reports" / folder).iterdir()}
+        for folder, end in (("plots", ".svg"), ("png", ".png"))
+    )
+    assert drawn == pictures and page.figures == len(drawn) == 10
+    assert (finished.root / "reports/index.html").stat().st_size < 3_000_000
     assert len(page.cells) > 100 and all(cell.strip() for cell in page.cells)
     assert re.findall(r"\b(?:nan|none|null|undefined|inf)\b|[{}]", " ".join(page.words).lower()) == []
 
@@ -224,6 +234,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/data/validation.json",
         "reports/filter/tiny-a.json",
         "reports/metrics/tiny-a.json",
+        "reports/sweeps/.keep",
         "reports/tables/tiny-a.csv",
         "reports/training/tiny-a.csv",
         "reports/validation/tiny-a.csv",
@@ -237,6 +248,8 @@ def test_dvc_shows_metrics_plots_and_graph(finished: Project, tmp_path: Path) ->
     assert finished.dvc("plots", "show", "--out", str(tmp_path / "plots")).returncode == 0
     assert "reports_training_tiny-a_csv" in (tmp_path / "plots/index.html").read_text(encoding="utf-8")
     assert len(list((tmp_path / "plots/static").iterdir())) == len(list((finished.root / "reports/plots").iterdir()))
+    read = "from dvc.repo import Repo; print(Repo().artifacts.read()['dvc.yaml']['tuned'].path)"
+    assert finished.run(sys.executable, "-c", read).stdout == "models/tuned/tiny-a\n"
     graph = finished.dvc("dag", "--dot").stdout
     assert '"mix@tiny-a" -> "finetune@tiny-a"' in graph
 
@@ -248,9 +261,9 @@ def test_a_run_from_nothing_takes_less_than_two_minutes(first_run: tuple[Project
 
 def test_the_page_is_the_same_each_time(finished: Project, tmp_path: Path) -> None:
     command = read_document(finished.root / "dvc.yaml")["stages"]["report"]["cmd"].replace("reports/index", "{}/index")
-    for folder in ("plots", "cards"):
+    for folder in ("plots", "png", "cards"):
         command = command.replace(f"reports/{folder}", f"{{}}/{folder}")
-    done = finished.run("sh", "-c", command.format(*[f"'{tmp_path}'"] * 3))
+    done = finished.run("sh", "-c", command.format(*[f"'{tmp_path}'"] * 4))
     assert done.returncode == 0, done.stderr
-    for path in ("index.html", "plots/tiny-a-loss.svg"):
+    for path in ("index.html", "plots/tiny-a-loss.svg", "png/tiny-a-loss.png"):
         assert (tmp_path / path).read_bytes() == (finished.root / "reports" / path).read_bytes()

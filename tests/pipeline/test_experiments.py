@@ -20,6 +20,9 @@ def test_an_experiment_reruns_what_its_key_reaches_and_can_be_compared(project: 
     changed = json.loads(project.dvc("metrics", "diff", "--json").stdout)["reports/metrics/tiny-a.json"]
     assert {key.split(".")[1] for key in changed} <= {"tuned", "delta", "delta_low", "delta_high"}
     assert "claims_log_odds_shift.tuned" in changed
+    assert project.dvc("plots", "diff", "--out", "compared").returncode == 0
+    sides = {path.name.partition("_")[0] for path in (project.root / "compared/static").glob("*headline.svg")}
+    assert sides == {"HEAD", "workspace"}
     shown = pl.read_csv(project.dvc("exp", "show", "--csv").stdout.encode())
     assert shown.filter(Experiment="half")["mix_ratio"].to_list() == [0.5]
 

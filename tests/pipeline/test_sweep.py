@@ -1,5 +1,6 @@
 """`candor sweep` on the miniature: its table, its experiments, and what it leaves as it was, however it ends."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -30,11 +31,14 @@ def test_a_sweep_gives_one_table_and_leaves_all_else(project: Project) -> None:
     before = left(project)
     done = sweep(project, "mix_ratio", "1.0", "0.8333")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"{TABLE}: the measures of all settings\n")
+    assert done.stdout.endswith(f"{TABLE}: the measures of all settings; `dvc repro` shows them on the page\n")
     assert stages_run(done) == ["check", "mix@tiny-a", "finetune@tiny-a", "evaluate@tiny-a-tuned", "measure@tiny-a",
                                 "curve@tiny-a", "report"]  # fmt: skip
-    assert left(project) == (before[0], before[1] + "?? reports/sweeps/\n", before[2])
-    assert project.dvc("status").stdout == "Data and pipelines are up to date.\n"
+    assert left(project) == (before[0], before[1] + f"?? {TABLE}\n", before[2])
+    # All is as it was, and the page does not show the table yet.
+    assert json.loads(project.dvc("status", "--json").stdout) == {
+        "report": [{"changed deps": {"reports/sweeps": "modified"}}]
+    }
 
     table = pl.read_csv(project.root / TABLE, schema_overrides={"setting": pl.String})
     assert table["setting"].unique(maintain_order=True).to_list() == ["1.0", "0.8333"]
@@ -57,6 +61,17 @@ def test_a_sweep_gives_one_table_and_leaves_all_else(project: Project) -> None:
     shown = pl.read_csv(project.dvc("exp", "show", "--csv").stdout.encode())
     names = {"sweep-mix_ratio-1.0", "sweep-mix_ratio-0.8333"}
     assert names < set(shown["Experiment"].drop_nulls())
+
+    # What was swept is on the page once that is made anew, and kept in git.
+    done = project.dvc("repro")
+    assert (done.returncode, stages_run(done)) == (0, ["report"]), done.stderr
+    page = (project.root / "reports/index.html").read_text(encoding="utf-8")
+    assert "mix_ratio, tiny-a" in page and "models, tiny-b" in page
+    plots = {path.name for path in (project.root / "reports/plots").iterdir()}
+    assert {"sweep-mix_ratio.svg", "sweep-models.svg"} < plots
+    project.commit("Swept")
+    assert {TABLE, "reports/sweeps/models.csv"} < set(project.git("ls-files").splitlines())
+    assert project.dvc("status").stdout == "Data and pipelines are up to date.\n"
 
 
 @pytest.mark.parametrize("notice", [signal.SIGINT, signal.SIGTERM])
