@@ -1,6 +1,7 @@
 """README's figure and table of results.json: `python -m bench.recipes.figure` writes docs/recipes.svg."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ MEASURES = {
     "claims_wrong_opinion_accuracy": "claims, wrong opinion",
     "addition_no_opinion_accuracy": "false sums, no opinion",
     "addition_wrong_opinion_accuracy": "false sums, wrong opinion",
+    "addition_true_sums_accuracy": "true sums",
 }
 BASE, TUNED = "#D55E00", "#0072B2"
 
@@ -26,11 +28,13 @@ def main() -> None:
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     alternative = "Share of right answers before and after, by recipe and condition; the same numbers as in the table."
     FIGURE.write_text(render(_chart(results), "recipes", alternative) + "\n", encoding="utf-8")
-    print("| recipe | kept | " + " | ".join(MEASURES.values()) + " |\n|---|---:" + "|---:" * len(MEASURES) + "|")
+    print("| recipe | `dvc exp run` | kept | " + " | ".join(MEASURES.values()) + " |")
+    print("|---|---|---:" + "|---:" * len(MEASURES) + "|")
     for name, entry in results.items():
         shares = [f"{entry[key]['base']:.2f} → {entry[key]['tuned']:.2f}" for key in MEASURES]
         kept = f"{entry['filter']['kept']} of {entry['filter']['judged']}"
-        print(f"| {name} | {kept} | " + " | ".join(shares) + " |")
+        settings = shlex.join(entry["command"].split(" ")[3:])
+        print(f"| {name} | {f'`{settings}`' if settings else ''} | {kept} | " + " | ".join(shares) + " |")
 
 
 def _chart(results: dict[str, Any]) -> alt.TopLevelMixin:
