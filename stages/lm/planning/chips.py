@@ -6,6 +6,7 @@ compiled for as many simulated CPU devices: what is split and what is exchanged 
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,9 @@ GIB = 2**30
 class Chip:
     """One accelerator, by its maker's published figures.
 
-    `flops` are bfloat16 products and sums a second, without sparsity; `memory` bytes; `bandwidth` bytes a second of that
-    memory; `links` bytes a second that it can send to others of its `neighbourhood` (chips; None: all that there are),
-    and `network` beyond that. `clock` is in cycles a second, for what a TPU's compiler says in cycles.
+    `flops` are bfloat16 products and sums a second, without sparsity; `memory` is in bytes; `bandwidth` is that
+    memory's, `links` is what it can send to others of its `neighbourhood` (chips; None: to all), and `network` to those
+    beyond it, all in bytes a second. `clock` is in cycles a second, for what a TPU's compiler says in cycles.
     """
 
     name: str
@@ -43,8 +44,9 @@ class Chip:
 
 
 _TPU = "cloud.google.com/tpu/docs/{}"
-# A TPU's links: all of a chip's together, one way. Clocks: v4 is in Jouppi et al. 2023 (arXiv 2304.01433); the others
-# follow from the peak and the number and size of matrix units (v5e 4 x 128 x 128, v5p 8 x 128 x 128, v6e 4 x 256 x 256).
+# A TPU's links: all of a chip's together, one way. Clocks: v4's is in Jouppi et al. 2023 (arXiv 2304.01433); of the
+# others none is published, and they follow from the peak and a core's matrix units, as v4's does (v5e 4 and v5p 8 of
+# 128 x 128, v6e as many products a cycle as 4 of 256 x 256).
 CHIPS = {
     "v4": Chip("TPU v4", 275 * TERA, 32 * GIB, 1_200 * GB, 300 * GB, _TPU.format("v4"), 1_050 * MEGA),
     "v5e": Chip("TPU v5e", 197 * TERA, 16 * GIB, 819 * GB, 200 * GB, _TPU.format("v5e"), 1_500 * MEGA),
@@ -107,7 +109,19 @@ def devices_of(topology: Topology) -> list[Any]:
     Raises:
         ModelError: libtpu is not installed, or does not know such a topology.
     """
+    # What little is computed on the way is computed on the CPU.
+    jax.config.update("jax_platforms", "cpu")
     return _tpu_devices(topology) if topology.is_tpu else _simulated(topology.chips)
+
+
+# libtpu looks for the TPUs of its host, and asks the cloud for it; what it finds does not matter to compiling, nor
+# how many processes do so at a time.
+_NO_TPU_HERE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v4-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 def _tpu_devices(topology: Topology) -> list[Any]:
@@ -118,8 +132,8 @@ def _tpu_devices(topology: Topology) -> list[Any]:
             f"{topology}: compiling for TPUs takes libtpu (no TPU), which is not installed; "
             "`make setup EXTRAS=tpu` brings it"
         )
-    # Else libtpu asks for the cloud's own address for a while, which is there on a TPU's host alone.
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    for variable, value in _NO_TPU_HERE.items():
+        os.environ.setdefault(variable, value)
     from jax.experimental import topologies
 
     # A v4 or v5p chip has two cores, which a program uses as one device.
@@ -133,10 +147,8 @@ def _tpu_devices(topology: Topology) -> list[Any]:
 
 
 def _simulated(count: int) -> list[Any]:
-    try:
+    with suppress(RuntimeError):  # where JAX has started, what is there may do
         jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:
-        pass  # JAX has started; what is there may do
     devices = jax.devices("cpu")
     if len(devices) < count:
         raise ModelError(f"{count} devices have to be simulated, but JAX has started with {len(devices)}")

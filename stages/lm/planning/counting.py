@@ -234,7 +234,8 @@ def _read_by_fusion(inside: Computation, place: int, operand: Instruction) -> in
     """Of an operand that a fusion only takes slices of, the slices; of one that it writes into, nothing."""
     whole = _in_memory(operand.types)
     parameter = next(
-        (each.name for each in inside.values() if each.operation == "parameter" and each.operands == (str(place),)), None
+        (each.name for each in inside.values() if each.operation == "parameter" and each.operands == (str(place),)),
+        None,
     )
     if whole == 0 or parameter is None:
         return whole

@@ -17,6 +17,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from stages.lm import lora, scoring, weights
 from stages.lm.architecture import ModelConfig
 from stages.lm.batches import batches
+from stages.lm.dtypes import Dtype
 from stages.lm.errors import ModelError
 from stages.lm.linear import Adapter
 from stages.lm.memory import abstract_batches
@@ -71,6 +72,11 @@ class Program:
     counts: Counts | None
 
 
+def accelerator_dtype(named: Dtype) -> jnp.dtype:
+    """The type that a param names, as `compute_dtype` has it on an accelerator."""
+    return jnp.dtype("bfloat16" if named == "default" else named)
+
+
 def mesh_of(devices: Sequence[Any], tensor: int) -> Mesh:
     """The mesh of `stages.lm.sharding.device_mesh`, of devices that are not here."""
     if len(devices) % tensor:
@@ -82,10 +88,7 @@ def mesh_of(devices: Sequence[Any], tensor: int) -> Mesh:
 def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int) -> Program:
     """A batch of questions of PROMPT_TOKENS, `tokens` of them for each group of devices."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
-    # As `load` holds them.
-    held = [(path, leaf.replace(_shape(leaf, weights._held(tuple(map(str, path)), dtype))))
-            for path, leaf in nnx.to_flat_state(state)]  # fmt: skip
-    state = _lying(nnx.from_flat_state(held), mesh)
+    state = _lying(_held(state, dtype), mesh)
     batch = next(batches([token_tree(_question())], mesh.shape[FSDP], tokens))
     split = NamedSharding(mesh, PartitionSpec(FSDP))
     arrays = (
@@ -101,7 +104,7 @@ def training_program(config: ModelConfig, recipe: Recipe, mesh: Mesh, examples: 
     """A step of `examples` (else of the recipe's batch), each of PROMPT_TOKENS."""
     model = nnx.eval_shape(lambda: _decoder(config, recipe.lora))
     kind = nnx.Param if recipe.lora is None else Adapter
-    graph, trained, frozen = nnx.split(model, kind, ...)
+    graph, trained, frozen = nnx.split(model, kind, ...)  # type: ignore[misc]
     trained, frozen = _lying(trained, mesh), _lying(frozen, mesh)
     rule = update_rule(recipe.rule, recipe.steps)
     state = jax.eval_shape(rule.init, trained)
@@ -135,8 +138,14 @@ def _decoder(config: ModelConfig, adapters: Lora | None) -> Decoder:
     return model
 
 
-def _shape(leaf: Any, dtype: jnp.dtype) -> Any:
-    return jax.ShapeDtypeStruct(leaf.shape, dtype)
+def _held(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
+    """The shapes of `state` in the types that `stages.lm.weights` holds a model's weights in."""
+
+    def held(path: Any, leaf: Any) -> Any:
+        kind = weights._held(tuple(map(str, path)), dtype)
+        return leaf.replace(jax.ShapeDtypeStruct(leaf.shape, kind))
+
+    return nnx.from_flat_state([(path, held(path, leaf)) for path, leaf in nnx.to_flat_state(state)])
 
 
 def _lying(state: nnx.State, mesh: Mesh) -> nnx.State:
@@ -149,8 +158,10 @@ def _placed_shape(leaf: Any, sharding: NamedSharding) -> Any:
 
 
 def _compiled(lowered: Any, rows: int, mesh: Mesh) -> Program:
+    # On simulated devices nothing is run, and machine code is not worth its time.
+    options = {"xla_backend_optimization_level": 0} if mesh.devices.flat[0].platform == "cpu" else None
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -161,8 +172,6 @@ def _compiled(lowered: Any, rows: int, mesh: Mesh) -> Program:
 
 
 def _asked_for(message: str) -> int:
-    """What a TPU's compiler says that it would have used, as in `Used 40.05G of 30.75G hbm`."""
-    found = re.search(r"Used ([\d.]+)([KMGT]) of", message)
+    """The first size that a compiler names where it refuses: what it needs, as in `temporaries (35.30G)`."""
+    found = re.search(r"([\d.]+)([KMGT])\b", message)
     return int(float(found.group(1)) * 1024 ** (1 + "KMGT".index(found.group(2)))) if found else 0
-
-
