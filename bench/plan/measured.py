@@ -3,11 +3,13 @@
 Run from the project's folder: `python -m bench.plan.measured`. Each step runs in a process of its own.
 """
 
+import ctypes
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,6 @@ from flax import nnx
 
 from bench.plan.run import CONFIG, RECIPE
 from stages.lm.config import parse_config
-from stages.lm.memory import peak_bytes
 from stages.lm.model import Decoder
 from stages.lm.optimizer import update_rule
 from stages.lm.packing import Packed
@@ -29,33 +30,44 @@ from stages.lm.steps import compiled_step, stacked
 TOKENS, ROWS, LENGTH = 2_048, 16, 128
 
 
+class Step(NamedTuple):
+    """A step's plan, a call of it, and what it is called with now."""
+
+    program: Program
+    call: Callable[[], Any]
+    arguments: Callable[[], Any]
+
+
 def main() -> None:
     """Prints a row for each step; with a step's name it takes that one."""
-    steps: dict[str, Callable[[], tuple[Program, Callable[[], Any]]]] = {"judging": judging, "fine-tuning": fine_tuning}
+    steps = {"judging": judging, "fine-tuning": fine_tuning}
     if len(sys.argv) == 2:
-        _report(sys.argv[1], steps[sys.argv[1]])
+        _report(sys.argv[1], steps[sys.argv[1]]())
         return
     print("| step | planned MiB | measured MiB | ratio | GFLOP | s | GFLOP/s |\n|---|---:|---:|---:|---:|---:|---:|")
     for name in steps:
         subprocess.run([sys.executable, "-m", "bench.plan.measured", name], check=True)
 
 
-def judging() -> tuple[Program, Callable[[], Any]]:
+def judging() -> Step:
     """A batch of TOKENS."""
     program = judge_program(parse_config(CONFIG), RECIPE.dtype, device_mesh(), TOKENS)
-    graph, weights = nnx.split(Decoder(parse_config(CONFIG), nnx.Rngs(0)))
+    graph, weights = _decoder()
     ends = np.tile(np.arange(1, LENGTH + 1, dtype=np.int32), (ROWS, 1))
     tokens, read, choices = (np.zeros((ROWS, size), np.int32) for size in (LENGTH, 4, 8))
     arrays = (tokens, tokens, ends, read, choices, choices)
-    return program, lambda: _token_logprobs(
-        graph, weights, None, *map(jnp.asarray, arrays), RECIPE.dtype, device_mesh()
-    )
+    mesh = device_mesh()
+
+    def once() -> Any:
+        return _token_logprobs(graph, weights, None, *map(jnp.asarray, arrays), RECIPE.dtype, mesh)
+
+    return Step(program, once, lambda: weights)
 
 
-def fine_tuning() -> tuple[Program, Callable[[], Any]]:
+def fine_tuning() -> Step:
     """A step of RECIPE's batch."""
     program, mesh = training_program(parse_config(CONFIG), RECIPE, device_mesh()), device_mesh()
-    graph, weights = nnx.split(Decoder(parse_config(CONFIG), nnx.Rngs(0)))
+    graph, weights = _decoder()
     rule = update_rule(RECIPE.rule, RECIPE.steps)
     step = compiled_step(graph, rule, weights, mesh, RECIPE.dtype, RECIPE.remat)
     shape = training_shape(RECIPE, RECIPE.batch, 1)
@@ -69,24 +81,42 @@ def fine_tuning() -> tuple[Program, Callable[[], Any]]:
         held[0], held[1], result = step(held[0], held[1], nnx.State({}), stacked([batch], mesh))
         return result
 
-    return program, once
+    return Step(program, once, lambda: held)
 
 
-def _report(name: str, made: Callable[[], tuple[Program, Callable[[], Any]]]) -> None:
-    jax.block_until_ready(jnp.zeros(1) + 1)
-    before = psutil.Process().memory_info().rss
-    program, call = made()
-    assert program.counts is not None
-    jax.block_until_ready(call())
-    times = []
+def _decoder() -> tuple[nnx.GraphDef[Decoder], nnx.State]:
+    """Of zeros: what is computed takes as long, and random numbers would be compiled for a while."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(parse_config(CONFIG), nnx.Rngs(0))))
+    return graph, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state)
+
+
+def _report(name: str, step: Step) -> None:
+    assert step.program.counts is not None
+    jax.block_until_ready(step.call())
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(step.arguments()))
+    peaks, times = [], []
     for _ in range(3):
+        before = _fresh_peak()
         began = time.perf_counter()
-        jax.block_until_ready(call())
+        jax.block_until_ready(step.call())
         times.append(time.perf_counter() - began)
-    planned, measured = program.bytes / 2**20, (peak_bytes() - before) / 2**20
-    gflop, seconds = program.counts.flops / 1e9, min(times)
+        peaks.append(held + _peak() - before)
+    planned, measured = step.program.bytes / 2**20, max(peaks) / 2**20
+    gflop, seconds = step.program.counts.flops / 1e9, min(times)
     cells = (f"{planned:,.0f}", f"{measured:,.0f}", f"{measured / planned:.2f}", f"{gflop:,.0f}", f"{seconds:.2f}")
     print(f"| {name} | {' | '.join(cells)} | {gflop / seconds:,.0f} |", flush=True)
+
+
+def _fresh_peak() -> int:
+    """Forgets what the process took at most until now; returns what it holds, with nothing kept for later."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return psutil.Process().memory_info().rss
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 if __name__ == "__main__":
