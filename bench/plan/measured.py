@@ -1,4 +1,4 @@
-"""What a plan says of a step on this machine's CPU, beside what the step then takes: see README.md.
+"""The memory that a plan says a step takes on this machine's CPU, beside what it then takes: see README.md.
 
 Run from the project's folder: `python -m bench.plan.measured`. Each step runs in a process of its own.
 """
@@ -6,7 +6,6 @@ Run from the project's folder: `python -m bench.plan.measured`. Each step runs i
 import ctypes
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +43,7 @@ def main() -> None:
     if len(sys.argv) == 2:
         _report(sys.argv[1], steps[sys.argv[1]]())
         return
-    print("| step | planned MiB | measured MiB | ratio | GFLOP | s | GFLOP/s |\n|---|---:|---:|---:|---:|---:|---:|")
+    print("| step | planned MiB | measured MiB | ratio |\n|---|---:|---:|---:|")
     for name in steps:
         subprocess.run([sys.executable, "-m", "bench.plan.measured", name], check=True)
 
@@ -91,20 +90,15 @@ def _decoder() -> tuple[nnx.GraphDef[Decoder], nnx.State]:
 
 
 def _report(name: str, step: Step) -> None:
-    assert step.program.counts is not None
     jax.block_until_ready(step.call())
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(step.arguments()))
-    peaks, times = [], []
+    peaks = []
     for _ in range(3):
         before = _fresh_peak()
-        began = time.perf_counter()
         jax.block_until_ready(step.call())
-        times.append(time.perf_counter() - began)
         peaks.append(held + _peak() - before)
     planned, measured = step.program.bytes / 2**20, max(peaks) / 2**20
-    gflop, seconds = step.program.counts.flops / 1e9, min(times)
-    cells = (f"{planned:,.0f}", f"{measured:,.0f}", f"{measured / planned:.2f}", f"{gflop:,.0f}", f"{seconds:.2f}")
-    print(f"| {name} | {' | '.join(cells)} | {gflop / seconds:,.0f} |", flush=True)
+    print(f"| {name} | {planned:,.0f} | {measured:,.0f} | {measured / planned:.2f} |", flush=True)
 
 
 def _fresh_peak() -> int:

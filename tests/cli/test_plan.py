@@ -68,8 +68,8 @@ def test_a_plan_names_the_best_mesh_its_time_and_the_largest_batch(by_chips: dic
             assert step["chip_hours"] == pytest.approx(chips * step["hours"])
             assert best["seconds"]["roofline"] <= best["seconds"]["expected"]
             assert best["seconds"]["compiler"] is None
-            # Of a model of a hundred kilobytes millions of rows fit.
-            assert step["largest_batch"] > 1_000 * best["rows"]
+            # A row of so small a model takes a few megabytes.
+            assert step["largest_batch"] > 10 * best["rows"]
 
 
 def step_seconds(mesh: Any, plan: Any, step: Any) -> float:
