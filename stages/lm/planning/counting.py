@@ -5,21 +5,15 @@ Counted as arithmetic are matrix products (`dot` and `convolution`) alone: all t
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from stages.lm.planning.hlo import ArrayType, Computation, Instruction, Module
+from stages.lm.planning.hlo import Computation, Instruction, Module
+from stages.lm.planning.traffic import traffic
 
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-# Neither reads nor writes: names for what lies there, and the ends of what has been counted where it started.
-FREE = {
-    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "after-all",
-    "optimization-barrier", "opt-barrier", "partition-id", "replica-id", "async-done", "async-update",
-}  # fmt: skip
-SLICES = ("dynamic-slice", "slice", "gather")
 
 
 @dataclass(frozen=True)
@@ -109,8 +103,7 @@ class _Counter:
             found.add(self.of(body), self._trips(instruction, condition) if self.turns else 1)
         elif kind in ("call", "fusion", "async"):
             self._count_called(instruction, found)
-        if kind not in FREE and not kind.endswith("-done"):
-            found.bytes += _bytes(instruction, computation, self.computations)
+        found.bytes += traffic(instruction, computation, self.computations)
 
     def _count_called(self, instruction: Instruction, found: Counts) -> None:
         """What a called computation does; inside a fusion nothing goes through memory, and it has the cycles."""
@@ -132,10 +125,6 @@ class _Counter:
         ]
         assert len(limits) == 1, f"the loop {loop.name} has no fixed number of turns"
         return limits[0]
-
-
-def _types(names: tuple[str, ...], computation: Computation) -> list[ArrayType]:
-    return [each for name in names for each in computation[name].types]
 
 
 def _listed(key: str, attributes: str) -> list[int]:
@@ -189,7 +178,7 @@ def _meetings(size: int, window: int, out: int, stride: int, pad: int, dilate: i
 
 
 def _collective(kind: str, instruction: Instruction, computation: Computation, chips: int) -> Collective:
-    inputs = sum(each.bytes for each in _types(instruction.operands, computation))
+    inputs = sum(each.bytes for name in instruction.operands for each in computation[name].types)
     if kind == "all-gather":
         group = _group(instruction.attributes, chips)
         return Collective(kind, group, inputs * group)
@@ -207,60 +196,3 @@ def _group(attributes: str, chips: int) -> int:
         return int(tiled.group(1).split(",")[-1])
     listed = re.search(r"replica_groups=\{\{([\d,]+)\}", attributes)
     return len(listed.group(1).split(",")) if listed else chips
-
-
-def _in_memory(types: tuple[ArrayType, ...] | list[ArrayType]) -> int:
-    return sum(each.bytes for each in types if not each.on_chip)
-
-
-def _bytes(instruction: Instruction, computation: Computation, computations: Any) -> int:
-    """Bytes of the chip's large memory that an instruction reads and writes."""
-    inside = computations.get(instruction.called("calls") or "") if instruction.operation == "fusion" else None
-    if inside is not None:
-        read = sum(_read_by_fusion(inside, place, computation[name]) for place, name in enumerate(instruction.operands))
-        return read + _written_by_fusion(instruction, inside)
-    if instruction.operation in SLICES:
-        return 2 * _in_memory(instruction.types)
-    if instruction.operation in ("dynamic-update-slice", "scatter"):
-        return 2 * _in_memory(computation[instruction.operands[-1 if instruction.operation == "scatter" else 1]].types)
-    read = _in_memory(_types(instruction.operands, computation))
-    if instruction.operation.endswith("-start"):
-        # Its value is a tuple of what it reads and what it writes.
-        return max(read, _in_memory(instruction.types))
-    return read + _in_memory(instruction.types)
-
-
-def _read_by_fusion(inside: Computation, place: int, operand: Instruction) -> int:
-    """Of an operand that a fusion only takes slices of, the slices; of one that it writes into, nothing."""
-    whole = _in_memory(operand.types)
-    parameter = next(
-        (each.name for each in inside.values() if each.operation == "parameter" and each.operands == (str(place),)),
-        None,
-    )
-    if whole == 0 or parameter is None:
-        return whole
-    users = list(_users(parameter, inside))
-    if users and all(each.operation in SLICES and each.operands[0] == alias for alias, each in users):
-        return min(whole, sum(sum(array.bytes for array in each.types) for _, each in users))
-    if users and all(each.operation == "dynamic-update-slice" and each.operands[0] == alias for alias, each in users):
-        return 0
-    return whole
-
-
-def _users(name: str, inside: Computation) -> Iterator[tuple[str, Instruction]]:
-    """Who reads a value, with the name that it is read under: a bitcast is another name for it."""
-    for each in inside.values():
-        if name in each.operands:
-            if each.operation == "bitcast":
-                yield from _users(each.name, inside)
-            else:
-                yield name, each
-
-
-def _written_by_fusion(fusion: Instruction, inside: Computation) -> int:
-    root = next(each for each in inside.values() if each.is_root)
-    while root.operation == "bitcast":
-        root = inside[root.operands[0]]
-    if root.operation == "dynamic-update-slice":
-        return sum(array.bytes for array in inside[root.operands[1]].types)
-    return _in_memory(fusion.types)
