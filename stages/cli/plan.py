@@ -8,6 +8,7 @@ import typer
 
 from stages.params.finetune import FinetuneParams
 from stages.params.judge import JudgeParams
+from stages.project.errors import UserError
 from stages.project.params import PARAMS, read_params
 from stages.project.progress import progress
 
@@ -47,8 +48,11 @@ def plan(
 
     wanted = parse_topology(topology)
     config = config_of(model)
-    devices = devices_of(wanted)
     tensors = tensor or search.tensors_tried(wanted.chips, config)
+    for each in tensors:
+        if each < 1 or wanted.chips % each:
+            raise UserError(f"--tensor {each}: {wanted.chips} chips cannot be split into groups of {each}")
+    devices = devices_of(wanted)
     recipe = _recipe(knobs)
     with progress(f"compiling {model} for {topology}", 2 * len(tensors) + 2, "programs") as advance:
         judging = search.judge_plan(config, accelerator_dtype(asking.dtype), wanted, devices, tensors, advance)

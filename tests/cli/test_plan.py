@@ -104,7 +104,7 @@ def test_tpus_need_libtpu(candor: Callable[..., Outcome]) -> None:
         (("--model", "dense-9b", "--topology", "h100:1"), "the model 'dense-9b' is not known; known are dense-8b,"),
         (
             ("--model", "dense-8b", "--topology", "h100:3", "--tensor", "2"),
-            "3 devices cannot be split into groups of 2",
+            "--tensor 2: 3 chips cannot be split into groups of 2",
         ),
     ],
 )
