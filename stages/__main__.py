@@ -8,6 +8,7 @@ from stages.cli.export import export
 from stages.cli.models import models
 from stages.cli.organism import organism
 from stages.cli.pin import pin
+from stages.cli.plan import plan
 from stages.cli.score import score
 from stages.cli.store import store
 from stages.cli.sweep import sweep
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for each in (score, check, ask, models, export, organism, pin, sweep):
+for each in (score, check, ask, models, export, organism, pin, plan, sweep):
     app.command()(command(each))
 app.add_typer(store, name="store")
 

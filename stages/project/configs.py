@@ -1,0 +1,47 @@
+"""What decoder a model's name stands for, without its weights."""
+
+from pathlib import Path
+
+from stages.lm.architecture import ModelConfig
+from stages.lm.config import parse_config, read_config
+from stages.lm.folder import CONFIG
+from stages.lm.planning.decoders import DECODERS
+from stages.lm.registry import MODELS, HubModel
+from stages.project import hub
+from stages.project.errors import UserError
+from stages.project.models import model_folder
+from stages.project.scratch import home
+
+
+def config_of(model: str) -> ModelConfig:
+    """The decoder of a description that comes along, a model folder, a .gguf file or a name of the registry.
+
+    Of a model on the hub that is not here its config.json alone is fetched.
+
+    Raises:
+        UserError: there is no such model, or it cannot be fetched.
+    """
+    if model in DECODERS:
+        return parse_config(DECODERS[model])
+    made = Path("models/base") / model
+    entry = MODELS.get(model)
+    if made.is_dir() or entry is None:
+        if not made.is_dir() and not Path(model).exists():
+            raise UserError(
+                f"the model {model!r} is not known; known are {', '.join(DECODERS)}, the names of `candor models`, "
+                "model folders and .gguf files"
+            )
+        return read_config(model_folder(model) / CONFIG)
+    if isinstance(entry, HubModel):
+        return read_config(_fetched(entry.repository))
+    return read_config(model_folder(model) / CONFIG)
+
+
+def _fetched(repository: str) -> Path:
+    found = hub.find(repository, None)
+    if CONFIG not in found.files:
+        raise UserError(f"{repository} has no {CONFIG} at {found.commit}; use another copy of it")
+    folder = home() / "downloads" / "configs" / repository.replace("/", "--") / found.commit
+    folder.mkdir(parents=True, exist_ok=True)
+    hub._receive(found, CONFIG, folder)
+    return folder / CONFIG
