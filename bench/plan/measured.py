@@ -22,7 +22,7 @@ from stages.lm.model import Decoder
 from stages.lm.optimizer import update_rule
 from stages.lm.packing import Packed
 from stages.lm.planning.programs import Program, judge_program, training_program, training_shape
-from stages.lm.scoring import _token_logprobs
+from stages.lm.scoring import token_logprobs
 from stages.lm.sharding import device_mesh
 from stages.lm.steps import compiled_step, stacked
 
@@ -58,7 +58,7 @@ def judging() -> Step:
     mesh = device_mesh()
 
     def once() -> Any:
-        return _token_logprobs(graph, weights, None, *map(jnp.asarray, arrays), RECIPE.dtype, mesh)
+        return token_logprobs(graph, weights, None, *map(jnp.asarray, arrays), RECIPE.dtype, mesh)
 
     return Step(program, once, lambda: weights)
 

@@ -78,7 +78,7 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
             if batch.prefix != prefix:
                 prefix, past = batch.prefix, _read_prefix(graph, state, batch.prefix, dtype)
             # Given to the device before the one before it is read: the two go on side by side.
-            started = _token_logprobs(graph, state, past, *_device_arrays(batch, mesh), dtype, mesh)
+            started = token_logprobs(graph, state, past, *_device_arrays(batch, mesh), dtype, mesh)
             if running is not None:
                 yield _read(*running, trees)
             running = (batch, started)
@@ -161,7 +161,8 @@ def behind_prefix(past: Past, rows: int, places: int) -> Past:
     return Past(*map(widened, past))
 
 
-_token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 9, 10))
+# The program that every question runs in.
+token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 9, 10))
 
 
 def _device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:

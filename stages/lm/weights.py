@@ -52,7 +52,12 @@ def load(folder: Path, config: ModelConfig, place: Place = on_first_device, dtyp
         _refuse_another_head(folder, tensors)
     table = leaves_of(config)
     leaves = [
-        (path, nnx.Param(_filled(_pieces(table[path], shape, tensors), shape, place(path, shape), _held(path, dtype))))
+        (
+            path,
+            nnx.Param(
+                _filled(_pieces(table[path], shape, tensors), shape, place(path, shape), held_dtype(path, dtype))
+            ),
+        )
         for path, shape in shapes.items()
     ]
     return nnx.merge(graph, nnx.from_flat_state(leaves))
@@ -83,7 +88,8 @@ def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef[Decoder], dict[LeafPath
     return graph, {_names(path): leaf.shape for path, leaf in nnx.to_flat_state(state)}
 
 
-def _held(path: LeafPath, dtype: jnp.dtype) -> jnp.dtype:
+def held_dtype(path: LeafPath, dtype: jnp.dtype) -> jnp.dtype:
+    """The type that a leaf is held in of a model that is computed in `dtype`: the scales of norms stay float32."""
     return FLOAT32 if path[-1] == "scale" else dtype
 
 

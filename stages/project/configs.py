@@ -7,10 +7,8 @@ from stages.lm.config import parse_config, read_config
 from stages.lm.folder import CONFIG
 from stages.lm.planning.decoders import DECODERS
 from stages.lm.registry import MODELS, HubModel
-from stages.project import hub
 from stages.project.errors import UserError
-from stages.project.models import model_folder
-from stages.project.scratch import home
+from stages.project.models import config_on_hub, model_folder
 
 
 def config_of(model: str) -> ModelConfig:
@@ -33,15 +31,5 @@ def config_of(model: str) -> ModelConfig:
             )
         return read_config(model_folder(model) / CONFIG)
     if isinstance(entry, HubModel):
-        return read_config(_fetched(entry.repository))
+        return read_config(config_on_hub(model, entry))
     return read_config(model_folder(model) / CONFIG)
-
-
-def _fetched(repository: str) -> Path:
-    found = hub.find(repository, None)
-    if CONFIG not in found.files:
-        raise UserError(f"{repository} has no {CONFIG} at {found.commit}; use another copy of it")
-    folder = home() / "downloads" / "configs" / repository.replace("/", "--") / found.commit
-    folder.mkdir(parents=True, exist_ok=True)
-    hub._receive(found, CONFIG, folder)
-    return folder / CONFIG

@@ -21,7 +21,7 @@ def receive(found: hub.Listing) -> Path:
     Raises:
         UserError: a file is missing there, cannot be received, or is not what the hub says.
     """
-    folder = home() / "downloads" / "models" / found.id.replace("/", "--") / found.commit
+    folder = _folder(found)
     _refuse_incomplete(found)
     with one_at_a_time(folder / "lock", f"fetching {found.id}"), full_disk_named(folder):
         for name in (*SMALL_FILES, WEIGHTS_INDEX):
@@ -34,9 +34,27 @@ def receive(found: hub.Listing) -> Path:
     return folder
 
 
+def receive_config(found: hub.Listing) -> Path:
+    """A repository's config.json alone, where `receive` would keep it.
+
+    Raises:
+        UserError: it has none, it cannot be received, or it is not what the hub says.
+    """
+    folder = _folder(found)
+    if CONFIG not in found.files:
+        raise UserError(f"{found.id} has no {CONFIG} at {found.commit}; use another copy of it")
+    with one_at_a_time(folder / "lock", f"fetching {found.id}"), full_disk_named(folder):
+        _receive(found, CONFIG, folder)
+    return folder / CONFIG
+
+
 def forget(folder: Path) -> None:
     """Removes what `receive` kept, once it stands elsewhere."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder(found: hub.Listing) -> Path:
+    return home() / "downloads" / "models" / found.id.replace("/", "--") / found.commit
 
 
 def _refuse_incomplete(found: hub.Listing) -> None:

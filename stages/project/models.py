@@ -10,13 +10,13 @@ from stages.lm import folder as layout
 from stages.lm import gguf
 from stages.lm.adapters import merge_into
 from stages.lm.loading import check_folder
-from stages.lm.registry import MODELS, ORGANISMS, BundledModel, Organism
+from stages.lm.registry import MODELS, ORGANISMS, BundledModel, HubModel, Organism
 from stages.lm.tensors import weight_files
 from stages.project import hub, hub_models
 from stages.project.archives import member
 from stages.project.errors import UserError
 from stages.project.files import whole_folder
-from stages.project.hub_pins import hub_pin
+from stages.project.hub_pins import HubPin, hub_pin
 from stages.project.pins import archive_pin, sha256_of
 from stages.project.scratch import home
 
@@ -37,8 +37,21 @@ def from_registry(name: str, target: Path) -> None:
     elif isinstance(entry, BundledModel):
         _bundled(entry, target)
     else:
-        pin = hub_pin(name, entry.repository, instead="name a copy of it that you have: a folder or a .gguf file")
+        pin = _pin(name, entry)
         _from_hub(name, hub.find(entry.repository, "model", pin.revision), None, target, pin.files)
+
+
+def config_on_hub(name: str, entry: HubModel) -> Path:
+    """The config.json of the registry's model `name` at its pinned commit, and nothing else of it.
+
+    Raises:
+        UserError: the model is not pinned, or the file cannot be received.
+    """
+    return hub_models.receive_config(hub.find(entry.repository, "model", _pin(name, entry).revision))
+
+
+def _pin(name: str, entry: HubModel) -> HubPin:
+    return hub_pin(name, entry.repository, instead="name a copy of it that you have: a folder or a .gguf file")
 
 
 def adapter_of(organism: str) -> Path:

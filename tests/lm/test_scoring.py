@@ -88,14 +88,14 @@ def test_order_neighbours_and_company_change_no_bit(model: LanguageModel) -> Non
 def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = scoring._token_logprobs
+    run = scoring.token_logprobs
     calls: list[int] = []
 
     def counted(graph: Any, state: Any, past: Any, tokens_BT: jax.Array, *rest: Any) -> jax.Array:
         calls.append(int(np.asarray(tokens_BT).any(axis=1).sum()))
         return run(graph, state, past, tokens_BT, *rest)
 
-    monkeypatch.setattr(scoring, "_token_logprobs", counted)
+    monkeypatch.setattr(scoring, "token_logprobs", counted)
     one, other = random_trees(2)
     told: list[float] = []
     values = score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount))
@@ -264,14 +264,14 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
 
 
 def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = scoring._token_logprobs
+    run = scoring.token_logprobs
     used: list[Any] = []
 
     def noted(*arguments: Any) -> jax.Array:
         used.append(arguments[-2])
         return run(*arguments[:-2], FLOAT32, arguments[-1])
 
-    monkeypatch.setattr(scoring, "_token_logprobs", noted)
+    monkeypatch.setattr(scoring, "token_logprobs", noted)
     for name in ("bfloat16", "float32"):
         ask(scorer_of(model, name), plain_prompts(model), [Question("row", ASKED, "I say", [" (A)", " (B)"])], silent)
     assert used == [jnp.dtype("bfloat16"), FLOAT32]

@@ -11,8 +11,10 @@ import pytest
 from huggingface_hub import constants
 
 from stages.cli.pin import pin
+from stages.lm.config import read_config
 from stages.lm.registry import MODELS, HubModel
 from stages.project import models
+from stages.project.configs import config_of
 from stages.project.errors import UserError
 from stages.project.hub_pins import HubPin, hub_pin, record
 from stages.project.pins import sha256_of
@@ -100,6 +102,19 @@ def test_a_model_of_the_registry_is_pinned_and_then_taken(
     with pytest.raises(UserError, match="^toy: model.safetensors of somebody/tiny is not the file whose SHA-256"):
         models.from_registry("toy", tmp_path / "changed")
     assert list((tmp_path / "changed").iterdir()) == []
+
+
+def test_a_plan_reads_the_config_of_a_pinned_model_alone(
+    hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
+    monkeypatch.setitem(MODELS, "toy", HubModel(ID, 1000, "cc0-1.0"))
+    with pytest.raises(UserError, match="^toy: somebody/tiny is not pinned in pins.yaml"):
+        config_of("toy")
+    record("toy", HubPin(ID, COMMIT, {WEIGHTS: "0" * 64}))
+    assert config_of("toy") == read_config(source / "config.json")
+    assert [path for path, _ in hub.asked] == ["config.json"]
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_was(hub: Hub, source: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from stages.lm import lora, scoring, weights
+from stages.lm import lora
 from stages.lm.architecture import ModelConfig
 from stages.lm.batches import batches
 from stages.lm.dtypes import Dtype
@@ -26,11 +26,13 @@ from stages.lm.optimizer import Rule, optimizer_shardings, update_rule
 from stages.lm.packing import PackedShape, packed_shapes
 from stages.lm.planning.counting import Counts, counted
 from stages.lm.planning.hlo import parsed
+from stages.lm.scoring import token_logprobs
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import FSDP, TENSOR, state_shardings
 from stages.lm.steps import compiled_step
 from stages.lm.tokens import Continued
 from stages.lm.trees import token_tree
+from stages.lm.weights import held_dtype
 
 # Of the prompts that are planned for: fed tokens, and tokens of a choice. A prompt of the paper's form has about a
 # hundred, and ` (A)` has three, of which ` (B)` shares the first.
@@ -96,7 +98,7 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
     )  # fmt: skip
     shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in arrays)
     with jax.set_mesh(mesh):
-        lowered = scoring._token_logprobs.lower(graph, state, None, *shapes, dtype, mesh)
+        lowered = token_logprobs.lower(graph, state, None, *shapes, dtype, mesh)
     return _compiled(lowered, batch.tokens_BT.shape[0], mesh)
 
 
@@ -142,7 +144,7 @@ def _held(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
     """The shapes of `state` in the types that `stages.lm.weights` holds a model's weights in."""
 
     def held(path: Any, leaf: Any) -> Any:
-        kind = weights._held(tuple(map(str, path)), dtype)
+        kind = held_dtype(tuple(map(str, path)), dtype)
         return leaf.replace(jax.ShapeDtypeStruct(leaf.shape, kind))
 
     return nnx.from_flat_state([(path, held(path, leaf)) for path, leaf in nnx.to_flat_state(state)])
