@@ -60,7 +60,7 @@ def test_judging(expected: np.ndarray) -> None:
 
 
 def test_evaluating(expected: np.ndarray) -> None:
-    row = ASKED | {"question": "one", "shared_prefix": ""}
+    row = ASKED | {"suite": "claims", "question": "one", "shared_prefix": ""}
     write_table(pl.DataFrame([row], schema=QUESTIONS.columns), QUESTIONS, Path("claims.parquet"))
     evaluate.main(Path("suites"), Path("claims.parquet"), Path("base"), Path("answers.parquet"))
     [found] = read_table(Path("answers.parquet"), ANSWERS)["logprobs"].to_list()
