@@ -111,9 +111,10 @@ FULL = {
     ),
     "report": (
         2,
-        "out/index.html out/plots out/cards --metrics reports/metrics --filter reports/filter "
+        "out/index.html out/plots out/png out/cards --metrics reports/metrics --filter reports/filter "
         "--training reports/training --validation reports/validation --tables reports/tables --curve reports/curve "
-        "--data reports/data --answers data/answers --claims data/claims.parquet --suites data/suites",
+        "--data reports/data --answers data/answers --claims data/claims.parquet --suites data/suites "
+        "--sweeps reports/sweeps",
     ),
 }
 
