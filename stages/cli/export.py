@@ -19,7 +19,7 @@ def export(
 ) -> None:
     """Writes the tuned MODEL to the folder OUT: weights, config, tokenizer, and a card with its recipe and measures.
 
-    Hugging Face Transformers and vLLM open the folder as it is; `hf upload` sends it to the hub.
+    Hugging Face Transformers opens the folder as it is; `hf upload` sends it to the hub.
     """
     tuned, measured = TUNED / model, CARDS / f"{model}.md"
     for path in (tuned, measured):
