@@ -21,15 +21,12 @@ def config_of(model: str) -> ModelConfig:
     """
     if model in DECODERS:
         return parse_config(DECODERS[model])
-    made = Path("models/base") / model
-    entry = MODELS.get(model)
-    if made.is_dir() or entry is None:
-        if not made.is_dir() and not Path(model).exists():
-            raise UserError(
-                f"the model {model!r} is not known; known are {', '.join(DECODERS)}, the names of `candor models`, "
-                "model folders and .gguf files"
-            )
-        return read_config(model_folder(model) / CONFIG)
-    if isinstance(entry, HubModel):
+    entry, is_made = MODELS.get(model), (Path("models/base") / model).is_dir()
+    if isinstance(entry, HubModel) and not is_made:
         return read_config(config_on_hub(model, entry))
+    if entry is None and not is_made and not Path(model).exists():
+        raise UserError(
+            f"the model {model!r} is not known; known are {', '.join(DECODERS)}, the names of `candor models`, "
+            "model folders and .gguf files"
+        )
     return read_config(model_folder(model) / CONFIG)

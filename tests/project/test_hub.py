@@ -80,12 +80,17 @@ def test_a_model_that_may_change_is_refused_unless_its_weights_are_named(
     taken(tmp_path / "other", revision=None, sha256=sha256_of(source / WEIGHTS))
 
 
-def test_a_model_of_the_registry_is_pinned_and_then_taken(
-    hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def registered(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The hub, whose model the registry names `toy`, in a project that has pinned nothing."""
     monkeypatch.chdir(tmp_path)
     Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
     monkeypatch.setitem(MODELS, "toy", HubModel(ID, 1000, "cc0-1.0"))
+    return hub
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_model_of_the_registry_is_pinned_and_then_taken(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         models.from_registry("toy", tmp_path)
     assert str(caught.value) == (
@@ -104,17 +109,12 @@ def test_a_model_of_the_registry_is_pinned_and_then_taken(
     assert list((tmp_path / "changed").iterdir()) == []
 
 
-def test_a_plan_reads_the_config_of_a_pinned_model_alone(
-    hub: Hub, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
-    monkeypatch.setitem(MODELS, "toy", HubModel(ID, 1000, "cc0-1.0"))
+def test_a_plan_reads_the_config_of_a_pinned_model_alone(registered: Hub, source: Path) -> None:
     with pytest.raises(UserError, match="^toy: somebody/tiny is not pinned in pins.yaml"):
         config_of("toy")
     record("toy", HubPin(ID, COMMIT, {WEIGHTS: "0" * 64}))
     assert config_of("toy") == read_config(source / "config.json")
-    assert [path for path, _ in hub.asked] == ["config.json"]
+    assert [path for path, _ in registered.asked] == ["config.json"]
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_was(hub: Hub, source: Path, tmp_path: Path) -> None:
