@@ -1,13 +1,22 @@
-"""The questions of the benchmark, from a folder in the hub's layout: the NLP survey, and MMLU with five examples."""
+"""The questions of the benchmark, from a folder in the hub's layout: the NLP survey, MMLU and BIG-Bench Hard.
+
+The words are those that lm-evaluation-harness asks in its tasks `mmlu` and `leaderboard_bbh`, after five examples and
+after three. Of both, few subjects or tasks are asked, so that as many questions share examples as in the whole lists,
+or fewer.
+"""
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from stages.text.bbh import read_prompt
+
 LETTERS = "ABCD"
+_OPTION = re.compile(r"^(\([A-Z]\)) ", re.M)
 
 Asked = dict[str, Any]
 
@@ -18,23 +27,39 @@ def survey(hub: Path, count: int) -> list[Asked]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     taken = random.Random(0).sample(rows, count)
     return [
-        {"prompt": f"Human: {row['question']}\n\nAssistant: I believe the best answer is", "choices": [" (A)", " (B)"]}
+        _asked("", f"Human: {row['question']}\n\nAssistant: I believe the best answer is", [" (A)", " (B)"])
         for row in taken
     ]
 
 
-def mmlu(hub: Path, count: int) -> list[Asked]:
-    """MMLU questions (Hendrycks et al., arXiv 2009.03300) after the five dev examples of their subject."""
+def mmlu(hub: Path, subjects: int, count: int) -> list[Asked]:
+    """`count` MMLU questions of each of some subjects (Hendrycks et al., arXiv 2009.03300), after five of `dev`."""
     dev, test = (pl.read_parquet(hub / f"cais/mmlu/all/{split}-00000-of-00001.parquet") for split in ("dev", "test"))
-    shots = {
-        str(subject): _shots(str(subject), rows)
-        for (subject,), rows in dev.partition_by("subject", as_dict=True).items()
-    }
-    rows = test.sample(count, seed=0).iter_rows(named=True)
-    return [
-        {"prompt": f"{shots[row['subject']]}{_question(row)}", "choices": [f" {letter}" for letter in LETTERS]}
-        for row in rows
-    ]
+    drawn = random.Random(0).sample(sorted(test["subject"].unique()), subjects)
+    asked = []
+    for subject in drawn:
+        shots = _shots(subject, dev.filter(subject=subject))
+        rows = test.filter(subject=subject).sample(count, seed=0).iter_rows(named=True)
+        asked += [_asked(shots, _question(row), [f" {letter}" for letter in LETTERS]) for row in rows]
+    return asked
+
+
+def hard(hub: Path, tasks: int, count: int) -> list[Asked]:
+    """`count` questions with options of each of some BIG-Bench Hard tasks (arXiv 2210.09261), after three examples."""
+    files = {file.parent.name: file for file in sorted((hub / "lukaemon/bbh").glob("*/*.parquet"))}
+    tables = {task: pl.read_parquet(file) for task, file in files.items()}
+    with_options = [task for task, rows in tables.items() if rows["target"].str.contains(r"^\([A-Z]\)$").all()]
+    asked = []
+    for task in random.Random(0).sample(with_options, tasks):
+        prompt = read_prompt(task, hub / f"suzgunmirac/BIG-Bench-Hard/cot-prompts/{task}.txt")
+        shots = "\n\n".join((prompt.task, *(f"Q: {question}\nA: {said}" for question, _, said in prompt.examples), ""))
+        for text in tables[task].sample(count, seed=0)["input"]:
+            asked.append(_asked(shots, f"Q: {text}\nA:", [f" {option}" for option in _OPTION.findall(text)]))
+    return asked
+
+
+def _asked(shots: str, question: str, choices: list[str]) -> Asked:
+    return {"prompt": shots + question, "shared": shots, "choices": choices}
 
 
 def _shots(subject: str, rows: pl.DataFrame) -> str:

@@ -1,6 +1,6 @@
-"""Scoring here and with lm-evaluation-harness, side by side, on the NLP survey and on MMLU with five examples.
+"""Scoring here and with lm-evaluation-harness, side by side: the NLP survey, MMLU and BIG-Bench Hard with examples.
 
-Run from the project's folder after `make repro`: `python -m bench.scoring.run PEER HUB`, where PEER is the interpreter
+Run from the project's folder: `python -m bench.scoring.run PEER HUB`, where PEER is the interpreter
 of an environment with lm-eval, torch and transformers, and HUB a folder of data sets in the hub's layout. Each run is a
 process of its own; the peer is run at several batch sizes, and its best one counts.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.scoring.questions import Asked, mmlu, survey
+from bench.scoring.questions import hard, mmlu, survey
 
-MODEL = "models/base/smollm2-135m-deferential"
+MODEL = "smollm2-135m-instruct"
 BATCHES = (1, 8, 16)
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
@@ -25,27 +25,34 @@ Found = dict[str, Any]
 
 
 def main(peer: str, hub: str) -> None:
-    """Prints seconds of both, and how often they choose alike."""
-    lists = {"NLP survey, 200 questions": survey(Path(hub), 200), "MMLU 5-shot, 100 questions": mmlu(Path(hub), 100)}
-    print("| list | arithmetic | lm-eval, s (batch) | candor, s | times as fast | tokens/s | same choice |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    with tempfile.TemporaryDirectory() as folder:
+    """Prints seconds of both, what limits this project's, and how often both choose alike."""
+    folder = Path(hub)
+    lists = {
+        "NLP survey, 200 questions": survey(folder, 200),
+        "MMLU, 5 examples, 100 questions of 4 subjects": mmlu(folder, 4, 25),
+        "BIG-Bench Hard, 3 examples, 100 questions of 4 tasks": hard(folder, 4, 25),
+    }
+    print("| list | in | lm-eval, s (batch) | candor, s | times as fast | tokens/s | fed | matrix rate | same |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as scratch:
+        model, path = Path(scratch) / MODEL, Path(scratch) / "questions.json"
+        subprocess.run([sys.executable, "-m", "stages.base", MODEL, str(model)], check=True)
         for name, questions in lists.items():
-            path = Path(folder) / "questions.json"
             path.write_text(json.dumps(questions), encoding="utf-8")
             for dtype in ("float32", "bfloat16"):
-                print(_row(name, questions, path, dtype, peer), flush=True)
+                print(_row(name, dtype, model, path, peer), flush=True)
 
 
-def _row(name: str, questions: list[Asked], path: Path, dtype: str, peer: str) -> str:
-    theirs = {batch: _run([peer, "bench/scoring/peer.py", MODEL, str(path), dtype, str(batch)]) for batch in BATCHES}
-    ours = _run([sys.executable, "-m", "bench.scoring.ours", MODEL, str(path), dtype])
+def _row(name: str, dtype: str, model: Path, questions: Path, peer: str) -> str:
+    given = [str(model), str(questions), dtype]
+    theirs = {batch: _run([peer, "bench/scoring/peer.py", *given, str(batch)]) for batch in BATCHES}
+    ours = _run([sys.executable, "-m", "bench.scoring.ours", *given])
     batch, best = min(theirs.items(), key=lambda item: item[1]["seconds"])
     same, clear = _agreement(ours, best)
     ratio, rate = best["seconds"] / ours["seconds"], ours["tokens"] / ours["seconds"]
     return (
         f"| {name} | {dtype} | {best['seconds']:.1f} ({batch}) | {ours['seconds']:.1f} | {ratio:.1f} | {rate:,.0f} | "
-        f"{same} of {clear} |"
+        f"{ours['fed'] / ours['tokens']:.0%} | {ours['share']:.0%} | {same} of {clear} |"
     )
 
 
