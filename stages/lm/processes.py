@@ -12,7 +12,7 @@ from jax._src import distributed
 from jax.experimental import multihost_utils
 
 from stages.lm.errors import ModelError
-from stages.lm.watch import BEAT, HEARTBEAT, SILENCE, Watch
+from stages.lm.watch import HEARTBEAT, Watch
 from stages.project.errors import Stopped
 
 Asked = tuple[str | None, int | None, int | None]
@@ -33,19 +33,16 @@ def joined(asked: Asked | None) -> Iterator[None]:
         yield
         return
     _join(asked)
-    # The coordinator's store has no public name in JAX; Orbax uses it by this one.
-    watch = Watch(distributed.global_state.client, jax.process_index(), jax.process_count())
-    watch.start()
+    # What Orbax, too, knows the coordinator by; it has no public name in JAX.
+    known = distributed.global_state
+    watch = Watch(known.client, str(known.coordinator_address), jax.process_index(), jax.process_count())
     try:
         yield
     except Stopped:  # all of them, after the same step
         watch.leave()
         raise
     except BaseException as error:
-        if isinstance(error.__cause__ or error, (RuntimeError, ValueError)):
-            # So an exchange fails where another process is gone, seconds before it is missed: then the watch ends this.
-            watch.join(SILENCE + 2 * BEAT)
-        watch.fail()
+        watch.fail(error)
         atexit.register(_leave_alone, 130 if isinstance(error, KeyboardInterrupt) else 1)
         raise
     watch.leave()

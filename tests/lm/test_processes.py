@@ -105,8 +105,8 @@ def joined(*variables: Variables) -> list[str]:
         ended = [(process.communicate(timeout=120), process.returncode) for process in running]
     for (_, said), status in ended:
         assert status == 0, said
-    # Before it Gloo, which a CPU's processes exchange numbers by, says of itself whom it knows.
-    return [out.splitlines()[-1] for (out, _), _ in ended]
+    # Among what Gloo says, which a CPU's processes exchange numbers by, whom it knows.
+    return [line for (out, _), _ in ended for line in out.splitlines() if line.endswith(" all")]
 
 
 def test_no_cluster_is_one_line() -> None:
@@ -126,7 +126,10 @@ def test_no_cluster_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CANDOR_PROCESSES": "two"}, "CANDOR_PROCESSES is 'two'; auto, or a number of processes, 1 or more, is expected"),
+        (
+            {"CANDOR_PROCESSES": "two"},
+            "CANDOR_PROCESSES is 'two'; auto, or a number of processes, 1 or more, is expected",
+        ),
         (
             {"CANDOR_PROCESSES": "2", "CANDOR_COORDINATOR": "10.0.0.1"},
             "CANDOR_COORDINATOR is '10.0.0.1'; with several processes the first one's host:port is expected",
