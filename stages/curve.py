@@ -19,6 +19,7 @@ from stages.project.formats import chosen_in_formats
 from stages.project.params import read_params
 from stages.project.scorers import open_scorer
 from stages.project.scratch import held, home
+from stages.project.together import together
 from stages.stats.measures import headline
 from stages.text.tables import ANSWERS, QUESTIONS, read_table
 
@@ -74,7 +75,6 @@ def curve(answers: Answers, seed: int, resamples: int) -> pl.DataFrame:
 
 def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, knobs: CurveParams) -> Answers:
     """The answers after each of the steps, whose checkpoint is a model folder in scratch for as long as it is asked."""
-    processes.join(machines.processes())
     place = placer(device_mesh(machines.tensor_devices()))
     scratch = home() / "curve" / model.name
     answers = {}
@@ -93,4 +93,4 @@ def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, 
 
 
 if __name__ == "__main__":
-    run(main)
+    run(together(main))

@@ -18,6 +18,7 @@ from stages.project.formats import chosen_in_formats
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
+from stages.project.together import together
 from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
 
 
@@ -53,4 +54,4 @@ def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tok
 
 
 if __name__ == "__main__":
-    run(main)
+    run(together(main))

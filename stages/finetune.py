@@ -38,6 +38,7 @@ from stages.project.memory import free_bytes
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scratch import checkpoint_seconds, held, home
+from stages.project.together import together
 from stages.text.tables import GENERATED, MIXTURE, VALIDATION, read_table
 
 # Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
@@ -55,7 +56,6 @@ def main(
 ) -> None:
     """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
-    processes.join(machines.processes())
     key = fingerprint.of_files([mixture, validation, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
     with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         mesh = device_mesh(machines.tensor_devices())
@@ -210,4 +210,4 @@ def _write_csv(table: pl.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(together(main))

@@ -17,6 +17,7 @@ from stages.project.errors import run
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
+from stages.project.together import together
 from stages.stats.choices import margin
 from stages.text.tables import JUDGED, PROMPTS, read_table, write_table
 
@@ -46,4 +47,4 @@ def _twins(table: pl.DataFrame, turns: str) -> Iterator[Question]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(together(main))

@@ -16,8 +16,7 @@ from stages.project.scores import score_store
 
 @contextmanager
 def open_scorer(folder: Path, dtype: Dtype, prompt_format: PromptFormat) -> Iterator[tuple[Scorer, Prompts]]:
-    """A model folder's scorer, and how it is asked; joins the processes of the run where there are several."""
-    processes.join(machines.processes())
+    """A model folder's scorer, and how it is asked."""
     mesh, kind = device_mesh(machines.tensor_devices()), compute_dtype(dtype)
     model = open_model(folder, placer(mesh), kind)
     prompts = prompts_of(folder, model, prompt_format)

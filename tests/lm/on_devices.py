@@ -23,6 +23,7 @@ from stages.lm.tokens import Continued
 from stages.lm.training import train
 from stages.lm.weights import tensors_of
 from stages.project import machines
+from stages.project.together import together
 
 RECIPES = ("adamw", "adafactor", "lora")
 # Of lengths that fill rows of 32 unevenly.
@@ -49,7 +50,6 @@ def outside_of(scratch: Path) -> Outside:
 
 def main(model: Path, scratch: Path, out: Path) -> None:
     """Trains by every recipe; the first process writes OUT."""
-    processes.join(machines.processes())
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_disable_most_optimizations", True)
     found: dict[str, Any] = {}
@@ -87,4 +87,4 @@ def _parts(kernel: nnx.Param[Any], state: State) -> list[tuple[int, ...]]:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    together(main)(*map(Path, sys.argv[1:]))

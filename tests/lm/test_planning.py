@@ -252,5 +252,6 @@ def test_tpus_are_compiled_for_without_one(config: ModelConfig) -> None:
     mesh = mesh_of(devices_of(topology), 1)
     program = judge_program(config, jnp.dtype("bfloat16"), mesh, 1_024)
     assert program.rows == 4 * 8 and program.counts is not None
-    assert program.counts.flops == pytest.approx(products(config, 8 * PROMPT_TOKENS, 8 * 4, PROMPT_TOKENS), rel=0.5)
+    # The products of a TPU's program are convolutions: none is computed twice, and padding counts for nothing.
+    assert program.counts.flops == products(config, 8 * PROMPT_TOKENS, 8 * 4, PROMPT_TOKENS)
     assert program.counts.cycles > 0 and program.counts.collectives

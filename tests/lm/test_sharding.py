@@ -70,11 +70,10 @@ def of_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def started(folder: Path, place: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.lm.on_devices", str(folder), str(place / "scratch"), str(place / "out.npz")],
         cwd=CHECKOUT,
-        env=kept | {"JAX_PLATFORMS": "cpu"} | variables,
+        env=cleared() | {"JAX_PLATFORMS": "cpu"} | variables,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -91,6 +90,11 @@ def result(folder: Path, place: Path, *variables: dict[str, str]) -> Found:
             assert process.returncode == 0, said
     with np.load(place / "out.npz", allow_pickle=False) as found:
         return dict(found)
+
+
+def cleared() -> dict[str, str]:
+    """The environment without what it says of devices and processes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
 
 
 def free_port() -> int:
