@@ -20,7 +20,8 @@ from stages.project.params import read_params
 from stages.project.scorers import open_scorer
 from stages.project.scratch import held, home
 from stages.stats.measures import headline
-from stages.text.tables import ANSWERS, QUESTIONS, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import ANSWERS, QUESTIONS
 
 # By step.
 Answers = dict[int, pl.DataFrame]

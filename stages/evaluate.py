@@ -18,7 +18,8 @@ from stages.project.formats import chosen_in_formats
 from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
-from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import ANSWERS, QUESTIONS
 
 
 def main(suites: Path, claims: Path, model: Path, out: Path) -> None:

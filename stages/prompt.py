@@ -12,10 +12,11 @@ from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, TRAIN
 from stages.text.listed import read_listed
+from stages.text.parquet import read_table, write_table
 from stages.text.prompts import CLAIMS, held_out_questions, training_prompts
 from stages.text.reference import merged_examples
 from stages.text.shortcuts import shortcuts
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS, read_table, write_table
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS
 
 
 def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:

@@ -21,7 +21,7 @@ def main(model: str, questions: str, dtype: str) -> None:
     began = time.perf_counter()
     window = opened.config.max_positions
     trees = [encode(opened.tokenizer, one["prompt"], one["choices"], window) for one in asked]
-    found = score_all(scorer, trees, lambda amount, note: None)
+    found = list(score_all(scorer, trees, lambda amount, note: None))
     seconds = time.perf_counter() - began
     tokens = sum(len(tree.tokens) for tree in trees)
     print(json.dumps({"seconds": seconds, "tokens": tokens, "logprobs": [values.tolist() for values in found]}))
