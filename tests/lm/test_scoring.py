@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import jax
@@ -131,6 +132,23 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
     assert [values.tobytes() for values in found] == expected
     assert told[:2] == [(30, "known from before")] * 2 and sum(amount for amount, _ in told) == 80
     assert len(memory.scores) == 80
+
+
+def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
+    monkeypatch.setattr(scores, "CHUNK", 10)
+    read = 0
+
+    def endless() -> Iterator[TokenTree]:
+        nonlocal read
+        for each in cycle(random_trees(15)):
+            read += 1
+            yield each
+
+    answers = score_all(scorer_of(model), endless(), silent)
+    found = [next(answers).tobytes() for _ in range(35)]
+    assert read <= 50
+    assert found == (scored(model, random_trees(15)) * 3)[:35]
 
 
 def test_every_part_of_a_tree_changes_its_key() -> None:
