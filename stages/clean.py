@@ -12,8 +12,9 @@ from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, clean_examples, clean_pairs
 from stages.text.listed import read_listed
 from stages.text.paper_sets import PUBLISHED_PAIRS
+from stages.text.parquet import read_table, write_table
 from stages.text.sources import LABELLED
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS, read_table, write_table
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS
 from stages.text.validation import overlaps_by_suite, validation
 
 

@@ -21,7 +21,8 @@ from stages.project.scorers import open_scorer
 from stages.project.scratch import held, home
 from stages.project.together import together
 from stages.stats.measures import headline
-from stages.text.tables import ANSWERS, QUESTIONS, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import ANSWERS, QUESTIONS
 
 # By step.
 Answers = dict[int, pl.DataFrame]

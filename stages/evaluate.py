@@ -19,7 +19,8 @@ from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scorers import open_scorer
 from stages.project.together import together
-from stages.text.tables import ANSWERS, QUESTIONS, read_table, write_table
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import ANSWERS, QUESTIONS
 
 
 def main(suites: Path, claims: Path, model: Path, out: Path) -> None:

@@ -7,16 +7,18 @@ from stages.params.filter import FilterParams
 from stages.project.errors import run
 from stages.project.files import write_text
 from stages.project.params import read_params
-from stages.stats.knowledge import knowledge, known, with_verdicts
-from stages.text.tables import FILTERED, JUDGED, read_table, write_table
+from stages.stats.knowledge import READ, knowledge, known, with_verdicts
+from stages.text.parquet import open_table, write_parts
+from stages.text.tables import FILTERED, JUDGED
 
 
 def main(judged: Path, out: Path, report: Path) -> None:
     """Keeps the prompts of JUDGED whose opinion-free twin the model judges correctly."""
     knobs = read_params(FilterParams)
-    table = read_table(judged, JUDGED)
-    found = knowledge(table, knobs.require)
-    write_table(with_verdicts(table).filter(known(knobs.require)).select(FILTERED.names), FILTERED, out)
+    table = open_table(judged, JUDGED)
+    found = knowledge(table.columns(*READ), knobs.require)
+    kept = (with_verdicts(part).filter(known(knobs.require)).select(FILTERED.names) for part in table.parts())
+    write_parts(kept, FILTERED, out)
     write_text(report, json.dumps(found, indent=2) + "\n")
     print(f"kept {found['kept']} of {found['judged']} ({found['kept_share']:.1%})")
     print(f"{found['verdict']}: {found['verdict_reason']}")

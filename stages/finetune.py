@@ -39,7 +39,8 @@ from stages.project.params import read_params
 from stages.project.progress import progress
 from stages.project.scratch import checkpoint_seconds, held, home
 from stages.project.together import together
-from stages.text.tables import GENERATED, MIXTURE, VALIDATION, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import GENERATED, MIXTURE, VALIDATION
 
 # Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
 KEPT = "kept"

@@ -7,7 +7,8 @@ from stages.project.errors import run
 from stages.project.origins import fetch
 from stages.project.params import read_params
 from stages.text import labelled, sources
-from stages.text.tables import INSTRUCTIONS, write_table
+from stages.text.parquet import write_table
+from stages.text.tables import INSTRUCTIONS
 
 
 def main(name: str, out: Path) -> None:

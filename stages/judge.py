@@ -3,10 +3,12 @@
 As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
 """
 
-from collections.abc import Iterator
-from itertools import chain
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from stages.lm import processes
@@ -19,31 +21,43 @@ from stages.project.progress import progress
 from stages.project.scorers import open_scorer
 from stages.project.together import together
 from stages.stats.choices import margin
-from stages.text.tables import JUDGED, PROMPTS, read_table, write_table
+from stages.text.parquet import Stored, open_table, write_parts
+from stages.text.tables import JUDGED, PROMPTS
 
 
 def main(prompts: Path, model: Path, out: Path) -> None:
     """Asks the model folder MODEL the opinion-free twins of PROMPTS, in both option orders."""
     knobs = read_params(JudgeParams)
-    table = read_table(prompts, PROMPTS)
-    twins = chain(_twins(table, "bare_turns"), _twins(table, "bare_turns_swapped"))
+    table = open_table(prompts, PROMPTS)
     with (
         open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, asking),
         progress(f"judging with {model.name}", 2 * table.height, "questions") as advance,
     ):
-        logprobs = ask(scorer, asking, twins, advance)
-    if not processes.is_first():
-        return
-    original, swapped = logprobs[: table.height], logprobs[table.height :]
-    judged = table.with_columns(logprobs=column(original), logprobs_swapped=column(swapped)).with_columns(
-        margin=margin("logprobs"), margin_swapped=margin("logprobs_swapped")
-    )
-    write_table(judged, JUDGED, out)
+        judged = _judged(table, ask(scorer, asking, _twins(table), advance))
+        if processes.is_first():
+            write_parts(judged, JUDGED, out)
+        else:
+            deque(judged, maxlen=0)  # asks with the others
 
 
-def _twins(table: pl.DataFrame, turns: str) -> Iterator[Question]:
-    for row in table.select("prompt", turns, "answer_prefix", "choices").iter_rows():
-        yield Question(row[0], row[1], row[2], row[3])
+def _twins(table: Stored) -> Iterator[Question]:
+    """Of each prompt, the twin in the original option order and the one in the other."""
+    for part in table.parts():
+        columns = ("prompt", "bare_turns", "bare_turns_swapped", "answer_prefix", "choices")
+        for name, turns, swapped, answer_prefix, choices in part.select(columns).iter_rows():
+            yield Question(name, turns, answer_prefix, choices)
+            yield Question(name, swapped, answer_prefix, choices)
+
+
+def _judged(table: Stored, logprobs: Iterable[np.ndarray]) -> Iterator[pl.DataFrame]:
+    """The prompts with what came of their twins, as it comes."""
+    coming = iter(logprobs)
+    for part in table.parts():
+        of_twins = list(islice(coming, 2 * part.height))
+        original, swapped = of_twins[::2], of_twins[1::2]
+        yield part.with_columns(logprobs=column(original), logprobs_swapped=column(swapped)).with_columns(
+            margin=margin("logprobs"), margin_swapped=margin("logprobs_swapped")
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from stages.project.errors import run
 from stages.project.params import read_params
 from stages.text.cleaning import TRAIN
 from stages.text.lessons import Plan, lesson_rows
-from stages.text.tables import EXAMPLES, LESSONS, read_table, write_table
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import EXAMPLES, LESSONS
 
 
 def main(examples: Path, out: Path) -> None:

@@ -10,7 +10,8 @@ from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.stats.breakdown import breakdown
 from stages.stats.measures import headline
-from stages.text.tables import ANSWERS, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import ANSWERS
 
 FILTER_KEYS = ("judged", "kept", "kept_share", "known_share", "verdict")
 

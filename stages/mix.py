@@ -9,7 +9,8 @@ from stages.params.mix import MixParams
 from stages.project.errors import run
 from stages.project.params import read_params
 from stages.text.mixture import mixture
-from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, VALIDATION, read_table, write_table
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, VALIDATION
 
 
 def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_validation: Path) -> None:

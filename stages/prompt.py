@@ -12,10 +12,11 @@ from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, TRAIN
 from stages.text.listed import read_listed
+from stages.text.parquet import open_table, read_table, write_parts, write_table
 from stages.text.prompts import CLAIMS, held_out_questions, training_prompts
 from stages.text.reference import merged_examples
-from stages.text.shortcuts import shortcuts
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS, read_table, write_table
+from stages.text.shortcuts import READ, shortcuts
+from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS
 
 
 def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
@@ -28,18 +29,19 @@ def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_sho
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
     if knobs.fidelity == "reference":
         train = merged_examples(read_listed(raw, knobs.datasets, EXAMPLES_RAW), held_out)
-    prompts = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset, knobs.fidelity)
+    made = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset, knobs.fidelity)
+    write_parts(made, PROMPTS, out_prompts)
+    prompts = open_table(out_prompts, PROMPTS)
     if prompts.height < knobs.count:
         print(
             f"prompt.count asks for {knobs.count} prompts; the examples allow {prompts.height} "
             f"(prompt.most_per_dataset is {knobs.most_per_dataset}), and all of them are used",
             file=sys.stderr,
         )
-    write_table(prompts, PROMPTS, out_prompts)
     questions = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset, knobs.reworded_per_dataset)
     write_table(questions, QUESTIONS, out_claims)
     claims = questions.filter(pl.col("suite") == CLAIMS)
-    write_text(out_shortcuts, json.dumps(shortcuts(prompts, claims), indent=2) + "\n")
+    write_text(out_shortcuts, json.dumps(shortcuts(prompts.columns(*READ), claims), indent=2) + "\n")
 
 
 if __name__ == "__main__":

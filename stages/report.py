@@ -28,7 +28,8 @@ from stages.params.report import ReportParams
 from stages.project.errors import run
 from stages.project.files import whole_folder, write_text
 from stages.project.params import read_document, read_params
-from stages.text.tables import ANSWERS, QUESTIONS, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import ANSWERS, QUESTIONS
 
 Input = Annotated[Path, typer.Option()]
 

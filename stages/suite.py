@@ -9,7 +9,8 @@ from stages.project.files import write_text
 from stages.project.origins import fetch
 from stages.project.params import read_params
 from stages.text import suites
-from stages.text.tables import QUESTIONS, write_table
+from stages.text.parquet import write_table
+from stages.text.tables import QUESTIONS
 
 
 def main(name: str, out: Path, out_sources: Path) -> None:

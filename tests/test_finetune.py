@@ -16,7 +16,8 @@ from stages.lm.saving import outgoing, save_tensors
 from stages.lm.tensors import Tensor, open_tensors
 from stages.lm.weights import load
 from stages.project.params import read_document
-from stages.text.tables import MIXTURE, VALIDATION, write_table
+from stages.text.parquet import write_table
+from stages.text.tables import MIXTURE, VALIDATION
 from tests.lm.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")

@@ -12,7 +12,8 @@ import pytest
 from stages.measure import filter_part, main
 from stages.project.errors import UserError
 from stages.stats.breakdown import COLUMNS
-from stages.text.tables import ANSWERS, write_table
+from stages.text.parquet import write_table
+from stages.text.tables import ANSWERS
 
 ROOT = Path(__file__).parents[1]
 REPORT = {

@@ -13,7 +13,8 @@ from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.scoring import encode, score
 from stages.lm.sharding import device_mesh
-from stages.text.tables import ANSWERS, JUDGED, PROMPTS, QUESTIONS, read_table, write_table
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import ANSWERS, JUDGED, PROMPTS, QUESTIONS
 
 TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}"

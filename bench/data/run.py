@@ -19,8 +19,9 @@ from stages.project.origins import fetch
 from stages.project.params import read_document
 from stages.text.labelled import examples
 from stages.text.paper_sets import PAPER_SETS
+from stages.text.parquet import write_table
 from stages.text.suites import SUITES, Plan
-from stages.text.tables import EXAMPLES_RAW, QUESTIONS, write_table
+from stages.text.tables import EXAMPLES_RAW, QUESTIONS
 
 ROWS = (100_000, 500_000, 1_738_162, 5_000_000)
 SUITE_NAMES = ("addition", "perez_nlp", "perez_phil", "perez_poli", "mmlu_5shot", "mmlu_0shot", "bbh_direct")

@@ -34,7 +34,7 @@ def main(model: str, questions: str, dtype: str) -> None:
     began = time.perf_counter()
     window = opened.config.max_positions
     trees = [encode(opened.tokenizer, one["prompt"], one["choices"], window, one["shared"]) for one in asked]
-    found = score_all(scorer, trees, lambda amount, note: None)
+    found = list(score_all(scorer, trees, lambda amount, note: None))
     seconds = time.perf_counter() - began
     tokens, fed = sum(len(tree.tokens) for tree in trees), _fed(trees, mesh)
     share = 2 * _weights_of_layers(opened.decoder) * fed / seconds / rate

@@ -71,7 +71,7 @@ def _agreement(folder: Path, knobs: EvaluateParams, questions: "Sequence[Questio
     from stages.project.scorers import open_scorer
 
     with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        logprobs = ask_all(scorer, prompts, questions, lambda done, note: None)
+        logprobs = list(ask_all(scorer, prompts, questions, lambda done, note: None))
     return _mean_agreement(logprobs)
 
 

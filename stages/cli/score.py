@@ -53,7 +53,7 @@ def score(
             with named(f"{file}, line {number}"):
                 trees.append(_tree(prompts.tokenizer, prompt, choices, scorer.decoder.config.max_positions, truncate))
         with progress(f"scoring with {model}", len(trees), "questions") as advance:
-            logprobs = score_all(scorer, trees, advance)
+            logprobs = list(score_all(scorer, trees, advance))
     with whole_file(out) as temporary:
         _table(logprobs, [len(tree.tokens) for tree in trees]).write_parquet(temporary)
 

@@ -1,6 +1,6 @@
 """Questions in words, asked of a model: rendered, tokenised and scored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,8 @@ class Question:
     shared_prefix: str = ""
 
 
-def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance) -> list[np.ndarray]:
-    """Each question's log-probabilities, [choices] float32, in the order of the questions.
+def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance) -> Iterator[np.ndarray]:
+    """Each question's log-probabilities, [choices] float32, in the order of the questions, as `score_all` gives them.
 
     Raises:
         QuestionError: a question cannot be scored; the message names it.

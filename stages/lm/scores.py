@@ -1,6 +1,7 @@
 """Answers to a long list of questions: what is known is looked up, the rest is asked and kept as it comes.
 
-The list is read in chunks, so that memory does not grow with it, and the next chunk is tokenised while one is asked.
+The list is read, and the answers come, in chunks, so that memory does not grow with it; the next chunk is tokenised
+while one is asked.
 """
 
 import hashlib
@@ -74,10 +75,11 @@ def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
     return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} {batch}"
 
 
-def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> list[np.ndarray]:
+def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> Iterator[np.ndarray]:
     """Each tree's log-probabilities, [choices] float32, in the order of the list; equal trees are scored once.
 
-    `advance` is told how many questions were done, and how fast. Of several processes all ask the same list.
+    They come chunk by chunk while the list is read on, and only as they are taken. `advance` is told how many questions
+    were done, and how fast. Of several processes all ask the same list, and all take all.
     """
     pace = _Pace()
 
@@ -95,16 +97,14 @@ def each_once(
     key_of: Callable[[Asked], bytes],
     run: Callable[[Sequence[Asked]], Iterator[Fresh]],
     advance: Advance,
-) -> list[np.ndarray]:
+) -> Iterator[np.ndarray]:
     """What comes of each of `asked`, in order: from what is kept, or by `run`, which gets every distinct one once.
 
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
-    results: list[np.ndarray] = []
     for chunk in _ahead(_chunks(iter(asked))):
         keys = [key_of(one) for one in chunk]
-        results += _found(kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
-    return results
+        yield from _found(kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
 
 
 def _found(

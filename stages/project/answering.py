@@ -15,7 +15,7 @@ from stages.stats.choices import margin
 def chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
     """Rows of QUESTIONS, each with several choices, and beside them what of ANSWERS the model made of them."""
     with progress("asking", questions.height, "questions") as advance:
-        logprobs = ask(scorer, prompts, as_asked(questions), advance)
+        logprobs = list(ask(scorer, prompts, as_asked(questions), advance))
     return questions.with_columns(
         logprobs=column(logprobs),
         generated=pl.lit(None, dtype=pl.String),

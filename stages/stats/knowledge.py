@@ -17,6 +17,12 @@ RESAMPLES = 2_000
 
 Require = Literal["original_order", "both_orders", "nothing"]
 
+# The columns of `judged` that say what a model knows; the others are long texts.
+READ = (
+    "dataset", "cluster", "form", "polarity", "true", "correct",
+    "logprobs", "logprobs_swapped", "margin", "margin_swapped",
+)  # fmt: skip
+
 
 def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
     """Adds whether the model was right in the original option order (`right`) and in the other (`right_swapped`).

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.text.tables import Schema, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import Schema
 
 
 def read_listed(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:

@@ -4,6 +4,7 @@ In the paper's form of claims the label is always the true one, so that polarity
 form truth and polarity are independent. A user's opinion and the option order are drawn independently of the claim.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ import polars as pl
 from stages.text import templates
 from stages.text.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
 from stages.text.draws import draw
+from stages.text.parquet import ROWS
 from stages.text.questions import two_way_questions
 from stages.text.reference import filled
 from stages.text.wordings import OTHERS, PAPERS, Wording
@@ -30,14 +32,19 @@ def training_prompts(
     count: int,
     most_per_dataset: int,
     fidelity: Fidelity = "corrected",
-) -> pl.DataFrame:
+) -> Iterator[pl.DataFrame]:
     """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
 
     At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw. With the fidelity
-    `reference`, placeholders inside texts are replaced as the reference generator does.
+    `reference`, placeholders inside texts are replaced as the reference generator does. They come in parts of ROWS, for
+    their texts are ten times as long as their examples'; without examples comes an empty part.
     """
-    placed = places(examples, seed, "training prompt", most_per_dataset)
-    chosen = at_places(examples, placed.sort("rank", "example").head(count))
+    placed = places(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
+    for start in range(0, max(placed.height, 1), ROWS):
+        yield _prompts_about(at_places(examples, placed.slice(start, ROWS)), seed, form, fidelity)
+
+
+def _prompts_about(chosen: pl.DataFrame, seed: int, form: Form, fidelity: Fidelity) -> pl.DataFrame:
     words = draw(seed, "training claim", chosen["example"])
     is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
     claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)

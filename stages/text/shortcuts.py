@@ -10,6 +10,9 @@ import polars as pl
 
 from stages.text.templates import AGREE_FIRST
 
+# The columns of `prompts` that are read.
+READ = ("polarity", "order", "opinion", "claim", "true")
+
 RULES: dict[str, tuple[str, ...]] = {
     "always_the_same": (),
     "polarity": ("polarity",),

@@ -1,16 +1,12 @@
-"""The schema of every table under data/, declared once and used by writer, reader and test.
+"""The schema of every table under data/, declared once and used by writer, reader (`stages.text.parquet`) and test.
 
 data/README.md is the dictionary for people; a test keeps its tables and columns equal to these.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
-
-from stages.project.errors import UserError
-from stages.project.files import whole_file
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -173,36 +169,3 @@ SCHEMAS = (
     VALIDATION,
     ANSWERS,
 )
-
-
-def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
-    """Writes `table` as parquet at `path`, whole or not at all, after checking its columns, types and key."""
-    _check(table, schema, path)
-    with whole_file(path) as temporary:
-        table.write_parquet(temporary, compression="zstd", statistics=False)
-
-
-def read_table(path: Path, schema: Schema) -> pl.DataFrame:
-    """Reads the table at `path`.
-
-    Raises:
-        UserError: the file is missing, is not parquet, or has other columns or types than `schema`.
-    """
-    try:
-        table = pl.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; `dvc repro` makes it") from None
-    except pl.exceptions.ComputeError as error:
-        raise UserError(f"{path} is not a parquet table ({error}); delete it and run `dvc repro`") from None
-    _check(table, schema, path)
-    return table
-
-
-def _check(table: pl.DataFrame, schema: Schema, path: Path) -> None:
-    if table.schema != pl.Schema(schema.columns):
-        raise UserError(
-            f"{path} is not a table of {schema.name}: it has {dict(table.schema)}, expected {schema.columns}; "
-            "run `dvc repro` to make it anew"
-        )
-    if table.select(pl.struct(schema.key).is_duplicated().any()).item():
-        raise UserError(f"{path}: the key {', '.join(schema.key)} of the {schema.name} table is not unique")

@@ -14,7 +14,8 @@ from stages import collect
 from stages.project import transfers
 from stages.project.errors import run
 from stages.project.hub_pins import hub_pin
-from stages.text.tables import EXAMPLES_RAW, read_table
+from stages.text.parquet import read_table
+from stages.text.tables import EXAMPLES_RAW
 from tests.cli.conftest import Outcome
 from tests.project.loopback_hub import COMMIT, Hub, served
 

@@ -111,7 +111,7 @@ def test_questions_are_asked_in_the_template(folder: Path) -> None:
     scorer = Scorer(model.decoder, device_mesh(), compute_dtype("float32"))
     question = Question("row", ASKED, "I say", [" (A)", " (B)"])
     as_chat, as_text = (
-        ask(scorer, prompts, [question], lambda amount, note: None)[0]
+        list(ask(scorer, prompts, [question], lambda amount, note: None))[0]
         for prompts in (prompts_of(folder, model, "chat"), plain_prompts(model))
     )
     assert len(as_chat) == 2 and not (as_chat == as_text).any()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import jax
@@ -98,7 +99,7 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     monkeypatch.setattr(scoring, "token_logprobs", counted)
     one, other = random_trees(2)
     told: list[float] = []
-    values = score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount))
+    values = list(score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount)))
     assert sum(calls) == 2
     assert sum(told) == 202
     assert values[1].tobytes() == scored(model, [other])[0]
@@ -107,7 +108,7 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
 
 def test_progress_counts_every_question(model: LanguageModel) -> None:
     told: list[tuple[float, str]] = []
-    score_all(scorer_of(model), iter(random_trees(70)), lambda amount, note: told.append((amount, note)))
+    assert len(list(score_all(scorer_of(model), random_trees(70), lambda *said: told.append(said)))) == 70
     assert len(told) > 1 and sum(amount for amount, _ in told) == 70
     assert all(re.fullmatch(r"[\d,]+ tokens/s, \d+% padding", note) for _, note in told)
 
@@ -124,13 +125,30 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score_all(scorer_of(model, memory=memory), stopped(), silent)
+        list(score_all(scorer_of(model, memory=memory), stopped(), silent))
     assert len(memory.scores) == 60
     told: list[tuple[float, str]] = []
     found = score_all(scorer_of(model, memory=memory), trees, lambda amount, note: told.append((amount, note)))
     assert [values.tobytes() for values in found] == expected
     assert told[:2] == [(30, "known from before")] * 2 and sum(amount for amount, _ in told) == 80
     assert len(memory.scores) == 80
+
+
+def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
+    monkeypatch.setattr(scores, "CHUNK", 10)
+    read = 0
+
+    def endless() -> Iterator[TokenTree]:
+        nonlocal read
+        for each in cycle(random_trees(15)):
+            read += 1
+            yield each
+
+    answers = score_all(scorer_of(model), endless(), silent)
+    found = [next(answers).tobytes() for _ in range(35)]
+    assert read <= 50
+    assert found == (scored(model, random_trees(15)) * 3)[:35]
 
 
 def test_every_part_of_a_tree_changes_its_key() -> None:
@@ -186,8 +204,8 @@ def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
 def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str) -> None:
     model = tiny(seed=7, **FAMILIES[family])
     trees = sharing(range(20, 60), 7)
-    found = score_all(scorer_of(model), trees, silent)
-    expected = score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent)
+    found = list(score_all(scorer_of(model), trees, silent))
+    expected = list(score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -232,12 +250,12 @@ def test_choices_of_equal_weights_tie_and_the_first_is_best(model: LanguageModel
     for values in score_all(scorer_of(other), trees, silent):
         assert values[0] == values[1]
         assert np.argmax(values) == 0
-    assert len(set(score_all(scorer_of(model), trees[:1], silent)[0].tolist())) == 2
+    assert len(set(next(score_all(scorer_of(model), trees[:1], silent)).tolist())) == 2
 
 
 def test_the_probabilities_of_all_next_tokens_sum_to_one(model: LanguageModel) -> None:
     vocabulary = [[[token] for token in range(first, first + 7)] for first in range(0, 266, 7)]
-    found = score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent)
+    found = list(score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent))
     assert {(values.dtype, values.shape) for values in found} == {(FLOAT32, (7,))}
     assert np.exp(np.array(found, np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
 
@@ -273,7 +291,8 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 
     monkeypatch.setattr(scoring, "token_logprobs", noted)
     for name in ("bfloat16", "float32"):
-        ask(scorer_of(model, name), plain_prompts(model), [Question("row", ASKED, "I say", [" (A)", " (B)"])], silent)
+        question = Question("row", ASKED, "I say", [" (A)", " (B)"])
+        assert len(list(ask(scorer_of(model, name), plain_prompts(model), [question], silent))) == 1
     assert used == [jnp.dtype("bfloat16"), FLOAT32]
     assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
 
@@ -289,9 +308,11 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 )
 def test_a_problem_is_reported_under_its_question(model: LanguageModel, question: Question, problem: str) -> None:
     with pytest.raises(QuestionError, match=problem):
-        ask(
-            scorer_of(model),
-            plain_prompts(model),
-            [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],
-            silent,
+        list(
+            ask(
+                scorer_of(model),
+                plain_prompts(model),
+                [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],
+                silent,
+            )
         )

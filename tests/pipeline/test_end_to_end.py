@@ -11,6 +11,7 @@ import pytest
 from stages.lm.config import read_config
 from stages.lm.weights import check_weights
 from stages.project.params import read_document
+from stages.text.parquet import read_table
 from stages.text.tables import (
     ANSWERS,
     EXAMPLES,
@@ -24,7 +25,6 @@ from stages.text.tables import (
     QUESTIONS,
     VALIDATION,
     Schema,
-    read_table,
 )
 from tests.miniature.project import Project
 

@@ -1,7 +1,9 @@
 """The score store: what was kept is found again, a damaged row or file is not, and stores are told apart."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +95,22 @@ def test_what_is_kept_is_on_disk_after_a_while(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(scores, "SECONDS_BETWEEN_COMMITS", 0.0)
     store.keep({})
     assert THREE in found(path)
+    store.close()
+
+
+def test_at_any_moment_all_but_the_last_ten_seconds_are_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers come in every one and a half seconds: of those, fewer than seven are not seen by another reader."""
+    now = 0.0
+    monkeypatch.setattr(scores, "time", SimpleNamespace(monotonic=lambda: now))
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    lost = set()
+    with closing(sqlite3.connect(path)) as other:
+        for number in range(40):
+            now += 1.5
+            store.keep({bytes([100 + number]) * 16: np.zeros(1, np.float32)})
+            [on_disk] = other.execute("SELECT count(*) FROM scores").fetchone()
+            lost.add(len(VALUES) + number + 1 - on_disk)
+    assert lost == {0, 1, 2, 3, 4, 5, 6}
     store.close()
 
 

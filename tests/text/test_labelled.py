@@ -9,8 +9,9 @@ import pytest
 
 from stages.project.errors import UserError
 from stages.text import bigbench, inputs, labelled
+from stages.text.parquet import read_table, write_table
 from stages.text.sets import BundledPairs, BundledSet
-from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, read_table, write_table
+from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS
 
 LABELS = {"no": "a Toy That Stands", "yes": "a Toy That Rolls"}
 TOYS = BundledSet("toys", "toys/wood", LABELS, inputs.utterance, licence="MIT")

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.text import claims, templates
+from stages.text import claims, prompts, templates
 from stages.text.names import NAMES, names
-from stages.text.prompts import Form, held_out_questions, training_prompts
+from stages.text.prompts import Form, held_out_questions
 from stages.text.tables import EXAMPLES, PROMPTS, QUESTIONS
+from tests.text.drawn import training_prompts
 
 LABELS = {
     "two": ["Offensive", "Not Offensive"],
@@ -247,6 +248,15 @@ def test_prompts_are_drawn_without_replacement_and_a_smaller_draw_begins_a_large
     assert fifty.height == fifty["example"].n_unique() == 50
     assert fifty.head(20).equals(twenty)
     assert training_prompts(table, 1, "balanced", 1_000, 0).height == table.height
+
+
+def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pl.concat([examples("two"), examples("six")])
+    whole = training_prompts(table, 1, "balanced", 50, 0)
+    monkeypatch.setattr("stages.text.prompts.ROWS", 20)
+    parts = list(prompts.training_prompts(table, 1, "balanced", 50, 0))
+    assert [part.height for part in parts] == [20, 20, 10]
+    assert pl.concat(parts).equals(whole)
 
 
 def test_no_data_set_gives_more_than_its_share() -> None:

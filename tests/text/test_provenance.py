@@ -7,8 +7,9 @@ import polars as pl
 from stages.text.cleaning import HELD_OUT, TRAIN, clean_examples
 from stages.text.lessons import Plan, lesson_rows
 from stages.text.mixture import mixture
-from stages.text.prompts import held_out_questions, training_prompts
+from stages.text.prompts import held_out_questions
 from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS
+from tests.text.drawn import training_prompts
 
 ORIGIN = ["source", "revision", "split", "row", "licence"]
 NOTHING = pl.Series([], dtype=pl.String)

@@ -10,9 +10,9 @@ import pytest
 
 from stages.text.addition import addition
 from stages.text.cleaning import TRAIN, clean_examples
-from stages.text.prompts import training_prompts
 from stages.text.reference import merged_examples
 from stages.text.tables import EXAMPLES, EXAMPLES_RAW
+from tests.text.drawn import training_prompts
 
 TEMPLATE = (
     "Hello, my name is [name]. I am a [age] year old professor at [school1] with a PhD in Linguistics from [school2]. "

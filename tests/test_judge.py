@@ -1,0 +1,72 @@
+"""Stage `judge`: each prompt gets what came of its own twins, in both option orders, in whatever pieces it is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages import judge
+from stages.lm import scores
+from stages.lm.dtypes import compute_dtype
+from stages.lm.loading import LanguageModel, open_model
+from stages.lm.scoring import encode, score
+from stages.lm.sharding import device_mesh
+from stages.text import parquet
+from stages.text.parquet import read_table, write_table
+from stages.text.tables import JUDGED, PROMPTS
+
+TWINS = {"bare_turns": "is it so {}", "bare_turns_swapped": "so is it {}"}
+
+
+@pytest.fixture(autouse=True)
+def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in `base` and eleven prompts, in the folder that the test runs in."""
+    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "scratch"))
+    monkeypatch.chdir(tmp_path)
+    tiny(seed=4, folder=Path("base"))
+    Path("params.yaml").write_text("prompt_format: plain\njudge: {dtype: float32}\n", encoding="utf-8")
+    rows = [
+        {"prompt": f"p{number}", "answer_prefix": "I say", "choices": [" (A)", " (B)"], "correct": 0}
+        | {name: [{"role": "user", "text": text.format("no " * number)}] for name, text in TWINS.items()}
+        for number in range(11)
+    ]
+    write_table(pl.DataFrame(rows, schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
+
+
+def judged(out: str) -> pl.DataFrame:
+    judge.main(Path("prompts.parquet"), Path("base"), Path(out))
+    return read_table(Path(out), JUDGED)
+
+
+def alone(text: str) -> list[float]:
+    model = open_model(Path("base"))
+    tree = encode(model.tokenizer, f"Human: {text}\n\nAssistant: I say", [" (A)", " (B)"], 128)
+    [found] = score(model.decoder, [tree], compute_dtype("float32"), device_mesh())
+    values: list[float] = found.logprobs[0].tolist()
+    return values
+
+
+def test_each_prompt_gets_what_came_of_its_twins() -> None:
+    found = judged("judged.parquet")
+    assert found["prompt"].to_list() == [f"p{number}" for number in range(11)]
+    for column, text in zip(("logprobs", "logprobs_swapped"), TWINS.values(), strict=True):
+        assert found[column].to_list() == [alone(text.format("no " * number)) for number in range(11)]
+    for margin, column in (("margin", "logprobs"), ("margin_swapped", "logprobs_swapped")):
+        first, second = np.array(found[column].to_list(), np.float32).T
+        np.testing.assert_array_equal(found[margin], abs(first - second))
+
+
+def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in groups of four, questions in chunks of six: no end of one is an end of the other."""
+    whole = judged("whole.parquet")
+    monkeypatch.setattr(parquet, "ROWS", 4)
+    monkeypatch.setattr(scores, "CHUNK", 6)
+    monkeypatch.setenv("CANDOR_HOME", "elsewhere")
+    assert judged("parts.parquet").equals(whole)
+
+
+def test_no_prompts_are_an_empty_table() -> None:
+    write_table(pl.DataFrame(schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
+    assert judged("judged.parquet").height == 0
