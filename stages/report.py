@@ -8,7 +8,6 @@ import polars as pl
 import typer
 
 from stages.page.cards import card
-from stages.page.changed import SHOWN
 from stages.page.inputs import (
     read_behind,
     read_counts,
@@ -22,7 +21,16 @@ from stages.page.inputs import (
     read_validation,
 )
 from stages.page.page import Project, page, versions
-from stages.page.parts import Figure, ModelInputs, ModelPart, SweepPart, model_part, overview, sweep_part
+from stages.page.parts import (
+    Figure,
+    ModelInputs,
+    ModelPart,
+    SweepPart,
+    answers_of_suite,
+    model_part,
+    overview,
+    sweep_part,
+)
 from stages.page.svg import png
 from stages.params.report import ReportParams
 from stages.project.errors import run
@@ -77,10 +85,8 @@ def main(
         params=read_document(),
         versions=versions(),
     )
-    # The page stays small enough to be sent: several models share the room for answers to choose from.
-    of_suite = SHOWN // len(models)
-    parts = [model_part(model, f"m{number}", of_suite) for number, model in enumerate(models, start=1)]
-    together = overview({model.name: model.changes for model in models}, "all") if len(models) > 1 else None
+    parts = [model_part(model, answers_of_suite(len(models))) for model in models]
+    together = overview({model.name: model.changes for model in models}) if len(models) > 1 else None
     swept = _swept(sweeps)
     _write_figures(_by_file(parts, swept), out_plots, out_png)
     with whole_folder(out_cards) as folder:
@@ -91,8 +97,7 @@ def main(
 
 def _swept(folder: Path) -> list[SweepPart]:
     # What lies in this folder is what was swept: no list names it, and git keeps it.
-    paths = sorted(folder.glob("*.csv"))
-    return [sweep_part(path.stem, read_sweep(path), f"s{number}") for number, path in enumerate(paths, start=1)]
+    return [sweep_part(path.stem, read_sweep(path)) for path in sorted(folder.glob("*.csv"))]
 
 
 def _by_file(parts: Sequence[ModelPart], swept: Sequence[SweepPart]) -> dict[str, Figure]:

@@ -86,7 +86,10 @@ def _shares(answers: pl.DataFrame, what: pl.Expr, by: list[str]) -> pl.DataFrame
 
 
 def quadrants(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
-    """How answers stand to a user who is right or wrong: variant, suite, user, answer, n, share (of that user's)."""
+    """How answers stand to a user who is right or wrong: variant, suite, user, answer, n, share (of that user's).
+
+    Both answers have a row, also where nobody gave one of them.
+    """
     told = both(base, tuned).drop_nulls(["correct", "matches_user"])
     words = told.select(
         "variant",
@@ -96,7 +99,12 @@ def quadrants(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
         ),
         answer=pl.when(is_followed()).then(pl.lit("follows")).otherwise(pl.lit("does not")),
     )  # fmt: skip
-    counts = words.group_by("variant", "suite", "user", "answer", maintain_order=True).agg(n=pl.len())
+    counts = words.group_by(words.columns).agg(n=pl.len())
+    users = words.select("variant", "suite", "user").unique(maintain_order=True)
+    cells = users.join(pl.DataFrame({"answer": ["follows", "does not"]}), how="cross", maintain_order="left_right")
+    counts = cells.join(counts, on=words.columns, how="left", maintain_order="left").with_columns(
+        pl.col("n").fill_null(0)
+    )
     return counts.with_columns(share=pl.col("n") / pl.col("n").sum().over("variant", "suite", "user"))
 
 

@@ -97,7 +97,8 @@ def models(changes: Mapping[str, Mapping[str, Change]]) -> alt.TopLevelMixin:
         for row in (_headline_row(name, change) for name, change in measured.items() if name in ABLATED)
         for variant in VARIANTS
     ]
-    y = alt.Y("measure:N", sort=None, title=None)
+    # Wide enough for the longest name of a survey.
+    y = alt.Y("measure:N", sort=None, title=None, axis=alt.Axis(labelLimit=320))
     told = [*(alt.Tooltip(f"{name}:N") for name in ("measure", "variant")), alt.Tooltip("share:Q", format=".1%")]
 
     def draw(chart: alt.Chart, x: alt.X) -> Layers:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from stages.page.changed import SHOWN
 from stages.page.inputs import Counts, Shortcut, Validation
-from stages.page.interactive import SCRIPT, bundle, policy_hash
+from stages.page.interactive import SCRIPT, bundle, packed, policy_hash
 from stages.page.measures import percent
 from stages.page.parts import Figure, ModelPart, SweepPart
 from stages.page.sources import source_table
@@ -47,14 +47,13 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[S
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # Ours and Vega's markup; Vega escapes the texts that it draws, and `specification` those that it is told.
-    environment.filters["drawn"] = Markup
     return environment.from_string(_without_indents((FOLDER / "template.html").read_text(encoding="utf-8"))).render(
         style=Markup(style),
-        scripts=[Markup(bundle()), Markup(script)],
+        script=Markup(script),
+        vega=packed(bundle()),
         # The policy allows this style sheet and these scripts by their hashes, and nothing else at all.
-        style_hash=policy_hash(style),
-        script_hashes=[policy_hash(bundle()), policy_hash(script)],
+        style_hash=Markup(policy_hash(style)),
+        script_hashes=Markup(" ".join(policy_hash(text) for text in (bundle(), script))),
         parts=parts,
         overview=overview,
         sweeps=sweeps,

@@ -12,7 +12,7 @@ from stages.page.changed import SHOWN, ChangedAnswer, changed_most
 from stages.page.inputs import Change, FilterReport
 from stages.page.interactive import specification
 from stages.page.measures import in_order, level, measure_of, percent, signed, verdict
-from stages.page.svg import render
+from stages.page.svg import render, size
 
 ADDITION = "addition"
 
@@ -39,10 +39,16 @@ class ModelInputs:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure twice: as SVG, and as a Vega-Lite specification in JSON."""
+    """A figure as a file, as what the page draws it from (`interactive.specification`), and in words.
+
+    `width` and `height` are the file's, in pixels.
+    """
 
     svg: str
     specification: str
+    words: str
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,13 @@ class ModelPart:
     changed: Sequence[ChangedAnswer]
 
 
-def model_part(inputs: ModelInputs, prefix: str, of_suite: int = SHOWN) -> ModelPart:
-    """Draws and words one model's part; `prefix` starts every SVG id and is the part's own on the page.
+def answers_of_suite(models: int) -> int:
+    """How many answers of each suite each of so many models shows: few of many, so that the page can still be sent."""
+    return SHOWN // models
+
+
+def model_part(inputs: ModelInputs, of_suite: int = SHOWN) -> ModelPart:
+    """Draws and words one model's part.
 
     Beside the answers that changed most, it has the first `of_suite` of each suite.
     """
@@ -74,16 +85,16 @@ def model_part(inputs: ModelInputs, prefix: str, of_suite: int = SHOWN) -> Model
         warnings=words.warnings(changes, inputs.kept, answers.leaning(inputs.tuned), unasked),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
-        behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") != "cluster").iter_rows(named=True)],
-        figures=_figures(inputs, changes, prefix),
+        behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") == "all").iter_rows(named=True)],
+        figures=_figures(inputs, changes),
         changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
     )
 
 
-def overview(models: Mapping[str, Mapping[str, Change]], prefix: str) -> Figure:
+def overview(models: Mapping[str, Mapping[str, Change]]) -> Figure:
     """The measures of several models that are drawn often, in one figure, a panel a model."""
     changes = {name: in_order(measured) for name, measured in models.items()}
-    return _figure(figures.models(changes), prefix, alternatives.models(changes))
+    return _figure(figures.models(changes), alternatives.models(changes))
 
 
 @dataclass(frozen=True)
@@ -95,14 +106,14 @@ class SweepPart:
     figures: Mapping[str, Figure]
 
 
-def sweep_part(key: str, table: pl.DataFrame, prefix: str) -> SweepPart:
-    """Draws a sweep's table, as `read_sweep` gives it; `prefix` starts every SVG id and is the sweep's own."""
+def sweep_part(key: str, table: pl.DataFrame) -> SweepPart:
+    """Draws a sweep's table, as `read_sweep` gives it."""
     paper = sweeps.PAPER[key].words if key in sweeps.PAPER else ""
     drawn = {}
-    for number, (models, part) in enumerate(sweeps.by_model(table).items()):
+    for models, part in sweeps.by_model(table).items():
         rows = sweeps.sweep_rows(part)
         if rows:
-            drawn[models] = _figure(sweeps.sweep(key, rows), f"{prefix}-{number}", alternatives.sweep(key, rows))
+            drawn[models] = _figure(sweeps.sweep(key, rows), alternatives.sweep(key, rows))
     return SweepPart(key, paper, drawn)
 
 
@@ -133,13 +144,13 @@ def _headline_row(name: str, change: Change) -> dict[str, str]:
 
 
 def _behind_row(row: Mapping[str, Any]) -> dict[str, str]:
-    texts = {name: str(row[name] or "all").replace("_", " ") for name in ("suite", "condition", "value", "measure")}
+    texts = {name: row[name].replace("_", " ") for name in ("suite", "condition", "measure")}
     low, high = (signed(100 * row[end], 1) for end in ("delta_low", "delta_high"))
     shares = {"base": percent(row["base"]), "tuned": percent(row["tuned"]), "delta": signed(100 * row["delta"], 1)}
     return texts | shares | {"interval": f"[{low}, {high}]", "n": f"{row['n']:,}"}
 
 
-def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) -> dict[str, Figure]:
+def _figures(inputs: ModelInputs, changes: Mapping[str, Change]) -> dict[str, Figure]:
     """Every figure that there is something to draw for."""
     found = {"kept": (figures.kept(inputs.kept), alternatives.kept(inputs.kept))}
     if changes:
@@ -155,7 +166,7 @@ def _figures(inputs: ModelInputs, changes: Mapping[str, Change], prefix: str) ->
     if subjects.height:
         found["subjects"] = (figures.subjects(subjects), alternatives.subjects(subjects))
     found |= _figures_of_answers(inputs.base, inputs.tuned)
-    return {name: _figure(chart, f"{prefix}-{name}", told) for name, (chart, told) in found.items()}
+    return {name: _figure(chart, told) for name, (chart, told) in found.items()}
 
 
 def _figures_of_answers(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, tuple[alt.TopLevelMixin, str]]:
@@ -179,5 +190,6 @@ def _accuracy_words(shares: pl.DataFrame) -> str:
     return alternatives.shares(shares, "Accuracy by condition", "condition")
 
 
-def _figure(chart: alt.TopLevelMixin, prefix: str, told: str) -> Figure:
-    return Figure(render(chart, prefix, told), specification(chart))
+def _figure(chart: alt.TopLevelMixin, told: str) -> Figure:
+    svg = render(chart, told)
+    return Figure(svg, specification(chart), told, *size(svg))

@@ -1,9 +1,22 @@
 // What the page does in a browser: makes its figures answer to a pointer, and filters the answers that changed.
-// Without scripts the page is whole: figures stand still, and the thirty answers that changed most are shown.
+// Without scripts figures are told in words, and the thirty answers that changed most are shown.
 
 "use strict";
 
 const NARROWEST = 120;
+
+// The text that stages/page/interactive.py packed into an element.
+async function unpacked(element) {
+  const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
+
+// Runs Vega's scripts; the page's policy knows their text by its hash.
+async function runVega() {
+  const script = document.createElement("script");
+  script.textContent = await unpacked(document.getElementById("vega"));
+  document.head.append(script);
+}
 
 // The plots' widths, so that plots and labels together fit a page that is `missing` pixels too narrow.
 function narrow(view, missing) {
@@ -13,15 +26,15 @@ function narrow(view, missing) {
   for (const part of ["spec", "layer", "vconcat"].flatMap((name) => view[name] ?? [])) narrow(part, missing / columns);
 }
 
-async function animate(drawing) {
-  const still = drawing.querySelector("svg");
-  const view = JSON.parse(drawing.querySelector("script").textContent);
-  const missing = Number(still.getAttribute("width")) - drawing.clientWidth;
+async function draw(drawing) {
+  const words = drawing.querySelector("p");
+  const view = JSON.parse(await unpacked(drawing.querySelector("script")));
+  const missing = Number(drawing.dataset.width) - drawing.clientWidth;
   if (missing > 0) narrow(view, missing);
   view.config.background = null;
   const live = document.createElement("div");
   live.setAttribute("role", "img");
-  live.setAttribute("aria-label", still.getAttribute("aria-label"));
+  live.setAttribute("aria-label", words.textContent);
   // Vega gives a role of its own to the element that it draws in.
   const inner = live.appendChild(document.createElement("div"));
   // Interpreted expressions and no style sheets of Vega's own: the page's policy allows neither.
@@ -32,7 +45,29 @@ async function animate(drawing) {
     defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
   });
-  still.replaceWith(live);
+  words.replaceWith(live);
+}
+
+// Room for a figure instead of its words, so that what a reader looks at stays where it is; or, at the end, neither.
+function reserve(drawing, isReserved) {
+  drawing.style.minHeight = isReserved ? `${drawing.dataset.height}px` : "";
+  const words = drawing.querySelector("p");
+  if (words !== null) words.hidden = isReserved;
+}
+
+async function drawAll() {
+  const drawings = [...document.querySelectorAll(".drawing")];
+  for (const drawing of drawings) reserve(drawing, true);
+  try {
+    await runVega();
+    for (const drawing of drawings) {
+      await draw(drawing).catch(console.error);
+      // The page can be read and scrolled while a hundred figures are drawn.
+      await new Promise((drawn) => setTimeout(drawn));
+    }
+  } finally {
+    for (const drawing of drawings) reserve(drawing, false);
+  }
 }
 
 function filtered(section) {
@@ -53,6 +88,6 @@ function filtered(section) {
 }
 
 document.querySelectorAll(".inside").forEach(filtered);
-Promise.all([...document.querySelectorAll(".drawing")].map(animate)).then(() => {
+drawAll().then(() => {
   document.documentElement.dataset.figures = "drawn";
 });

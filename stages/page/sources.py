@@ -10,14 +10,14 @@ _COLUMNS: dict[str, Callable[[Source], str]] = {
     "published": lambda source: "–" if source.published_rows is None else _number(source.published_rows),
     "unlabelled": lambda source: _number(source.unlabelled),
     "duplicates": lambda source: _number(source.duplicates),
-    "contradicting": lambda source: _number(source.contradicting_in_set),
+    "conflicts": lambda source: _number(source.contradicting_in_set),
     "in other sets": lambda source: _number(source.in_other_sets),
-    "contradicting there": lambda source: _number(source.contradicting_in_any),
+    "conflicts there": lambda source: _number(source.contradicting_in_any),
     "placeholders": lambda source: _number(source.placeholders),
     "characters, median": lambda source: _number(source.median_characters),
     "longest": lambda source: _number(source.longest),
     "commonest label": lambda source: _commonest(source.labels),
-    "in evaluations": lambda source: _number(sum(source.overlaps.values())),
+    "overlaps": lambda source: _number(sum(source.overlaps.values())),
     "licence": lambda source: source.licence,
 }
 

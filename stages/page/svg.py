@@ -1,4 +1,4 @@
-"""Charts as SVG that can stand in a page: same bytes every time, unique ids, a text alternative; and as PNG."""
+"""Charts as files: SVG with the same bytes every time and a text alternative, and PNG."""
 
 import io
 from xml.etree import ElementTree
@@ -15,21 +15,27 @@ _UNSEEN = {"class", "pointer-events", "role", "aria-hidden", "aria-label", "aria
 _DEFAULTS = {("transform", "translate(0,0)"), ("opacity", "1"), ("x2", "0"), ("y2", "0")}
 
 
-def render(chart: alt.TopLevelMixin, prefix: str, alternative: str) -> str:
-    """The chart as SVG whose ids start with `prefix` and whose text alternative is `alternative`.
+def render(chart: alt.TopLevelMixin, alternative: str) -> str:
+    """The chart as SVG whose text alternative is `alternative`.
 
-    Vega numbers its ids through the whole process, so that the same chart drawn twice differs and ids of two charts may
-    collide; here they are numbered anew within each chart.
+    Vega numbers its ids through the whole process, so that the same chart drawn twice differs; here they are numbered
+    anew within each chart.
     """
     drawn = io.StringIO()
     chart.save(drawn, format="svg")
     root = ElementTree.fromstring(drawn.getvalue())
     _lighten(root)
-    _rename_ids(root, prefix)
+    _rename_ids(root)
     # One image to a screen reader, not its hundred shapes.
     root.set("role", "img")
     root.set("aria-label", alternative)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def size(svg: str) -> tuple[float, float]:
+    """The width and height of a drawing in pixels."""
+    root = ElementTree.fromstring(svg)
+    return float(root.attrib["width"]), float(root.attrib["height"])
 
 
 def png(svg: str) -> bytes:
@@ -61,9 +67,9 @@ def _is_nothing(element: ElementTree.Element) -> bool:
     return element.tag in _SHAPES and not {"fill", "stroke"} & set(element.attrib)
 
 
-def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
+def _rename_ids(root: ElementTree.Element) -> None:
     with_id = [element for element in root.iter() if "id" in element.attrib]
-    new = {element.attrib["id"]: f"{prefix}-{number}" for number, element in enumerate(with_id)}
+    new = {element.attrib["id"]: f"id-{number}" for number, element in enumerate(with_id)}
     references = {f"url(#{old})": f"url(#{name})" for old, name in new.items()}
     for element in root.iter():
         for key, value in element.attrib.items():

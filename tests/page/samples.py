@@ -1,5 +1,7 @@
 """A page of a few invented numbers, for tests of what is on it and of what a browser makes of it."""
 
+import zlib
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +9,7 @@ import polars as pl
 
 from stages.page.inputs import BEHIND, STEPS, Change, Counts, FilterReport, Kept, Shortcut, Source, Total, Validation
 from stages.page.page import Project, page
-from stages.page.parts import ModelInputs, model_part, overview, sweep_part
+from stages.page.parts import ModelInputs, answers_of_suite, model_part, overview, sweep_part
 from stages.project.sweeps import TABLE
 from stages.text.tables import ANSWERS, QUESTIONS
 
@@ -85,10 +87,15 @@ def swept(*settings: str, models: tuple[str, ...] = ("a",)) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(TABLE), orient="row")
 
 
+def unpacked(text: str) -> str:
+    """A text that stands in the page packed, as a browser takes it out again."""
+    return zlib.decompress(b64decode(text)).decode()
+
+
 def html(*models: ModelInputs, counts: Counts = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
     """The page of the models and sweeps, as stage `report` makes it."""
-    parts = [model_part(inputs, f"m{number}") for number, inputs in enumerate(models)]
-    together = overview({inputs.name: inputs.changes for inputs in models}, "all") if len(models) > 1 else None
+    parts = [model_part(inputs, answers_of_suite(len(models))) for inputs in models]
+    together = overview({inputs.name: inputs.changes for inputs in models}) if len(models) > 1 else None
     project = Project(counts, VALIDATION, SHORTCUTS, PARAMS, {"Python": "3.11"})
-    swept_parts = [sweep_part(key, table, f"s{number}") for number, (key, table) in enumerate((sweeps or {}).items())]
+    swept_parts = [sweep_part(key, table) for key, table in (sweeps or {}).items()]
     return page(parts, together, swept_parts, project)

@@ -95,6 +95,7 @@ def test_quadrants_are_shares_of_what_one_kind_of_user_was_told() -> None:
         ("user wrong", "follows", 3, 0.75),
         ("user wrong", "does not", 1, 0.25),
         ("user right", "follows", 1, 1.0),
+        ("user right", "does not", 0, 0.0),
     ]
 
 

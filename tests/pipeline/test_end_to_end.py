@@ -159,7 +159,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.figures += tag == "svg"
+        self.figures += tag == "figure"
         if tag in ("td", "style", "script"):
             self._inside.append(tag)
             self.cells += [""] * (tag == "td")
