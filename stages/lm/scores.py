@@ -151,7 +151,7 @@ class _Pace:
         self.tokens += done.tokens
         self.fed += done.fed
         rate = self.tokens / max(time.monotonic() - self.began, 1e-9)
-        return f"{rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
+        return f"{self.tokens:,} tokens, {rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
 
 
 def _chunks(asked: Iterator[Asked]) -> Iterator[list[Asked]]:
