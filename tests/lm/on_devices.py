@@ -1,7 +1,8 @@
-"""Trains a tiny model on all devices of all processes of a run, as a program of its own: `MODEL SCRATCH OUT`.
+"""Asks and trains a tiny model on all devices of all processes of a run, as a program of its own: `MODEL SCRATCH OUT`.
 
-How many devices and processes there are is said by the environment, before JAX starts. OUT gets what came of each
-recipe: its curves, its weights, how often the step was traced, and how large a device's part of one weight is.
+How many devices and processes there are is said by the environment, before JAX starts. OUT gets what the model answers
+and writes, and what came of each recipe: its curves, its weights, how often the step was traced, and how large a
+device's part of one weight is.
 """
 
 import sys
@@ -14,17 +15,25 @@ import numpy as np
 from flax import nnx
 
 from stages.lm import lora, processes, steps
+from stages.lm.generating import STRIDE, Prompt, generate
 from stages.lm.loading import open_model
 from stages.lm.optimizer import Rule
 from stages.lm.runs import Material, Outside, Run, State
+from stages.lm.scores import Scorer, score_all
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
 from stages.lm.training import train
+from stages.lm.trees import token_tree
 from stages.lm.weights import tensors_of
 from stages.project import machines
 from stages.project.together import together
 
+# Of several shapes, three choices each; more than eight devices take at once.
+TREES = [
+    token_tree([Continued((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in ((3, 4), (3, 5), (6,))])
+    for first in range(150)
+]
 RECIPES = ("adamw", "adafactor", "lora")
 # Of lengths that fill rows of 32 unevenly.
 MATERIAL = Material(
@@ -49,14 +58,24 @@ def outside_of(scratch: Path) -> Outside:
 
 
 def main(model: Path, scratch: Path, out: Path) -> None:
-    """Trains by every recipe; the first process writes OUT."""
+    """Asks, and trains by every recipe; the first process writes OUT."""
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_disable_most_optimizations", True)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = _asked(model)
     for recipe in RECIPES:
         found |= {f"{recipe} {name}": value for name, value in _trained(recipe, model, scratch / recipe).items()}
     if processes.is_first():
         np.savez(out, **found)
+
+
+def _asked(folder: Path) -> dict[str, Any]:
+    mesh, dtype = device_mesh(machines.tensor_devices()), jnp.dtype("float32")
+    decoder = open_model(folder, placer(mesh)).decoder
+    scores = list(score_all(Scorer(decoder, mesh, dtype), TREES, lambda amount, note: None))
+    prompts = [Prompt(tuple(range(20, 24 + first)), lambda written: False) for first in range(60)]
+    batches = list(generate(decoder, prompts, STRIDE, dtype, mesh))
+    written = {index: ids for batch in batches for index, ids in zip(batch.prompts, batch.ids, strict=True)}
+    return {"scores": np.array(scores), "written": np.array([written[index] for index in range(len(prompts))])}
 
 
 def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
 from stages.lm.formats import plain_prompts
 from stages.lm.loading import LanguageModel
+from stages.lm.model import Decoder
 from stages.lm.scores import Scorer, content_key, score_all
 from stages.lm.sharding import device_mesh
 from stages.lm.tokens import Continued
@@ -110,7 +111,10 @@ def test_progress_counts_every_question(model: LanguageModel) -> None:
     told: list[tuple[float, str]] = []
     assert len(list(score_all(scorer_of(model), random_trees(70), lambda *said: told.append(said)))) == 70
     assert len(told) > 1 and sum(amount for amount, _ in told) == 70
-    assert all(re.fullmatch(r"[\d,]+ tokens/s, \d+% padding", note) for _, note in told)
+    notes = [re.fullmatch(r"([\d,]+) tokens, [\d,]+ tokens/s, \d+% padding", note) for _, note in told]
+    tokens = [int(note[1].replace(",", "")) for note in notes if note]
+    assert len(tokens) == len(told) and tokens == sorted(tokens)
+    assert tokens[-1] == sum(len(one.tokens) for one in random_trees(70))
 
 
 def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +192,23 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth() -> None:
     found = list(batches(trees, 1, 1024))
     fed = sum(batch.tokens_BT.size for batch in found)
     assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
+
+
+def test_the_output_head_runs_where_a_choice_token_is_predicted_and_nowhere_else(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty tokens, and two of the tree's nodes predict: filled up to four rows of the head."""
+    shapes: list[tuple[int, ...]] = []
+    logits = Decoder.logits
+
+    def noted(decoder: Decoder, hidden: jax.Array) -> jax.Array:
+        shapes.append(hidden.shape)
+        return logits(decoder, hidden)
+
+    monkeypatch.setattr(Decoder, "logits", noted)
+    model = tiny(seed=7, num_hidden_layers=1)  # compiled for no test before
+    assert len(list(score_all(scorer_of(model), [tree([9] * 39)], silent))) == 1
+    assert [shape[1] for shape in shapes] == [4]
 
 
 # ---- prefixes that are read once

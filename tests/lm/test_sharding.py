@@ -122,6 +122,9 @@ PARTS = {"eight devices": (3, 3, 40), "four by two devices": (3, 6, 20), "two pr
 def test_many_devices_are_one(folder: Path, of_one: Found, tmp_path: Path, mesh: str) -> None:
     found = result(folder, tmp_path, *MESHES[mesh]())
     assert found.keys() == of_one.keys()
+    np.testing.assert_allclose(found["scores"], of_one["scores"], rtol=0.0, atol=1e-5)
+    np.testing.assert_array_equal(found["scores"].argmax(axis=1), of_one["scores"].argmax(axis=1))
+    np.testing.assert_array_equal(found["written"], of_one["written"])
     for recipe in RECIPES:
         assert found[f"{recipe} traced"] == of_one[f"{recipe} traced"] == 1
         np.testing.assert_allclose(found[f"{recipe} validation"], of_one[f"{recipe} validation"], rtol=1e-5)

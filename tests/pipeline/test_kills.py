@@ -21,8 +21,8 @@ FINETUNE = (
     "out/checkpoints out/tuned out/curve.csv out/validation.csv"
 )
 JUDGE = "python -m stages.judge out/prompts.parquet models/base/tiny-a out/judged/tiny-a.parquet"
-# Enough to be judged for three times as long as the store waits before it writes.
-PROMPTS_TO_JUDGE = 20_000
+# Enough to be judged for longer than the store waits before it writes.
+PROMPTS_TO_JUDGE = 12_000
 # Of judgings, until the last one ends by itself.
 MOST_KILLS = 12
 
@@ -70,7 +70,7 @@ def test_twenty_kills_at_random_moments_change_no_byte(project: Project) -> None
 
 
 def questions_kept(project: Project) -> int:
-    [store] = (project.root / ".candor/scores").iterdir()
+    [store] = (project.root / ".candor/scores").glob("*.sqlite")
     with closing(sqlite3.connect(store)) as database:
         [count] = database.execute("SELECT count(*) FROM scores").fetchone()
     return int(count)
