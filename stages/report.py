@@ -87,7 +87,7 @@ def main(
     parts = [model_part(model, answers_of_suite(len(models))) for model in models]
     together = overview({model.name: model.changes for model in models}) if len(models) > 1 else None
     swept = _swept(sweeps)
-    _write_figures(_by_file(parts, swept), out_plots, out_png)
+    _write_figures(_by_file(parts, together, swept), out_plots, out_png)
     with whole_folder(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
@@ -99,9 +99,10 @@ def _swept(folder: Path) -> list[SweepPart]:
     return [sweep_part(path.stem, read_sweep(path)) for path in sorted(folder.glob("*.csv"))]
 
 
-def _by_file(parts: Sequence[ModelPart], swept: Sequence[SweepPart]) -> dict[str, Figure]:
+def _by_file(parts: Sequence[ModelPart], together: Figure | None, swept: Sequence[SweepPart]) -> dict[str, Figure]:
     """Every figure by the name of its file."""
-    figures = {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
+    figures = {"all-models": together} if together else {}
+    figures |= {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
     for sweep in swept:
         several = len(sweep.figures) > 1
         figures |= {f"sweep-{sweep.key}" + several * f"-{model}": figure for model, figure in sweep.figures.items()}

@@ -107,6 +107,17 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert files(project / "out") == first
 
 
+def test_several_models_have_a_figure_together(project: Path) -> None:
+    (project / "params.yaml").write_text("models: [a, b]\nsuites: [quiz]\n", encoding="utf-8")
+    for path in project.glob("*/a[.-]*"):
+        path.with_name("b" + path.name[1:]).write_bytes(path.read_bytes())
+    done = run(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    written = files(project / "out")
+    assert "png/all-models.png" in written and 'aria-label="a. ' in written["plots/all-models.svg"].decode()
+    assert {"cards/a.md", "cards/b.md"} <= set(written)
+
+
 def test_every_sweep_that_is_kept_is_on_the_page(project: Path) -> None:
     (project / "sweeps").mkdir()
     (project / "sweeps/.keep").touch()
