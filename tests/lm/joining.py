@@ -1,6 +1,7 @@
 """Joins the processes of its run as the environment says, and prints what came of it, as a program of its own."""
 
 import os
+import sys
 
 import jax
 
@@ -13,7 +14,8 @@ def main() -> None:
     """Prints which process this is, of how many, and which devices it uses of how many."""
     total = processes.largest(float(processes.index())) + 1
     uses = jax.config.values["jax_cuda_visible_devices"]
-    print(processes.index(), int(total), jax.local_device_count(), jax.device_count(), uses)
+    # At once, since Gloo, which a CPU's processes exchange numbers by, says on the same stream whom it knows.
+    sys.stdout.write(f"{processes.index()} {int(total)} {jax.local_device_count()} {jax.device_count()} {uses}\n")
 
 
 if __name__ == "__main__":
