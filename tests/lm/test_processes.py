@@ -1,5 +1,6 @@
 """Processes find each other by what a cluster's launcher says to them, and each uses all devices of its host."""
 
+import re
 import subprocess
 import sys
 import threading
