@@ -5,10 +5,12 @@ to be in memory, and equal rows are equal bytes, in whatever pieces they came.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.project.errors import UserError
@@ -51,18 +53,22 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Stored:
-    """A table on disk that was checked; `height` is its number of rows."""
+    """A table on disk whose columns and key were checked; `height` is its number of rows.
+
+    What is damaged inside shows when it is read: a UserError, as of `read_table`.
+    """
 
     path: Path
     height: int
 
     def columns(self, *names: str) -> pl.DataFrame:
         """Some of its columns, whole."""
-        return pl.scan_parquet(self.path).select(names).collect()
+        with _legible(self.path):
+            return pl.scan_parquet(self.path).select(names).collect()
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """Its rows, one after another, of which only ROWS are in memory at a time."""
-        with pq.ParquetFile(self.path) as file:
+        with _legible(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS):
                 yield pl.DataFrame(batch)
 
@@ -74,13 +80,20 @@ def open_table(path: Path, schema: Schema) -> Stored:
         UserError: as `read_table`.
     """
     table = pl.scan_parquet(path)
-    try:
+    with _legible(path):
         _check_columns(table.collect_schema(), schema, path)
         _check_key(table, schema, path)
         return Stored(path, table.select(pl.len()).collect().item())
+
+
+@contextmanager
+def _legible(path: Path) -> Iterator[None]:
+    """Turns what polars and Arrow say of a file that they cannot read into a user's mistake."""
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; `dvc repro` makes it") from None
-    except pl.exceptions.ComputeError as error:
+    except (pl.exceptions.ComputeError, pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a parquet table ({error}); delete it and run `dvc repro`") from None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from stages.project.errors import UserError
@@ -148,6 +149,24 @@ def test_keys_are_compared_where_their_hashes_are_equal(tmp_path: Path, monkeypa
     assert read_table(tmp_path / "toys.parquet", TOYS).equals(ROWS)
     with pytest.raises(UserError, match="the key toy of the toys table is not unique"):
         write_table(pl.concat([ROWS, ROWS]), TOYS, tmp_path / "toys.parquet")
+
+
+def test_a_table_that_is_damaged_behind_its_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "toys.parquet"
+    write_table(many(2_000), TOYS, path)
+    column = next(column for column in columns_of(path) if column.path_in_schema == "said.list.element.text")
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start + 100 : start + column.total_compressed_size] = bytes(column.total_compressed_size - 100)
+    path.write_bytes(content)
+    assert refusal(path).startswith(" is not a parquet table (")
+    with pytest.raises(UserError, match=r" is not a parquet table \(.*; delete it and run `dvc repro`$"):
+        list(open_table(path, TOYS).parts())
+
+
+def columns_of(path: Path) -> list[pq.ColumnChunkMetaData]:
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    return [group.column(number) for number in range(group.num_columns)]
 
 
 def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
