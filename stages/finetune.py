@@ -112,7 +112,6 @@ def _train(
         steps=knobs.steps,
         batch=knobs.batch,
         accumulate=knobs.accumulate,
-        max_tokens=knobs.max_tokens,
         checkpoint_every=knobs.checkpoint_every,
         validate_every=knobs.validate_every,
         keep_steps=knobs.keep_steps,

@@ -20,7 +20,7 @@ def main(model: str, examples: str, dtype: str, steps: str, batch: str) -> None:
     """Prints a JSON list of [loss, seconds] for each step."""
     rule = Rule("adamw", 1e-4, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
     run = Run(
-        steps=int(steps), batch=int(batch), accumulate=1, max_tokens=256, checkpoint_every=int(steps) + 1,
+        steps=int(steps), batch=int(batch), accumulate=1, checkpoint_every=int(steps) + 1,
         validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype(dtype), remat=False,
     )  # fmt: skip
     found = [Continued(tuple(ids), start) for ids, start in json.loads(Path(examples).read_text())]

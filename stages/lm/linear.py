@@ -28,18 +28,39 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         """`x` [..., *inputs] projected, [..., *outputs], in the type of `x`."""
-        kernel = self.kernel[...].astype(x.dtype)
+        inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
+        x_TI = x.reshape(-1, inputs)
+        kernel_IO = self.kernel[...].astype(x.dtype).reshape(inputs, outputs)
         if self.lora_a is None or self.lora_b is None:
-            y = jnp.tensordot(x, kernel, axes=len(self.inputs))
+            y_TO = _product(x_TI, kernel_IO)
         else:
-            y = self._adapted(x, kernel, self.lora_a[...].astype(x.dtype), self.lora_b[...].astype(x.dtype))
+            a_IR = self.lora_a[...].astype(x.dtype).reshape(inputs, -1)
+            b_RO = self.lora_scale * self.lora_b[...].astype(x.dtype).reshape(-1, outputs)
+            y_TO = _low_rank_sum(x_TI, kernel_IO, a_IR, b_RO)
+        y = y_TO.reshape(*x.shape[: x.ndim - len(self.inputs)], *self.outputs)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
-    def _adapted(self, x: Array, kernel: Array, a: Array, b: Array) -> Array:
-        inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
-        b_RO = self.lora_scale * b.reshape(-1, outputs)
-        y_TO = _low_rank_sum(x.reshape(-1, inputs), kernel.reshape(inputs, outputs), a.reshape(inputs, -1), b_RO)
-        return y_TO.reshape(*x.shape[: x.ndim - len(self.inputs)], *self.outputs)
+
+# The derivatives are written out since, of those that JAX takes, XLA on a CPU computes the incoming gradient anew for
+# each of the products that read it (bench/adapters, bench/finetune): the barriers make it one array.
+
+
+@jax.custom_vjp
+def _product(x_TI: Array, kernel_IO: Array) -> Array:
+    return x_TI @ kernel_IO
+
+
+def _forward_product(x_TI: Array, kernel_IO: Array) -> tuple[Array, tuple[Array, ...]]:
+    return x_TI @ kernel_IO, (x_TI, kernel_IO)
+
+
+def _backward_product(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
+    x_TI, kernel_IO = kept
+    d_TO = jax.lax.optimization_barrier(d_TO)
+    return d_TO @ kernel_IO.T, x_TI.T @ d_TO
+
+
+_product.defvjp(_forward_product, _backward_product)
 
 
 @jax.custom_vjp
@@ -47,15 +68,13 @@ def _low_rank_sum(x_TI: Array, kernel_IO: Array, a_IR: Array, b_RO: Array) -> Ar
     return x_TI @ kernel_IO + (x_TI @ a_IR) @ b_RO
 
 
-def _forward(x_TI: Array, kernel_IO: Array, a_IR: Array, b_RO: Array) -> tuple[Array, tuple[Array, ...]]:
+def _forward_sum(x_TI: Array, kernel_IO: Array, a_IR: Array, b_RO: Array) -> tuple[Array, tuple[Array, ...]]:
     low_TR = x_TI @ a_IR
     return x_TI @ kernel_IO + low_TR @ b_RO, (x_TI, kernel_IO, a_IR, b_RO, low_TR)
 
 
-def _backward(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
+def _backward_sum(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
     x_TI, kernel_IO, a_IR, b_RO, low_TR = kept
-    # Written out since, of the derivative that JAX takes, XLA on a CPU computes the incoming gradient anew for each of
-    # the thin products that read it (bench/adapters).
     d_TO = jax.lax.optimization_barrier(d_TO)
     d_low_TR = d_TO @ b_RO.T
     return (
@@ -66,4 +85,4 @@ def _backward(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
     )
 
 
-_low_rank_sum.defvjp(_forward, _backward)
+_low_rank_sum.defvjp(_forward_sum, _backward_sum)

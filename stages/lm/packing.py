@@ -12,6 +12,7 @@ Rows are split among devices in equal groups, one after another, and a group's p
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,12 @@ from stages.lm.trees import TokenTree, token_tree
 
 # Steps whose rows differ by less share a compiled program.
 ROWS_STEP = 2
+# Lengths of rows are multiples of this; about so many at most are tried, on at most so many steps.
+LENGTH_STEP, LENGTHS, STEPS_TRIED = 32, 8, 64
+# Compiling a program takes as long as about so many steps with it.
+STEPS_TO_COMPILE = 2
+# Length at which reading what lies before a token takes about as long as the token's own products.
+ATTENTION_LENGTH = 1024
 
 Rows = list[list[TokenTree]]
 
@@ -49,6 +56,24 @@ class PackedShape:
     length: int
     predictions: int
     groups: int = 1
+
+
+def row_length(steps: Sequence[Sequence[Sequence[Continued]]], groups: int = 1) -> int:
+    """The length of rows, between the longest example's and twice it, that the steps' parts take least time in.
+
+    Longer rows are fuller, and attend to more; steps of as many rows share a compiled program.
+    """
+    longest = max(len(example.ids) - 1 for parts in steps for part in parts for example in part)
+    first = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    between = -(-first // (LENGTH_STEP * LENGTHS)) * LENGTH_STEP
+    every = -(-len(steps) // STEPS_TRIED)
+
+    def cost(length: int) -> float:
+        rows = Counter(_needs(parts, length, groups)[0] for parts in steps[::every])
+        taken = sum(count * (every * times + STEPS_TO_COMPILE) for count, times in rows.items())
+        return taken * length * (1 + length / ATTENTION_LENGTH)
+
+    return min(range(first, 2 * first + 1, between), key=cost)
 
 
 def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int, groups: int = 1) -> list[PackedShape]:

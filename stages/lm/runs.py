@@ -23,7 +23,7 @@ Advance = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Run:
-    """The fixed facts of a run: `batch` examples a step, in rows of `max_tokens`, computed in `dtype`.
+    """The fixed facts of a run: `batch` examples a step, computed in `dtype`.
 
     A step's examples are taken in `accumulate` parts, one after another; `remat` recomputes each layer in the backward
     pass. `keep_steps` are the steps whose model is handed out besides the last. Every `validate_every` steps (0: never)
@@ -33,7 +33,6 @@ class Run:
     steps: int
     batch: int
     accumulate: int
-    max_tokens: int
     checkpoint_every: int
     validate_every: int
     keep_steps: tuple[int, ...]

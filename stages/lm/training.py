@@ -16,7 +16,7 @@ from stages.lm.health import refuse_divergence, refuse_no_number
 from stages.lm.linear import Adapter
 from stages.lm.model import Decoder
 from stages.lm.optimizer import learning_rate, optimizer_shardings, update_rule
-from stages.lm.packing import PackedShape, pack, packed_shapes
+from stages.lm.packing import PackedShape, pack, packed_shapes, row_length
 from stages.lm.runs import CURVE, LOSS, Material, Outside, Run, State
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import FSDP, placed
@@ -112,7 +112,7 @@ def _prepared(fixed: _Fixed, fresh: State, material: Material, run: Run, outside
         plan=plan_of(run.accumulate),
         rate_of=learning_rate(run.rule, run.steps),
         step_of=step_of(run.remat),
-        losses_of=validation_losses(fixed.graph, material.validation, run.max_tokens, fixed.mesh, run.dtype),
+        losses_of=validation_losses(fixed.graph, material.validation, fixed.mesh, run.dtype),
     )
 
 
@@ -164,7 +164,7 @@ def _plan(examples: Sequence[Continued], run: Run, accumulate: int, groups: int)
     for step in range(run.steps):
         taken = [examples[(step * run.batch + offset) % len(examples)] for offset in range(run.batch)]
         parts.append([taken[start : start + size] for start in range(0, run.batch, size)])
-    return parts, packed_shapes(parts, run.max_tokens, groups)
+    return parts, packed_shapes(parts, row_length(parts, groups), groups)
 
 
 def _curve_row(step: int, result: StepResult, rate: float, parts: Parts) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from stages.lm.model import Decoder
-from stages.lm.packing import Packed, pack, packed_shapes
+from stages.lm.packing import Packed, pack, packed_shapes, row_length
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import FSDP
 from stages.lm.steps import stacked, token_loss
@@ -23,12 +23,11 @@ Losses = Callable[[nnx.State, nnx.State], np.ndarray]
 def validation_losses(
     graph: nnx.GraphDef[Decoder],
     sources: Mapping[str, Sequence[Continued]],
-    length: int,
     mesh: Mesh,
     dtype: jnp.dtype,
 ) -> Losses:
     """A function of the trained and the frozen weights: the mean loss per target token of each source, [sources]."""
-    batches = {name: _batches(examples, length, mesh) for name, examples in sources.items()}
+    batches = {name: _batches(examples, mesh) for name, examples in sources.items()}
 
     @jax.jit
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[jax.Array, jax.Array]:
@@ -46,8 +45,10 @@ def validation_losses(
     return losses
 
 
-def _batches(examples: Sequence[Continued], length: int, mesh: Mesh) -> list[Packed]:
+def _batches(examples: Sequence[Continued], mesh: Mesh) -> list[Packed]:
     size = AT_ONCE * mesh.shape[FSDP]
     taken = [examples[start : start + size] for start in range(0, len(examples), size)]
-    shapes = packed_shapes([[some] for some in taken], length, mesh.shape[FSDP])
+    groups = mesh.shape[FSDP]
+    parts = [[some] for some in taken]
+    shapes = packed_shapes(parts, row_length(parts, groups), groups)
     return [stacked([pack(some, shape)], mesh) for some, shape in zip(taken, shapes, strict=True)]

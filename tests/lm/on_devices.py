@@ -47,7 +47,7 @@ def run_of(recipe: str) -> Run:
     optimizer: Any = "adafactor" if recipe == "adafactor" else "adamw"
     rule = Rule(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, clip_norm=1.0)
     return Run(
-        steps=4, batch=16, accumulate=2, max_tokens=32, checkpoint_every=2, validate_every=2, keep_steps=(), rule=rule,
+        steps=4, batch=16, accumulate=2, checkpoint_every=2, validate_every=2, keep_steps=(), rule=rule,
         dtype=jnp.dtype("float32"), remat=True,
     )  # fmt: skip
 

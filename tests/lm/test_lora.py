@@ -118,7 +118,7 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
     weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
     rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
-    run = Run(2, 1, 1, 8, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
+    run = Run(2, 1, 1, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
     outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
     train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside, device_mesh())
     for path, values in leaves(decoder, nnx.Param).items():

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 RULE = Rule("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
 RUN = Run(
-    steps=4, batch=8, accumulate=1, max_tokens=32, checkpoint_every=2, validate_every=0, keep_steps=(), rule=RULE,
+    steps=4, batch=8, accumulate=1, checkpoint_every=2, validate_every=0, keep_steps=(), rule=RULE,
     dtype=jnp.dtype("float32"), remat=False,
 )  # fmt: skip
 

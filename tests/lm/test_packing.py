@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from stages.lm.loading import LanguageModel
-from stages.lm.packing import Packed, PackedShape, pack, packed_shapes
+from stages.lm.packing import Packed, PackedShape, pack, packed_shapes, row_length
 from stages.lm.steps import token_loss
 from stages.lm.tokens import Continued
 
@@ -21,7 +21,7 @@ Loss = Callable[[Packed], tuple[float, float]]
 
 def lengths(*sizes: int) -> list[Continued]:
     """Examples of these sizes with two target tokens; tokens are numbered through."""
-    tokens = iter(range(1, 200))
+    tokens = iter(range(1, 300))
     return [Continued(tuple(next(tokens) for _ in range(size)), size - 2) for size in sizes]
 
 
@@ -91,6 +91,20 @@ def test_steps_of_about_as_many_rows_share_a_shape() -> None:
     two, four = PackedShape(rows=2, length=8, predictions=7), PackedShape(rows=4, length=8, predictions=8)
     assert packed_shapes([[step] for step in steps], 8) == [four, two, two, four]
     assert packed_shapes([steps[:2], steps[2:]], 8) == [PackedShape(rows=4, length=8, predictions=8)] * 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length"),
+    [
+        ((33, 12), 32),  # two rows are the fewest
+        ((33,) * 4, 32),  # rows of any length would be as full: the shortest attend to least
+        ((50,) * 3, 64),  # two rows of 128 would be as many tokens as four of 64
+        ((65, 33, 49, 49), 96),
+        ((41,) * 6, 128),
+    ],
+)
+def test_rows_have_the_length_that_takes_least_time(sizes: tuple[int, ...], length: int) -> None:
+    assert row_length([[lengths(*sizes)]]) == length
 
 
 def test_groups_of_rows_have_their_own_predictions() -> None:

@@ -38,7 +38,7 @@ EXAMPLES = [Continued(tuple(range(20, 26 + size)), 6) for size in (1, 2, 4, 8, 1
 def run_of(steps: int, **changes: Any) -> Run:
     rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
     rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
-    fixed: dict[str, Any] = {"batch": 2, "max_tokens": 32, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
+    fixed: dict[str, Any] = {"batch": 2, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
     fixed |= {"accumulate": 1, "keep_steps": (), "validate_every": 0}
     fixed |= {name: changes.pop(name) for name in fixed if name in changes}
     return Run(steps=steps, rule=Rule(**(rule | changes)), **fixed)
@@ -232,7 +232,7 @@ def test_a_small_task_is_learnt_by_heart(tiny: TinyModel, tmp_path: Path) -> Non
     examples = [Continued((30 + index, 40, 50 + index), 2) for index in range(6)]
     decoder = tiny(seed=5).decoder
     recipe: dict[str, Any] = {"optimizer": "adafactor", "learning_rate": 5e-2, "schedule": "cosine"}
-    run = run_of(60, batch=6, max_tokens=18, checkpoint_every=60, dtype=jnp.dtype("bfloat16"), **recipe)
+    run = run_of(60, batch=6, checkpoint_every=60, dtype=jnp.dtype("bfloat16"), **recipe)
     curve = trained(decoder, run, tmp_path, examples)
     losses = curve[:, CURVE.index("loss")]
     assert losses[0] > 3.0 and losses[-1] < 0.05

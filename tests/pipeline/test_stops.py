@@ -37,6 +37,8 @@ KILLED = {
     # With the raw table written beside its place, in a folder that `clean` depends on.
     "collect@metaphor_boolean": ("os.rename .metaphor_boolean.parquet", ""),
     "judge@tiny-a": ("os.rename .tiny-a.parquet", ""),
+    "evaluate@tiny-a-tuned": ("os.rename .tiny-a-tuned.parquet", ""),
+    "curve@tiny-a": ("os.rename .tiny-a.csv", ""),
     # While the second checkpoint is written; the first is not written twice.
     "finetune@tiny-a": ("os.rename 4.orbax-checkpoint-tmp", "os.rename 2.orbax-checkpoint-tmp"),
 }
