@@ -52,10 +52,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def made(project: Path, method: str, prompt_format: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def made(
+    project: Path, method: str, prompt_format: str, keep_steps: tuple[int, ...] = ()
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The tensors of base and tuned model, after three steps on what lies in `base`."""
     params = read_document(ROOT / "presets" / "default.yaml")
     recipe = params["finetune"] | {"method": method, "steps": 3, "batch": 2, "max_tokens": 64, "warmup_steps": 0}
+    recipe["keep_steps"] = list(keep_steps)
     (project / "params.yaml").write_text(
         json.dumps(params | {"prompt_format": prompt_format, "finetune": recipe}), encoding="utf-8"
     )
@@ -106,3 +109,18 @@ def test_the_chat_format_trains_on_another_text(project: Path, tiny: TinyModel) 
     plain, chat = curves["plain"], curves["chat"]
     assert plain["target_tokens"].to_list() == chat["target_tokens"].to_list()
     assert (plain["example_tokens"] > chat["example_tokens"]).all()
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_kept_steps_change_nothing_of_what_follows(project: Path, tiny: TinyModel, method: str) -> None:
+    source(project / "base", tiny, "llama", "F32")
+    runs = []
+    for keep_steps in ((), (1, 2)):
+        _, tuned = made(project, method, "plain", keep_steps)
+        runs.append(
+            (pl.read_csv(project / "curve.csv"), {key: np.array(tensor.whole) for key, tensor in tuned.items()})
+        )
+    (curve, plain), (other_curve, kept) = runs
+    assert {path.name for path in (project / "checkpoints").iterdir()} == {"1", "2", "3"}
+    assert curve.equals(other_curve)
+    assert {key for key in plain if plain[key].tobytes() != kept[key].tobytes()} == set()

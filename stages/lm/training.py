@@ -147,7 +147,8 @@ class _Loop:
         if done == self.run.steps:
             return
         if done in self.run.keep_steps:
-            self.outside.keep(done, nnx.merge(self.fixed.graph, state.weights, self.fixed.frozen))
+            # Variables of its own: whoever gets it may merge adapters into them, and training goes on.
+            self.outside.keep(done, nnx.merge(self.fixed.graph, state.weights, self.fixed.frozen, copy=True))
         age = processes.largest(time.monotonic() - self.saved)
         asked = processes.largest(float(stop.requested or 0))
         if done % self.run.checkpoint_every == 0 or age >= self.outside.checkpoint_seconds or asked:
