@@ -12,10 +12,11 @@ from stages.project.files import write_text
 from stages.project.params import read_params
 from stages.text.cleaning import HELD_OUT, TRAIN
 from stages.text.listed import read_listed
-from stages.text.parquet import open_table, read_table, write_parts, write_table
-from stages.text.prompts import CLAIMS, held_out_questions, training_prompts
+from stages.text.parquet import open_table, write_parts, write_table
+from stages.text.prompts import CLAIMS, READ, held_out_questions, training_prompts
 from stages.text.reference import merged_examples
-from stages.text.shortcuts import READ, shortcuts
+from stages.text.shortcuts import READ as READ_BY_RULES
+from stages.text.shortcuts import shortcuts
 from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS
 
 
@@ -25,7 +26,7 @@ def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_sho
     With prompt.fidelity: reference, prompts are made of the folder RAW, as the reference generator makes them.
     """
     knobs = read_params(PromptParams)
-    table = read_table(examples, EXAMPLES)
+    table = open_table(examples, EXAMPLES).columns(*READ, "part")
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
     if knobs.fidelity == "reference":
         train = merged_examples(read_listed(raw, knobs.datasets, EXAMPLES_RAW), held_out)
@@ -41,7 +42,7 @@ def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_sho
     questions = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset, knobs.reworded_per_dataset)
     write_table(questions, QUESTIONS, out_claims)
     claims = questions.filter(pl.col("suite") == CLAIMS)
-    write_text(out_shortcuts, json.dumps(shortcuts(prompts.columns(*READ), claims), indent=2) + "\n")
+    write_text(out_shortcuts, json.dumps(shortcuts(prompts.columns(*READ_BY_RULES), claims), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ def validation_losses(
 
 
 def _batches(examples: Sequence[Continued], mesh: Mesh) -> list[Packed]:
-    size = AT_ONCE * mesh.shape[FSDP]
-    taken = [examples[start : start + size] for start in range(0, len(examples), size)]
     groups = mesh.shape[FSDP]
+    size = AT_ONCE * groups
+    taken = [examples[start : start + size] for start in range(0, len(examples), size)]
     parts = [[some] for some in taken]
     shapes = packed_shapes(parts, row_length(parts, groups), groups)
     return [stacked([pack(some, shape)], mesh) for some, shape in zip(taken, shapes, strict=True)]

@@ -21,6 +21,9 @@ from stages.text.wordings import OTHERS, PAPERS, Wording
 Form = Literal["paper", "balanced"]
 Fidelity = Literal["corrected", "reference"]
 
+# The columns of `examples` that are read; where a row comes from is half of the table.
+READ = ("example", "dataset", "text", "label", "label_words", "cluster")
+
 CLAIMS = "claims"
 _COMBINATIONS = 8  # truth x polarity x option order
 

@@ -120,7 +120,10 @@ def training_program(config: ModelConfig, recipe: Recipe, mesh: Mesh, examples: 
 
 
 def training_shape(recipe: Recipe, examples: int, groups: int) -> PackedShape:
-    """The rows that a part of a step's examples is packed into; none of them begin alike."""
+    """The rows that a part of a step's examples is packed into; none of them begin alike.
+
+    A run's rows are at least as long as its longest example, and that is taken to be as long as it may be.
+    """
     length = min(PROMPT_TOKENS, recipe.max_tokens) + 1
     part = [
         Continued((first, *range(length - 1)), length - CHOICE_TOKENS) for first in range(examples // recipe.accumulate)
