@@ -72,7 +72,7 @@ def steps(curve: pl.DataFrame) -> str:
 def shares(table: pl.DataFrame, what: str, row_name: str) -> str:
     """Every share with its interval, by suite, row and variant."""
     return f"{what}. " + " ".join(
-        f"{row['suite']}, {row[row_name].replace('_', ' ')}, {row['variant']}: {percent(row['share'])} "
+        f"{_words(row['suite'])}, {_words(row[row_name])}, {row['variant']}: {percent(row['share'])} "
         f"[{percent(row['low'])}, {percent(row['high'])}]."
         for row in table.iter_rows(named=True)
     )
@@ -81,7 +81,7 @@ def shares(table: pl.DataFrame, what: str, row_name: str) -> str:
 def quadrants(cells: pl.DataFrame) -> str:
     """Every cell's share of the answers to a user who is right, or wrong."""
     return "How answers stand to the user. " + " ".join(
-        f"{row['suite']}, {row['variant']}, {row['user']}, answer {row['answer']}: {percent(row['share'])}."
+        f"{_words(row['suite'])}, {row['variant']}, {row['user']}, answer {row['answer']}: {percent(row['share'])}."
         for row in cells.sort("suite", "variant", "user", "answer").iter_rows(named=True)
     )
 
@@ -114,6 +114,10 @@ def sweep(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
 def subjects(changes: pl.DataFrame) -> str:
     """Every subject's change in accuracy, in percentage points."""
     return "Change in accuracy by subject. " + " ".join(
-        f"{row['suite']}, {row['subject'].replace('_', ' ')}: {signed(100 * row['delta'], 1)}."
+        f"{_words(row['suite'])}, {_words(row['subject'])}: {signed(100 * row['delta'], 1)}."
         for row in changes.iter_rows(named=True)
     )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -60,7 +60,7 @@ class Across:
 
 
 def panels(rows: Iterable[Row], column: str, height: Any, across: Across, draw: Draw) -> alt.TopLevelMixin:
-    """One panel under another for each value of `column`, in the order of their first appearance.
+    """One panel under another for each value of `column`, in the order of their first appearance, named in words.
 
     `draw` gets a panel's chart and its x; numbers and title stand under the last one only.
     """
@@ -69,7 +69,7 @@ def panels(rows: Iterable[Row], column: str, height: Any, across: Across, draw: 
         groups.setdefault(row[column], []).append(row)
     drawn = []
     for number, (name, group) in enumerate(groups.items(), start=1):
-        title = alt.Title(name, anchor="start", frame="group", limit=WIDTH)
+        title = alt.Title(name.replace("_", " "), anchor="start", frame="group", limit=WIDTH)
         chart = alt.Chart(alt.Data(values=group), width=WIDTH, height=height, title=title)
         drawn.append(draw(chart, across.encoded(number == len(groups))))
     # Panels of a facet would share one source; Vega-Lite filters it layer by layer, and then mistrusts their y.
