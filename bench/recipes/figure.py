@@ -27,7 +27,7 @@ def main() -> None:
     """Writes the figure, prints the table."""
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     alternative = "Share of right answers before and after, by recipe and condition; the same numbers as in the table."
-    FIGURE.write_text(render(_chart(results), "recipes", alternative) + "\n", encoding="utf-8")
+    FIGURE.write_text(render(_chart(results), alternative) + "\n", encoding="utf-8")
     print("| recipe | `dvc exp run` | kept | " + " | ".join(MEASURES.values()) + " |")
     print("|---|---|---:" + "|---:" * len(MEASURES) + "|")
     for name, entry in results.items():
