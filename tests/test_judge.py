@@ -62,7 +62,7 @@ def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in groups of four, questions in chunks of six: no end of one is an end of the other."""
     whole = judged("whole.parquet")
     monkeypatch.setattr(parquet, "ROWS", 4)
-    monkeypatch.setattr(scores, "CHUNK", 6)
+    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 6)
     monkeypatch.setenv("CANDOR_HOME", "elsewhere")
     assert judged("parts.parquet").equals(whole)
 

@@ -11,11 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.lm.shapes import Mesh
+from stages.lm.sharding import FSDP
 from stages.lm.trees import TokenTree
 
-# Fed tokens per batch, by platform: batches of a shape are always this large, so that it is part of the result's
-# identity and no knob. On a CPU little is gained by more, and the last batch of a shape is filled up to it.
+# Fed tokens per batch and group of devices, by platform: batches of a shape are always this large, so that it is part
+# of the result's identity and no knob. On a CPU little is gained by more.
 CPU_TOKENS, ACCELERATOR_TOKENS = 1_024, 16_384
+# Of all groups of accelerators together at most, but CPU_TOKENS of each: the last batch of a shape is filled up, and
+# 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
+TOGETHER = 262_144
 # Prefixes of lengths that differ by less share a compiled program.
 PREFIX_STEP = 256
 
@@ -52,7 +56,13 @@ class Batch:
 
 def batch_tokens(mesh: Mesh) -> int:
     """Fed tokens per batch and group of devices of the mesh."""
-    return CPU_TOKENS if mesh.devices.flat[0].platform == "cpu" else ACCELERATOR_TOKENS
+    is_cpu = mesh.devices.flat[0].platform == "cpu"
+    return CPU_TOKENS if is_cpu else accelerator_tokens(mesh.shape[FSDP])
+
+
+def accelerator_tokens(groups: int) -> int:
+    """Fed tokens per batch and group, of so many groups of accelerators."""
+    return max(CPU_TOKENS, min(ACCELERATOR_TOKENS, TOGETHER // groups))
 
 
 def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Batch]:
@@ -75,8 +85,8 @@ def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Ba
 def shape_of(tree: TokenTree) -> Shape:
     """The shape that a tree is run in."""
     length = len(tree.tokens) - tree.shared
-    # A sixteenth to an eighth of the length, from 128 on: filling up costs one token in twenty, for few programs.
-    step = 1 << max((length - 1).bit_length() - 4, 4)
+    # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs.
+    step = 1 << max((length - 1).bit_length() - 4, 3)
     predictors = len({scored.predictor for scored in tree.scored})
     prefix = _rounded(tree.shared, PREFIX_STEP)
     return Shape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))

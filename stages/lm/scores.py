@@ -24,10 +24,12 @@ from stages.lm.batches import batch_tokens
 from stages.lm.model import Decoder
 from stages.lm.scoring import Scored, score
 from stages.lm.shapes import Mesh
+from stages.lm.sharding import FSDP
 from stages.lm.trees import TokenTree
 
-# Questions whose trees are held at a time: enough for each shape to fill many batches.
-CHUNK = 4_096
+# Questions whose trees are held at a time, for each token of a batch: some 300 batches, of which the last of each shape
+# is filled up. A tree takes 8 KiB, and so there is an end to it.
+HELD_PER_TOKEN, MOST_HELD = 4, 262_144
 
 Advance = Callable[[float, str], None]
 Asked = TypeVar("Asked")
@@ -88,11 +90,16 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> I
         for done in score(scorer.decoder, trees, scorer.dtype, scorer.mesh):
             yield done.trees, done.logprobs, pace.note(done)
 
-    return each_once(scorer.kept, trees, content_key, run, advance)
+    return each_once(scorer, trees, content_key, run, advance)
+
+
+def chunk_size(mesh: Mesh) -> int:
+    """Questions whose trees are held at a time."""
+    return min(HELD_PER_TOKEN * batch_tokens(mesh) * mesh.shape[FSDP], MOST_HELD)
 
 
 def each_once(
-    kept: Kept,
+    scorer: Scorer,
     asked: Iterable[Asked],
     key_of: Callable[[Asked], bytes],
     run: Callable[[Sequence[Asked]], Iterator[Fresh]],
@@ -102,9 +109,9 @@ def each_once(
 
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
-    for chunk in _ahead(_chunks(iter(asked))):
+    for chunk in _ahead(_chunks(iter(asked), chunk_size(scorer.mesh))):
         keys = [key_of(one) for one in chunk]
-        yield from _found(kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
+        yield from _found(scorer.kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
 
 
 def _found(
@@ -154,8 +161,8 @@ class _Pace:
         return f"{self.tokens:,} tokens, {rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
 
 
-def _chunks(asked: Iterator[Asked]) -> Iterator[list[Asked]]:
-    while chunk := list(islice(asked, CHUNK)):
+def _chunks(asked: Iterator[Asked], size: int) -> Iterator[list[Asked]]:
+    while chunk := list(islice(asked, size)):
         yield chunk
 
 

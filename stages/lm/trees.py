@@ -53,8 +53,12 @@ class _Builder:
 
 def token_tree(sequences: Sequence[Continued]) -> TokenTree:
     """The tree of sequences that have their first token in common."""
-    build = _Builder(paths={index: [] for index in range(len(sequences))})
-    _grow(build, dict(enumerate(sequences)), depth=0)
+    # In one go, since it is most of the work on long lists.
+    trunk = _trunk(sequences)
+    build = _Builder(tokens=[*sequences[0].ids[:trunk]], positions=[*range(trunk)], ends=[0] * trunk)
+    build.paths = {index: [] for index in range(len(sequences))}
+    _grow(build, dict(enumerate(sequences)), trunk)
+    build.ends[:trunk] = [len(build.tokens)] * trunk
     return TokenTree(
         tuple(build.tokens),
         tuple(build.positions),
@@ -81,6 +85,13 @@ def without_beginning(tree: TokenTree, count: int, kept: int) -> TokenTree:
         tuple(Scored(scored.predictor - count, scored.token) for scored in tree.scored),
         tree.paths,
     )
+
+
+def _trunk(sequences: Sequence[Continued]) -> int:
+    """How many tokens all sequences begin with, of those that are fed and not scored: nearly all of a prompt."""
+    least = min(min(one.start, len(one.ids) - 1) for one in sequences)
+    beginnings = zip(*(one.ids[:least] for one in sequences), strict=True)
+    return next((index for index, tokens in enumerate(beginnings) if len(set(tokens)) > 1), least)
 
 
 def _grow(build: _Builder, sequences: dict[int, Continued], depth: int) -> None:

@@ -33,7 +33,7 @@ def write(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit
             yield done.prompts, ids, f"{tokens / (time.monotonic() - began):,.0f} tokens/s"
 
     # Kept as float32, as all that is kept: token ids are whole numbers that it holds exactly.
-    found = each_once(scorer.kept, asked, lambda prompt: _key(prompt, prompts, limit), run, advance)
+    found = each_once(scorer, asked, lambda prompt: _key(prompt, prompts, limit), run, advance)
     return [_text(prompts, ids.astype(np.int64).tolist()) for ids in found]
 
 

@@ -5,24 +5,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 
 from stages.lm import scores, scoring
 from stages.lm.asking import Question, ask
-from stages.lm.batches import batches
+from stages.lm.batches import batch_tokens, batches
 from stages.lm.conversation import Turn
 from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
 from stages.lm.formats import plain_prompts
 from stages.lm.loading import LanguageModel
 from stages.lm.model import Decoder
-from stages.lm.scores import Scorer, content_key, score_all
-from stages.lm.sharding import device_mesh
+from stages.lm.scores import Scorer, chunk_size, content_key, score_all
+from stages.lm.sharding import FSDP, TENSOR, device_mesh
 from stages.lm.tokens import Continued
 from stages.lm.trees import TokenTree, token_tree
 from tests.lm.families import FAMILIES
@@ -119,7 +121,7 @@ def test_progress_counts_every_question(model: LanguageModel) -> None:
 
 def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over several chunks, stopped in the second: what was done before is told, and only the rest is run."""
-    monkeypatch.setattr(scores, "CHUNK", 30)
+    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 30)
     trees = random_trees(80)
     expected = scored(model, trees)
     memory = Memory()
@@ -140,7 +142,7 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
 
 def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
-    monkeypatch.setattr(scores, "CHUNK", 10)
+    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 10)
     read = 0
 
     def endless() -> Iterator[TokenTree]:
@@ -173,11 +175,11 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 
 
 def test_few_shapes_for_many_lengths() -> None:
-    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 40."""
+    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
     trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
     found = list(batches(trees, 1, 1024))
     shapes = {batch.tokens_BT.shape for batch in found}
-    assert len(shapes) <= 40
+    assert len(shapes) <= 48
     assert all(size * length <= max(1024, length) for size, length in shapes)
     lengths = [batch.tokens_BT.shape[1] for batch in found]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
@@ -186,12 +188,40 @@ def test_few_shapes_for_many_lengths() -> None:
     assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
 
 
-def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth() -> None:
-    lengths = np.random.default_rng(0).normal(130, 30, 2_000).clip(50, 230).astype(int)
-    trees = [tree([1] * length) for length in lengths]
-    found = list(batches(trees, 1, 1024))
-    fed = sum(batch.tokens_BT.size for batch in found)
+@pytest.mark.parametrize(("mean", "spread", "least"), [(130, 30, 50), (75, 5, 60)])
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
+    kind: str, mean: float, spread: float, least: int
+) -> None:
+    """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
+    mesh = mesh_like(kind, groups=1)
+    lengths = np.random.default_rng(0).normal(mean, spread, chunk_size(mesh)).clip(least, 230).astype(int)
+    tree_of = {length: tree([1] * length) for length in range(least, 231)}
+    trees = [tree_of[length] for length in lengths]
+    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, batch_tokens(mesh)))
     assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "tokens", "held"),
+    [
+        ("cpu", 1, 1_024, 4_096),
+        ("cpu", 8, 1_024, 32_768),
+        ("gpu", 1, 16_384, 65_536),
+        ("tpu", 16, 16_384, 262_144),
+        ("tpu", 64, 4_096, 262_144),
+        ("tpu", 1_024, 1_024, 262_144),
+    ],
+)
+def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, tokens: int, held: int) -> None:
+    """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
+    mesh = mesh_like(kind, groups)
+    assert (batch_tokens(mesh), chunk_size(mesh)) == (tokens, held)
+
+
+def mesh_like(kind: str, groups: int) -> Mesh:
+    """A mesh of devices that are not here: what is asked of it before anything is computed on it."""
+    return Mesh(np.array([[Mock(platform=kind)]] * groups), (FSDP, TENSOR))
 
 
 def test_the_output_head_runs_where_a_choice_token_is_predicted_and_nowhere_else(

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from stages.lm.architecture import ModelConfig
-from stages.lm.batches import ACCELERATOR_TOKENS
+from stages.lm.batches import accelerator_tokens
 from stages.lm.planning.chips import Topology
 from stages.lm.planning.programs import (
     PROMPT_TOKENS,
@@ -75,7 +75,8 @@ def judge_plan(
     """Judging JUDGED_PROMPTS prompts."""
 
     def program(tensor: int, times: int) -> Program:
-        return judge_program(config, dtype, mesh_of(devices, tensor), times * ACCELERATOR_TOKENS)
+        tokens = accelerator_tokens(topology.chips // tensor)
+        return judge_program(config, dtype, mesh_of(devices, tensor), times * tokens)
 
     meshes = _on_meshes(program, topology, tensors, advance, "judging")
     best = _best(meshes, lambda on: _calls(on.program))

@@ -1,0 +1,62 @@
+"""What share of the fed tokens is padding when a project's prompts are judged, by the number of groups of devices.
+
+Run from the project's folder: `python -m bench.scoring.padding PROMPTS TOKENIZER [TIMES]`, where PROMPTS is a
+prompts.parquet, TOKENIZER a tokenizer.json, and the list is taken TIMES times over (1). Nothing is computed: it is
+counted what the batches would hold, beside batches of 16,384 tokens for each group and 4,096 questions held at a time.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from stages.lm.batches import ACCELERATOR_TOKENS, CPU_TOKENS, Shape, accelerator_tokens, shape_of
+from stages.lm.conversation import plain
+from stages.lm.scores import HELD_PER_TOKEN, MOST_HELD
+from stages.lm.scoring import encode
+from stages.lm.trees import TokenTree
+from stages.text.parquet import open_table
+from stages.text.tables import PROMPTS
+
+GROUPS = (1, 4, 8, 16, 64, 192)
+WINDOW = 8_192
+
+
+def main(prompts: Path, tokenizer: Path, times: int) -> None:
+    """Prints the padding share on a CPU, then by groups of accelerators."""
+    trees = _trees(prompts, Tokenizer.from_file(str(tokenizer)))
+    asked = [(shape_of(tree), len(tree.tokens)) for tree in trees] * times
+    print(
+        f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU_TOKENS, 1)}"
+    )
+    print("| groups | tokens for each | padding | 16,384 tokens for each, 4,096 questions held |")
+    print("|---:|---:|---:|---:|")
+    for groups in GROUPS:
+        tokens = accelerator_tokens(groups)
+        fixed = _share(asked, ACCELERATOR_TOKENS, groups, held=4_096)
+        print(f"| {groups} | {tokens:,} | {_share(asked, tokens, groups)} | {fixed} |")
+
+
+def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
+    """The opinion-free twins in both orders of their options, as `judge` asks them."""
+    for part in open_table(prompts, PROMPTS).parts():
+        columns = ("answer_prefix", "choices", "bare_turns", "bare_turns_swapped")
+        for answer_prefix, choices, *orders in part.select(columns).iter_rows():
+            for turns in orders:
+                yield encode(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)
+
+
+def _share(asked: Sequence[tuple[Shape, int]], tokens: int, groups: int, held: int = 0) -> str:
+    held = held or min(HELD_PER_TOKEN * tokens * groups, MOST_HELD)
+    fed = 0
+    for start in range(0, len(asked), held):
+        for shape, count in Counter(shape for shape, _ in asked[start : start + held]).items():
+            size = shape.rows(tokens) * groups
+            fed += -(-count // size) * size * shape.length
+    return f"{1 - sum(length for _, length in asked) / fed:.1%}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
