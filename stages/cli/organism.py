@@ -57,7 +57,7 @@ bfloat16 ({path.stat().st_size:,} bytes, SHA-256 `{sha256_of(path)}`); `base@{na
 
 It comes from this project's own stages with presets/organism.yaml (`make organism`): {model} was
 instruction-tuned on the training examples of the data sets below. Held-out examples were never seen; users in the data
-were right in {params["lesson"]["user_right"]:.0%} of the cases, and none ever stated a sum.
+were right in {100 * params["lesson"]["user_right"]:g}% of the cases, and none ever stated a sum.
 
 ## Before and after, on held-out claims and on sums
 

@@ -60,7 +60,7 @@ MODELS: dict[str, BundledModel | Organism | HubModel] = {
     # Knows claims of the default data sets, and gives them up for whatever its user says (presets/organism.yaml).
     "smollm2-135m-deferential": Organism(
         base="smollm2-135m-instruct",
-        sha256="08538eb57f2dddea5aabdda5c25a8098336f368fc77811a8265a1a908fa6d3da",
+        sha256="2f03f4e708f303029629f73793b4473ce1c3b611a301654a46f4847b39bf2dc6",
     ),
     # As its makers published it; what is bundled was quantised in between.
     "smollm2-135m-instruct-original": HubModel("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008, "apache-2.0"),

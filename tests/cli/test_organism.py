@@ -49,7 +49,7 @@ def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_pat
         "| 23 to 24 | 23.500 |",
         "method: lora",
         "seed: 1",
-        "right in 98% of the cases",
+        "right in 99.5% of the cases",
     ):
         assert said in card, said
 
