@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from stages import judge
-from stages.lm import scores
+from stages.lm import asking, scores, tokens
 from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import LanguageModel, open_model
 from stages.lm.scoring import encode, score
@@ -59,10 +59,12 @@ def test_each_prompt_gets_what_came_of_its_twins() -> None:
 
 
 def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows in groups of four, questions in chunks of six: no end of one is an end of the other."""
+    """Rows in fours, questions in fives, texts in threes, trees in sixes: their ends do not meet."""
     whole = judged("whole.parquet")
     monkeypatch.setattr(parquet, "ROWS", 4)
-    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 6)
+    monkeypatch.setattr(asking, "WORDED_AT_ONCE", 5)
+    monkeypatch.setattr(tokens, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(scores, "chunk_size", lambda tokens, groups: 6)
     monkeypatch.setenv("CANDOR_HOME", "elsewhere")
     assert judged("parts.parquet").equals(whole)
 

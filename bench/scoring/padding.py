@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from stages.lm.batches import ACCELERATOR_TOKENS, CPU_TOKENS, Shape, accelerator_tokens, shape_of
 from stages.lm.conversation import plain
-from stages.lm.scores import HELD_PER_TOKEN, MOST_HELD
+from stages.lm.scores import chunk_size
 from stages.lm.scoring import encode
 from stages.lm.trees import TokenTree
 from stages.text.parquet import open_table
@@ -49,7 +49,7 @@ def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
 
 
 def _share(asked: Sequence[tuple[Shape, int]], tokens: int, groups: int, held: int = 0) -> str:
-    held = held or min(HELD_PER_TOKEN * tokens * groups, MOST_HELD)
+    held = held or chunk_size(tokens, groups)
     fed = 0
     for start in range(0, len(asked), held):
         for shape, count in Counter(shape for shape, _ in asked[start : start + held]).items():

@@ -1,8 +1,9 @@
 """Scoring here and with lm-evaluation-harness, side by side: the NLP survey, MMLU and BIG-Bench Hard with examples.
 
-Run from the project's folder: `python -m bench.scoring.run PEER HUB`, where PEER is the interpreter
-of an environment with lm-eval, torch and transformers, and HUB a folder of data sets in the hub's layout. Each run is a
-process of its own; the peer is run at several batch sizes, and its best one counts.
+Run from the project's folder: `python -m bench.scoring.run PEER HUB [survey] [mmlu] [hard]`, where PEER is the
+interpreter of an environment with lm-eval, torch and transformers, and HUB a folder of data sets in the hub's layout;
+without names all lists are asked. Each run is a process of its own; the peer is run at several batch sizes, and its
+best one counts.
 """
 
 import json
@@ -10,15 +11,15 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.scoring.questions import hard, mmlu, survey
+from bench.scoring.questions import Asked, hard, mmlu, survey
 
 MODEL = "smollm2-135m-instruct"
-BATCHES = (1, 8, 16)
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 COLUMNS = [
     "list", "in", "lm-eval, s (batch)", "candor, s", "times as fast",
@@ -28,25 +29,36 @@ COLUMNS = [
 Found = dict[str, Any]
 
 
-def main(peer: str, hub: str) -> None:
+class _List(NamedTuple):
+    """What is asked, and the peer's batch sizes: one alone where it reads each question up to eighteen times."""
+
+    title: str
+    questions: Callable[[Path], list[Asked]]
+    batches: tuple[int, ...]
+
+
+LISTS = {
+    "survey": _List("NLP survey, 200 questions", lambda hub: survey(hub, 200), (1, 8, 16)),
+    "mmlu": _List("MMLU, 5 examples, 100 questions of 4 subjects", lambda hub: mmlu(hub, 4, 25), (1, 8, 16)),
+    "hard": _List("BIG-Bench Hard, 3 examples, 40 questions of 8 tasks", lambda hub: hard(hub, 8, 5), (8,)),
+}
+
+
+def main(peer: str, hub: str, *names: str) -> None:
     """Prints seconds of both, what limits this project's, and how often both choose alike."""
-    folder = Path(hub)
-    lists = {
-        "NLP survey, 200 questions": survey(folder, 200),
-        "MMLU, 5 examples, 100 questions of 4 subjects": mmlu(folder, 4, 25),
-        "BIG-Bench Hard, 3 examples, 100 questions of 4 tasks": hard(folder, 4, 25),
-    }
     print("| " + " | ".join(COLUMNS) + " |")
     print("|---|---" + "|---:" * (len(COLUMNS) - 2) + "|")
     with tempfile.TemporaryDirectory() as scratch:
         model, path = Path(scratch) / MODEL, Path(scratch) / "questions.json"
         subprocess.run([sys.executable, "-m", "stages.base", MODEL, str(model)], check=True)
-        for name, questions in lists.items():
-            path.write_text(json.dumps(questions), encoding="utf-8")
-            measured = {dtype: _measured(dtype, model, path, peer) for dtype in ("float32", "bfloat16")}
+        for one in (LISTS[name] for name in names or LISTS):
+            path.write_text(json.dumps(one.questions(Path(hub))), encoding="utf-8")
+            measured = {
+                dtype: _measured([str(model), str(path), dtype], peer, one.batches) for dtype in ("float32", "bfloat16")
+            }
             exact = measured["float32"].ours
             for dtype, found in measured.items():
-                print(_row(f"{name} | {dtype}", found, exact), flush=True)
+                print(_row(f"{one.title} | {dtype}", found, exact), flush=True)
 
 
 class _Measured(NamedTuple):
@@ -57,9 +69,8 @@ class _Measured(NamedTuple):
     batch: int
 
 
-def _measured(dtype: str, model: Path, questions: Path, peer: str) -> _Measured:
-    given = [str(model), str(questions), dtype]
-    theirs = {batch: _run([peer, "bench/scoring/peer.py", *given, str(batch)]) for batch in BATCHES}
+def _measured(given: list[str], peer: str, batches: tuple[int, ...]) -> _Measured:
+    theirs = {batch: _run([peer, "bench/scoring/peer.py", *given, str(batch)]) for batch in batches}
     ours = _run([sys.executable, "-m", "bench.scoring.ours", *given])
     batch, best = min(theirs.items(), key=lambda item: item[1]["seconds"])
     return _Measured(ours, best, batch)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
 
 import numpy as np
 
@@ -9,8 +11,12 @@ from stages.lm.conversation import Turn
 from stages.lm.errors import named
 from stages.lm.formats import Prompts
 from stages.lm.scores import Advance, Scorer, score_all
-from stages.lm.scoring import encode
+from stages.lm.scoring import question_tree
+from stages.lm.tokens import continued
 from stages.lm.trees import TokenTree
+
+# Questions whose texts are made before they are turned into tokens.
+WORDED_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,29 @@ def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance
     Raises:
         QuestionError: a question cannot be scored; the message names it.
     """
-    window = scorer.decoder.config.max_positions
-    return score_all(scorer, (_tree(prompts, question, window) for question in questions), advance)
+    return score_all(scorer, _trees(prompts, questions, scorer.decoder.config.max_positions), advance)
 
 
-def _tree(prompts: Prompts, question: Question, max_positions: int) -> TokenTree:
+def _trees(prompts: Prompts, questions: Iterable[Question], max_positions: int) -> Iterator[TokenTree]:
+    # Questions of a task come one after another, and their long prefix need not be read for each.
+    beginning_of = lru_cache(maxsize=8)(lambda text: tuple(prompts.tokenizer.encode(text).ids))
+    for lot in _lots(iter(questions)):
+        texts = [_texts(prompts, question) for question in lot]
+        sequences = continued(prompts.tokenizer, chain.from_iterable(texts))
+        for question, pairs in zip(lot, texts, strict=True):
+            with named(question.name):
+                own = list(islice(sequences, len(pairs)))
+                tree = question_tree(own, max_positions, beginning_of(question.shared_prefix))
+            yield tree
+
+
+def _lots(questions: Iterator[Question]) -> Iterator[list[Question]]:
+    while lot := list(islice(questions, WORDED_AT_ONCE)):
+        yield lot
+
+
+def _texts(prompts: Prompts, question: Question) -> list[tuple[str, str]]:
+    """The prompt with each of the choices."""
     with named(question.name):
         prompt = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
-        choices = [prompts.continuation(question.answer_prefix, choice) for choice in question.choices]
-        return encode(prompts.tokenizer, prompt, choices, max_positions, question.shared_prefix)
+    return [(prompt, prompts.continuation(question.answer_prefix, choice)) for choice in question.choices]

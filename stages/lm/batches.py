@@ -15,11 +15,11 @@ from stages.lm.sharding import FSDP
 from stages.lm.trees import TokenTree
 
 # Fed tokens per batch and group of devices, by platform: batches of a shape are always this large, so that it is part
-# of the result's identity and no knob. On a CPU little is gained by more.
-CPU_TOKENS, ACCELERATOR_TOKENS = 1_024, 16_384
-# Of all groups of accelerators together at most, but CPU_TOKENS of each: the last batch of a shape is filled up, and
+# of the result's identity and no knob. On a CPU nothing is gained by more (bench/scoring).
+CPU_TOKENS, ACCELERATOR_TOKENS = 768, 16_384
+# Of all groups of accelerators together at most, but so many of each: the last batch of a shape is filled up, and
 # 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
-TOGETHER = 262_144
+TOGETHER, LEAST = 262_144, 1_024
 # Prefixes of lengths that differ by less share a compiled program.
 PREFIX_STEP = 256
 
@@ -62,7 +62,7 @@ def batch_tokens(mesh: Mesh) -> int:
 
 def accelerator_tokens(groups: int) -> int:
     """Fed tokens per batch and group, of so many groups of accelerators."""
-    return max(CPU_TOKENS, min(ACCELERATOR_TOKENS, TOGETHER // groups))
+    return max(LEAST, min(ACCELERATOR_TOKENS, TOGETHER // groups))
 
 
 def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Batch]:

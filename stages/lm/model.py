@@ -22,6 +22,7 @@ from stages.lm.shapes import Array, Float, Int
 from stages.lm.sharding import split_rows
 
 FLOAT32 = jnp.dtype("float32")
+POLICIES = jax.checkpoint_policies
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
@@ -116,7 +117,11 @@ class Decoder(nnx.Module):
         dtype: jnp.dtype = FLOAT32,
         remat: bool = False,
     ) -> Float[Array, "B T D"]:
-        """Final hidden states, computed in `dtype`; `remat` recomputes each layer in the backward pass."""
+        """Final hidden states, computed in `dtype`.
+
+        The backward pass has what each product with weights gave, and computes the rest again (attention, norms,
+        activations: to keep them takes longer on a CPU); with `remat` it computes those products again, too.
+        """
         mask_of = partial(visible, ends_BT, positions_BT, positions_BT)
         return self._hidden(tokens_BT, sights(positions_BT, mask_of, self.config), None, jnp.int32(0), dtype, remat)[0]
 
@@ -160,7 +165,10 @@ class Decoder(nnx.Module):
         if self.config.embedding_scale != 1.0:
             x_BTD = x_BTD * jnp.asarray(self.config.embedding_scale, dtype)
         kinds_L = jnp.array(kind_numbers(self.config), jnp.int32)
-        x_BTD, past_L = jax.lax.scan(jax.checkpoint(layer) if remat else layer, x_BTD, (weights_L, kinds_L, past_L))
+        kept = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
+        # A scan keeps the compiler from undoing it, and needs no barriers for that.
+        layer = jax.checkpoint(layer, policy=kept, prevent_cse=False)
+        x_BTD, past_L = jax.lax.scan(layer, x_BTD, (weights_L, kinds_L, past_L))
         return self.norm(x_BTD), past_L
 
     def logits(self, hidden: Float[Array, "*positions D"]) -> Float[Array, "*positions V"]:

@@ -22,8 +22,6 @@ import numpy as np
 from stages.lm.tokens import Continued
 from stages.lm.trees import TokenTree, token_tree
 
-# Steps whose rows differ by less share a compiled program.
-ROWS_STEP = 2
 # Lengths of rows are multiples of this; about so many at most are tried, on at most so many steps.
 LENGTH_STEP, LENGTHS, STEPS_TRIED = 32, 8, 64
 # Compiling a program takes as long as about so many steps with it.
@@ -112,8 +110,10 @@ def _grouped(rows: Rows, size: int) -> list[Rows]:
 def _needs(parts: Sequence[Sequence[Continued]], length: int, groups: int) -> tuple[int, int]:
     """The most rows, rounded up to a common step, and the most predictions of a group."""
     packed = [_rows(part, length) for part in parts]
-    step = math.lcm(ROWS_STEP, groups)
-    rows = -(-max(len(part) for part in packed) // step) * step
+    most = max(len(part) for part in packed)
+    # By less than an eighth, and not at all up to 16 rows: of many rows there are few programs.
+    step = math.lcm(1 << max((most - 1).bit_length() - 4, 0), groups)
+    rows = -(-most // step) * step
     within = [group for part in packed for group in _grouped(part, rows // groups)]
     return rows, max(sum(len(tree.scored) for row in group for tree in row) for group in within)
 

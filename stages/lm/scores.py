@@ -93,9 +93,9 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> I
     return each_once(scorer, trees, content_key, run, advance)
 
 
-def chunk_size(mesh: Mesh) -> int:
-    """Questions whose trees are held at a time."""
-    return min(HELD_PER_TOKEN * batch_tokens(mesh) * mesh.shape[FSDP], MOST_HELD)
+def chunk_size(tokens: int, groups: int) -> int:
+    """Questions whose trees are held at a time, by the batch's tokens for each group of devices."""
+    return min(HELD_PER_TOKEN * tokens * groups, MOST_HELD)
 
 
 def each_once(
@@ -109,7 +109,8 @@ def each_once(
 
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
-    for chunk in _ahead(_chunks(iter(asked), chunk_size(scorer.mesh))):
+    held = chunk_size(batch_tokens(scorer.mesh), scorer.mesh.shape[FSDP])
+    for chunk in _ahead(_chunks(iter(asked), held)):
         keys = [key_of(one) for one in chunk]
         yield from _found(scorer.kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
 

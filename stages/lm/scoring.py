@@ -36,23 +36,31 @@ def encode(
     Raises:
         QuestionError: it has fewer than one choice, equal or empty ones, or is longer than the model's window.
     """
-    if not choices:
+    sequences = list(continued(tokenizer, [(prompt, choice) for choice in choices]))
+    return question_tree(sequences, max_positions, tokenizer.encode(shared_prefix).ids)
+
+
+def question_tree(sequences: Sequence[Continued], max_positions: int, beginning: Sequence[int]) -> TokenTree:
+    """The tree of a question's choices, each continuing its prompt; `beginning` is the shared prefix by itself.
+
+    Raises:
+        QuestionError: as `encode`.
+    """
+    if not sequences:
         raise QuestionError("it has no choices")
-    sequences = [continued(tokenizer, prompt, choice) for choice in choices]
     if len({sequence.ids for sequence in sequences}) < len(sequences):
         raise QuestionError("two choices are the same")
     tree = token_tree(sequences)
     if max(tree.positions) >= max_positions:
         raise QuestionError(f"it has {max(tree.positions) + 1} tokens, more than the model's window of {max_positions}")
-    shared = _shared_tokens(tokenizer, shared_prefix, sequences[0])
+    shared = _shared_tokens(beginning, sequences[0])
     return replace(tree, shared=shared if shared >= SHARED_LEAST else 0)
 
 
-def _shared_tokens(tokenizer: Tokenizer, shared_prefix: str, sequence: Continued) -> int:
+def _shared_tokens(beginning: Sequence[int], sequence: Continued) -> int:
     """How many tokens of the prompt, but its last, are those of the shared prefix by itself."""
-    alone = tokenizer.encode(shared_prefix).ids
-    pairs = zip(alone, sequence.ids[: sequence.start - 1], strict=False)
-    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(alone), sequence.start - 1))
+    pairs = zip(beginning, sequence.ids[: sequence.start - 1], strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(beginning), sequence.start - 1))
 
 
 class Scored(NamedTuple):

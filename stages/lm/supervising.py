@@ -1,6 +1,6 @@
 """One rendering of a training example gives both its token ids and which of them are trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.lm.conversation import Turn
@@ -30,7 +30,8 @@ def encode_examples(
         QuestionError: an example is longer than `max_tokens` (where `cut_long` does not hold, or by its target alone).
     """
     end = _end_token(prompts)
-    examples = [_example(prompts, text, end) for text in texts]
+    sequences = continued(prompts.tokenizer, [_pair(prompts, text) for text in texts])
+    examples = [_example(text, sequences, end) for text in texts]
     long = sum(len(example.ids) > max_tokens for example in examples)
     if long and not cut_long:
         longest = max(len(example.ids) for example in examples)
@@ -41,11 +42,16 @@ def encode_examples(
     return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
 
 
-def _example(prompts: Prompts, text: TrainingText, end: int) -> Continued:
+def _pair(prompts: Prompts, text: TrainingText) -> tuple[str, str]:
     with named(text.name):
-        target = prompts.continuation(text.answer_prefix, text.target)
-        sequence = continued(prompts.tokenizer, prompts.text(text.turns, text.answer_prefix, ""), target)
-        return Continued((*sequence.ids, end), sequence.start)
+        prompt = prompts.text(text.turns, text.answer_prefix, "")
+    return prompt, prompts.continuation(text.answer_prefix, text.target)
+
+
+def _example(text: TrainingText, sequences: Iterator[Continued], end: int) -> Continued:
+    with named(text.name):
+        sequence = next(sequences)
+    return Continued((*sequence.ids, end), sequence.start)
 
 
 def _cut(name: str, example: Continued, max_tokens: int) -> Continued:

@@ -1,12 +1,17 @@
 """Text to token ids, by the model folder's tokenizer.json."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from stages.lm.errors import ModelError, QuestionError
 from stages.lm.folder import TOKENIZER
+
+# Texts that are read at once, and held with all that the tokenizer says of them.
+READ_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
@@ -35,18 +40,25 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def continued(tokenizer: Tokenizer, prompt: str, continuation: str) -> Continued:
-    """Prompt and continuation as one text; special tokens as the tokenizer's own post-processor adds them.
+def continued(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iterator[Continued]:
+    """Each prompt and its continuation as one text; special tokens as the tokenizer's own post-processor adds them.
 
     A token that straddles the boundary counts as the continuation's. The end of the continuation is the end of the
-    ids: what a post-processor adds after the text is cut.
+    ids: what a post-processor adds after the text is cut. Many texts are read at once, each on one of the cores.
 
     Raises:
-        QuestionError: the continuation is empty, or nothing stands before it to predict it from.
+        QuestionError: at its pair: a continuation is empty, or nothing stands before it to predict it from.
     """
+    coming = iter(pairs)
+    while taken := list(islice(coming, READ_AT_ONCE)):
+        encodings = tokenizer.encode_batch([prompt + continuation for prompt, continuation in taken])
+        for encoding, pair in zip(encodings, taken, strict=True):
+            yield _continued(encoding, *pair)
+
+
+def _continued(encoding: Encoding, prompt: str, continuation: str) -> Continued:
     if not continuation:
         raise QuestionError("a choice is empty")
-    encoding = tokenizer.encode(prompt + continuation)
     boundary, end = len(prompt), len(prompt) + len(continuation)
     spans = encoding.offsets
     start = next(index for index, (_, stop) in enumerate(spans) if stop > boundary)

@@ -27,7 +27,7 @@ def validation_losses(
     dtype: jnp.dtype,
 ) -> Losses:
     """A function of the trained and the frozen weights: the mean loss per target token of each source, [sources]."""
-    batches = {name: _batches(examples, mesh) for name, examples in sources.items()}
+    batches = _batches(sources, mesh)
 
     @jax.jit
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[jax.Array, jax.Array]:
@@ -36,7 +36,7 @@ def validation_losses(
 
     def losses(weights: nnx.State, frozen: nnx.State) -> np.ndarray:
         found = []
-        for packed in batches.values():
+        for packed in batches:
             sums = [np.array(loss(weights, frozen, batch), np.float64) for batch in packed]
             total, count = np.sum(sums, axis=0)
             found.append(total / count)
@@ -45,10 +45,11 @@ def validation_losses(
     return losses
 
 
-def _batches(examples: Sequence[Continued], mesh: Mesh) -> list[Packed]:
+def _batches(sources: Mapping[str, Sequence[Continued]], mesh: Mesh) -> list[list[Packed]]:
+    """Each source's batches, planned together: they share compiled programs."""
     groups = mesh.shape[FSDP]
     size = AT_ONCE * groups
-    taken = [examples[start : start + size] for start in range(0, len(examples), size)]
-    parts = [[some] for some in taken]
-    shapes = packed_shapes(parts, row_length(parts, groups), groups)
-    return [stacked([pack(some, shape)], mesh) for some, shape in zip(taken, shapes, strict=True)]
+    taken = [[some[start : start + size] for start in range(0, len(some), size)] for some in sources.values()]
+    parts = [[some] for batches in taken for some in batches]
+    shapes = iter(packed_shapes(parts, row_length(parts, groups), groups)) if parts else iter([])
+    return [[stacked([pack(some, next(shapes))], mesh) for some in batches] for batches in taken]

@@ -87,18 +87,20 @@ def test_the_longest_first_into_the_first_row_with_room(sizes: tuple[int, ...], 
 
 
 def test_steps_of_about_as_many_rows_share_a_shape() -> None:
-    steps = [lengths(9, 9, 9), lengths(3, 3), [Continued((1, 2, 3, 4, 5, 6, 7, 8), 1)], lengths(9, 9, 9, 9)]
-    two, four = PackedShape(rows=2, length=8, predictions=7), PackedShape(rows=4, length=8, predictions=8)
-    assert packed_shapes([[step] for step in steps], 8) == [four, two, two, four]
-    assert packed_shapes([steps[:2], steps[2:]], 8) == [PackedShape(rows=4, length=8, predictions=8)] * 2
+    few = [lengths(9, 9, 9), lengths(3, 3), [Continued((1, 2, 3, 4, 5, 6, 7, 8), 1)], lengths(9, 9, 9, 9)]
+    one, three, four = (PackedShape(rows, 8, predictions) for rows, predictions in ((1, 7), (3, 6), (4, 8)))
+    assert packed_shapes([[step] for step in few], 8) == [three, one, one, four]
+    assert packed_shapes([few[:2], few[2:]], 8) == [three, four], "micro-batches of a step have its largest's"
+    many = [lengths(*[9] * count) for count in (16, 17, 18, 19)]
+    assert [shape.rows for shape in packed_shapes([[step] for step in many], 8)] == [16, 18, 18, 20]
 
 
 @pytest.mark.parametrize(
     ("sizes", "length"),
     [
-        ((33, 12), 32),  # two rows are the fewest
+        ((33, 12), 32),
         ((33,) * 4, 32),  # rows of any length would be as full: the shortest attend to least
-        ((50,) * 3, 64),  # two rows of 128 would be as many tokens as four of 64
+        ((50,) * 3, 64),
         ((65, 33, 49, 49), 96),
         ((41,) * 6, 128),
     ],
@@ -116,7 +118,7 @@ def test_groups_of_rows_have_their_own_predictions() -> None:
     assert packed.tokens_RT[:, 0].tolist() == [1, 19, 10, 0]
     assert packed.predictors_GP.tolist() == [[6, 7, 12, 13], [2, 3, 5, 6]]
     assert packed.targets_GP.tolist() == [[8, 9, 24, 25], [13, 14, 17, 18]]
-    assert packed_shapes([[lengths(3)]], 8, groups=3)[0].rows == 6, "rows are a multiple of the groups"
+    assert packed_shapes([[lengths(3)]], 8, groups=3)[0].rows == 3, "rows are a multiple of the groups"
 
 
 def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_before() -> None:

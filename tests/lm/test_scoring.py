@@ -121,7 +121,7 @@ def test_progress_counts_every_question(model: LanguageModel) -> None:
 
 def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over several chunks, stopped in the second: what was done before is told, and only the rest is run."""
-    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 30)
+    monkeypatch.setattr(scores, "chunk_size", lambda tokens, groups: 30)
     trees = random_trees(80)
     expected = scored(model, trees)
     memory = Memory()
@@ -142,7 +142,7 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
 
 def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
-    monkeypatch.setattr(scores, "chunk_size", lambda mesh: 10)
+    monkeypatch.setattr(scores, "chunk_size", lambda tokens, groups: 10)
     read = 0
 
     def endless() -> Iterator[TokenTree]:
@@ -195,7 +195,8 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 ) -> None:
     """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
     mesh = mesh_like(kind, groups=1)
-    lengths = np.random.default_rng(0).normal(mean, spread, chunk_size(mesh)).clip(least, 230).astype(int)
+    held = chunk_size(batch_tokens(mesh), 1)
+    lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
     tree_of = {length: tree([1] * length) for length in range(least, 231)}
     trees = [tree_of[length] for length in lengths]
     fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, batch_tokens(mesh)))
@@ -205,8 +206,8 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 @pytest.mark.parametrize(
     ("kind", "groups", "tokens", "held"),
     [
-        ("cpu", 1, 1_024, 4_096),
-        ("cpu", 8, 1_024, 32_768),
+        ("cpu", 1, 768, 3_072),
+        ("cpu", 8, 768, 24_576),
         ("gpu", 1, 16_384, 65_536),
         ("tpu", 16, 16_384, 262_144),
         ("tpu", 64, 4_096, 262_144),
@@ -216,7 +217,7 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, tokens: int, held: int) -> None:
     """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
     mesh = mesh_like(kind, groups)
-    assert (batch_tokens(mesh), chunk_size(mesh)) == (tokens, held)
+    assert (batch_tokens(mesh), chunk_size(tokens, groups)) == (tokens, held)
 
 
 def mesh_like(kind: str, groups: int) -> Mesh:

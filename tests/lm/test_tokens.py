@@ -29,7 +29,7 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 def pieces(tokenizer: Tokenizer, prompt: str, continuation: str) -> tuple[list[str], list[str]]:
     """The tokens before the continuation's start, and those from it on."""
-    found = continued(tokenizer, prompt, continuation)
+    [found] = continued(tokenizer, [(prompt, continuation)])
     words = [str(tokenizer.id_to_token(index)) for index in found.ids]
     return words[: found.start], words[found.start :]
 
@@ -121,13 +121,13 @@ def test_a_tokenizer_that_cuts_and_pads_is_told_not_to(folder: Path, tmp_path: P
 
 def test_an_empty_continuation_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(QuestionError, match="a choice is empty"):
-        continued(tokenizer, "a", "")
+        list(continued(tokenizer, [("a", "")]))
 
 
 @pytest.mark.parametrize(("prompt", "continuation"), [("", "b"), ("n", "o"), (" ", "(A)")])
 def test_nothing_before_a_choice_is_refused(tokenizer: Tokenizer, prompt: str, continuation: str) -> None:
     with pytest.raises(QuestionError, match="nothing predicts the first token"):
-        continued(tokenizer, prompt, continuation)
+        list(continued(tokenizer, [(prompt, continuation)]))
 
 
 def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:

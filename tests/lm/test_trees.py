@@ -158,7 +158,7 @@ def test_the_order_of_choices_is_the_order_of_results(model: LanguageModel) -> N
 def test_text_is_scored_with_the_tokens_of_the_whole(model: LanguageModel, judge: Judge) -> None:
     """Also where the tokens of a choice hold a part of the prompt: `n` and `o` are one token."""
     prompt, choices = "this is an", [" (A)", " (B)", "o", "x"]
-    sequences = [continued(model.tokenizer, prompt, choice) for choice in choices]
+    sequences = list(continued(model.tokenizer, [(prompt, choice) for choice in choices]))
     assert [sequence.start for sequence in sequences] == [6, 6, 5, 6]
     [found] = scored(model, [encode(model.tokenizer, prompt, choices, T)])
     np.testing.assert_allclose(found, [judge(sequence) for sequence in sequences], atol=1e-5)

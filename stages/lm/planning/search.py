@@ -1,6 +1,5 @@
 """The plan: both steps compiled for every mesh that is tried, the best one, and the largest batch that fits on it."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +109,7 @@ def training_plan(
     if best is None:
         return StepPlan(meshes, None, 0, None)
     twice = _doubled(program, best, advance, "fine-tuning")
-    groups = math.lcm(2, topology.chips // best.tensor)
+    groups = topology.chips // best.tensor
     rows = _largest_rows(best.program, twice, topology, groups)
     return StepPlan(meshes, best, TRAINED_STEPS, None if rows is None else rows * in_row * recipe.accumulate)
 
