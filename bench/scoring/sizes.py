@@ -15,7 +15,8 @@ from flax import nnx
 
 from stages.lm.batches import batches, shape_of
 from stages.lm.loading import open_model
-from stages.lm.scoring import token_logprobs
+from stages.lm.scoring import _device_arrays, token_logprobs
+from stages.lm.shapes import Mesh
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.trees import Scored, TokenTree
 
@@ -28,7 +29,7 @@ def main(folder: Path, length: int) -> None:
     mesh = device_mesh()
     graph, state = nnx.split(open_model(folder, placer(mesh)).decoder)
     with jax.set_mesh(mesh):
-        arrays = {rows: _batch(rows, length) for rows in QUESTIONS}
+        arrays = {rows: _batch(rows, length, mesh) for rows in QUESTIONS}
         seconds: dict[int, list[float]] = {rows: [] for rows in QUESTIONS}
         for _ in range(1 + ROUNDS):
             for rows in QUESTIONS:
@@ -41,16 +42,13 @@ def main(folder: Path, length: int) -> None:
         print(f"| {rows} | {rows * length:,} | {rows * length / statistics.median(took[1:]):,.0f} |")
 
 
-def _batch(rows: int, length: int) -> list[jax.Array]:
+def _batch(rows: int, length: int, mesh: Mesh) -> tuple[jax.Array, ...]:
     """The arrays of equal questions with two choices."""
     places = tuple(range(length))
     scored = tuple(Scored(length - 1, token) for token in (5, 6))
     tree = TokenTree(tuple(place % 97 for place in places), places, (length,) * length, scored, ((0,), (1,)))
     [batch] = batches([tree] * rows, 1, rows * shape_of(tree).length)
-    fields = (
-        batch.tokens_BT, batch.positions_BS, batch.ends_BS, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
-    )  # fmt: skip
-    return [jnp.asarray(field) for field in fields]
+    return _device_arrays(batch, mesh)
 
 
 if __name__ == "__main__":

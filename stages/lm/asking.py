@@ -12,7 +12,7 @@ from stages.lm.errors import named
 from stages.lm.formats import Prompts
 from stages.lm.scores import Advance, Scorer, score_all
 from stages.lm.scoring import question_tree
-from stages.lm.tokens import continued
+from stages.lm.tokens import continued, lots
 from stages.lm.trees import TokenTree
 
 # Questions whose texts are made before they are turned into tokens.
@@ -42,7 +42,7 @@ def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance
 def _trees(prompts: Prompts, questions: Iterable[Question], max_positions: int) -> Iterator[TokenTree]:
     # Questions of a task come one after another, and their long prefix need not be read for each.
     beginning_of = lru_cache(maxsize=8)(lambda text: tuple(prompts.tokenizer.encode(text).ids))
-    for lot in _lots(iter(questions)):
+    for lot in lots(questions, WORDED_AT_ONCE):
         texts = [_texts(prompts, question) for question in lot]
         sequences = continued(prompts.tokenizer, chain.from_iterable(texts))
         for question, pairs in zip(lot, texts, strict=True):
@@ -50,11 +50,6 @@ def _trees(prompts: Prompts, questions: Iterable[Question], max_positions: int) 
                 own = list(islice(sequences, len(pairs)))
                 tree = question_tree(own, max_positions, beginning_of(question.shared_prefix))
             yield tree
-
-
-def _lots(questions: Iterator[Question]) -> Iterator[list[Question]]:
-    while lot := list(islice(questions, WORDED_AT_ONCE)):
-        yield lot
 
 
 def _texts(prompts: Prompts, question: Question) -> list[tuple[str, str]]:

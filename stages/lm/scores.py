@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -25,6 +24,7 @@ from stages.lm.model import Decoder
 from stages.lm.scoring import Scored, score
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import FSDP
+from stages.lm.tokens import lots
 from stages.lm.trees import TokenTree
 
 # Questions whose trees are held at a time, for each token of a batch: some 300 batches, of which the last of each shape
@@ -110,7 +110,7 @@ def each_once(
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
     held = chunk_size(batch_tokens(scorer.mesh), scorer.mesh.shape[FSDP])
-    for chunk in _ahead(_chunks(iter(asked), held)):
+    for chunk in _ahead(lots(asked, held)):
         keys = [key_of(one) for one in chunk]
         yield from _found(scorer.kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
 
@@ -160,11 +160,6 @@ class _Pace:
         self.fed += done.fed
         rate = self.tokens / max(time.monotonic() - self.began, 1e-9)
         return f"{self.tokens:,} tokens, {rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
-
-
-def _chunks(asked: Iterator[Asked], size: int) -> Iterator[list[Asked]]:
-    while chunk := list(islice(asked, size)):
-        yield chunk
 
 
 def _ahead(chunks: Iterator[list[Asked]]) -> Iterator[list[Asked]]:

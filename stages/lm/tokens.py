@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
@@ -12,6 +13,8 @@ from stages.lm.folder import TOKENIZER
 
 # Texts that are read at once, and held with all that the tokenizer says of them.
 READ_AT_ONCE = 1_024
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,17 @@ def continued(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iterato
     Raises:
         QuestionError: at its pair: a continuation is empty, or nothing stands before it to predict it from.
     """
-    coming = iter(pairs)
-    while taken := list(islice(coming, READ_AT_ONCE)):
-        encodings = tokenizer.encode_batch([prompt + continuation for prompt, continuation in taken])
-        for encoding, pair in zip(encodings, taken, strict=True):
+    for lot in lots(pairs, READ_AT_ONCE):
+        encodings = tokenizer.encode_batch([prompt + continuation for prompt, continuation in lot])
+        for encoding, pair in zip(encodings, lot, strict=True):
             yield _continued(encoding, *pair)
+
+
+def lots(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items, `size` at a time and no more read ahead than that; the last lot has what is left."""
+    coming = iter(items)
+    while lot := list(islice(coming, size)):
+        yield lot
 
 
 def _continued(encoding: Encoding, prompt: str, continuation: str) -> Continued:
