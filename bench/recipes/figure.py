@@ -51,7 +51,9 @@ def _chart(results: dict[str, Any]) -> alt.TopLevelMixin:
     after = chart.mark_point(size=60, filled=True, opacity=1, color=TUNED, shape="diamond").encode(y=y, x="tuned:Q")
     column = alt.Column("measure:N", sort=list(MEASURES.values()), title=None)
     # On a white ground, since README is read on dark ones too.
-    return (lines + before + after).facet(column=column).configure(background="white").configure_view(stroke="#ddd")
+    facets = (lines + before + after).facet(column=column).configure(background="white").configure_view(stroke="#ddd")
+    # Room for labels where sans-serif is a wider font than the one that they were measured with.
+    return facets.properties(padding={"left": 50, "top": 5, "right": 10, "bottom": 5})
 
 
 if __name__ == "__main__":
