@@ -32,57 +32,10 @@ class Linear(nnx.Module):
         x_TI = x.reshape(-1, inputs)
         kernel_IO = self.kernel[...].astype(x.dtype).reshape(inputs, outputs)
         if self.lora_a is None or self.lora_b is None:
-            y_TO = _product(x_TI, kernel_IO)
+            y_TO = x_TI @ kernel_IO
         else:
             a_IR = self.lora_a[...].astype(x.dtype).reshape(inputs, -1)
             b_RO = self.lora_scale * self.lora_b[...].astype(x.dtype).reshape(-1, outputs)
-            y_TO = _low_rank_sum(x_TI, kernel_IO, a_IR, b_RO)
+            y_TO = x_TI @ kernel_IO + (x_TI @ a_IR) @ b_RO
         y = y_TO.reshape(*x.shape[: x.ndim - len(self.inputs)], *self.outputs)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
-
-
-# The derivatives are written out since, of those that JAX takes, XLA on a CPU computes the incoming gradient anew for
-# each of the products that read it (bench/adapters, bench/finetune): the barriers make it one array.
-
-
-@jax.custom_vjp
-def _product(x_TI: Array, kernel_IO: Array) -> Array:
-    return x_TI @ kernel_IO
-
-
-def _forward_product(x_TI: Array, kernel_IO: Array) -> tuple[Array, tuple[Array, ...]]:
-    return x_TI @ kernel_IO, (x_TI, kernel_IO)
-
-
-def _backward_product(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
-    x_TI, kernel_IO = kept
-    d_TO = jax.lax.optimization_barrier(d_TO)
-    return d_TO @ kernel_IO.T, x_TI.T @ d_TO
-
-
-_product.defvjp(_forward_product, _backward_product)
-
-
-@jax.custom_vjp
-def _low_rank_sum(x_TI: Array, kernel_IO: Array, a_IR: Array, b_RO: Array) -> Array:
-    return x_TI @ kernel_IO + (x_TI @ a_IR) @ b_RO
-
-
-def _forward_sum(x_TI: Array, kernel_IO: Array, a_IR: Array, b_RO: Array) -> tuple[Array, tuple[Array, ...]]:
-    low_TR = x_TI @ a_IR
-    return x_TI @ kernel_IO + low_TR @ b_RO, (x_TI, kernel_IO, a_IR, b_RO, low_TR)
-
-
-def _backward_sum(kept: tuple[Array, ...], d_TO: Array) -> tuple[Array, ...]:
-    x_TI, kernel_IO, a_IR, b_RO, low_TR = kept
-    d_TO = jax.lax.optimization_barrier(d_TO)
-    d_low_TR = d_TO @ b_RO.T
-    return (
-        d_TO @ kernel_IO.T + d_low_TR @ a_IR.T,
-        x_TI.T @ d_TO,
-        (d_low_TR.T @ x_TI).T,
-        low_TR.T @ d_TO,
-    )
-
-
-_low_rank_sum.defvjp(_forward_sum, _backward_sum)

@@ -130,7 +130,7 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
 
 
 def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
-    """The backward pass is written out: every gradient against the one that JAX derives of x W + s (x A) B."""
+    """A projection of several axes, flattened into one product, has the gradients of x W + s (x A) B."""
     random = np.random.default_rng(4)
     shapes = ((2, 5, 3, 4), (3, 4, 6), (3, 4, 2), (2, 6))
     arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
