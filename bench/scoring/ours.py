@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from stages.lm.batches import batch_tokens, batches
+from stages.lm.batches import batches, budget_of
 from stages.lm.dtypes import compute_dtype
 from stages.lm.loading import open_model
 from stages.lm.model import Decoder
@@ -44,7 +44,7 @@ def main(model: str, questions: str, dtype: str) -> None:
 
 def _fed(trees: Sequence[TokenTree], mesh: Mesh) -> int:
     """Tokens that go through the layers: shared ones once, padding too."""
-    planned = list(batches(trees, mesh.shape[FSDP], batch_tokens(mesh)))
+    planned = list(batches(trees, mesh.shape[FSDP], budget_of(mesh)))
     return sum(batch.tokens_BT.size for batch in planned) + sum(map(len, {batch.prefix for batch in planned}))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from stages.lm.batches import ACCELERATOR_TOKENS, CPU_TOKENS, Shape, accelerator_tokens, shape_of
+from stages.lm.batches import ACCELERATOR, CPU, Budget, Shape, accelerator_budget, shape_of
 from stages.lm.conversation import plain
 from stages.lm.scores import chunk_size
 from stages.lm.scoring import encode
@@ -28,15 +28,13 @@ def main(prompts: Path, tokenizer: Path, times: int) -> None:
     """Prints the padding share on a CPU, then by groups of accelerators."""
     trees = _trees(prompts, Tokenizer.from_file(str(tokenizer)))
     asked = [(shape_of(tree), len(tree.tokens)) for tree in trees] * times
-    print(
-        f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU_TOKENS, 1)}"
-    )
+    print(f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU, 1)}")
     print("| groups | tokens for each | padding | 16,384 tokens for each, 4,096 questions held |")
     print("|---:|---:|---:|---:|")
     for groups in GROUPS:
-        tokens = accelerator_tokens(groups)
-        fixed = _share(asked, ACCELERATOR_TOKENS, groups, held=4_096)
-        print(f"| {groups} | {tokens:,} | {_share(asked, tokens, groups)} | {fixed} |")
+        budget = accelerator_budget(groups)
+        fixed = _share(asked, ACCELERATOR, groups, held=4_096)
+        print(f"| {groups} | {budget.alone:,} | {_share(asked, budget, groups)} | {fixed} |")
 
 
 def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
@@ -48,12 +46,12 @@ def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
                 yield encode(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)
 
 
-def _share(asked: Sequence[tuple[Shape, int]], tokens: int, groups: int, held: int = 0) -> str:
-    held = held or chunk_size(tokens, groups)
+def _share(asked: Sequence[tuple[Shape, int]], budget: Budget, groups: int, held: int = 0) -> str:
+    held = held or chunk_size(budget.alone, groups)
     fed = 0
     for start in range(0, len(asked), held):
         for shape, count in Counter(shape for shape, _ in asked[start : start + held]).items():
-            size = shape.rows(tokens) * groups
+            size = shape.rows(budget) * groups
             fed += -(-count // size) * size * shape.length
     return f"{1 - sum(length for _, length in asked) / fed:.1%}"
 

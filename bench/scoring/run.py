@@ -30,7 +30,10 @@ Found = dict[str, Any]
 
 
 class _List(NamedTuple):
-    """What is asked, and the peer's batch sizes: one alone where it reads each question up to eighteen times."""
+    """What is asked, and the peer's batch sizes.
+
+    One alone for MMLU, the best of 1, 8 and 16 at 25 questions a subject, and where it reads each up to eighteen times.
+    """
 
     title: str
     questions: Callable[[Path], list[Asked]]
@@ -39,7 +42,7 @@ class _List(NamedTuple):
 
 LISTS = {
     "survey": _List("NLP survey, 200 questions", lambda hub: survey(hub, 200), (1, 8, 16)),
-    "mmlu": _List("MMLU, 5 examples, 100 questions of 4 subjects", lambda hub: mmlu(hub, 4, 25), (1, 8, 16)),
+    "mmlu": _List("MMLU, 5 examples, 400 questions of 4 subjects", lambda hub: mmlu(hub, 4, 100), (1,)),
     "hard": _List("BIG-Bench Hard, 3 examples, 40 questions of 8 tasks", lambda hub: hard(hub, 8, 5), (8,)),
 }
 

@@ -1,7 +1,8 @@
-"""Tokens per second of scoring by the size of a batch: why a CPU's holds no more than `CPU_TOKENS`.
+"""Tokens per second of scoring by the size of a batch: what `stages.lm.batches.CPU` goes by.
 
-Run from the project's folder after `make repro`: `python -m bench.scoring.sizes MODEL [LENGTH]`, where MODEL is a model
-folder and LENGTH a question's places (120). The sizes take turns.
+Run from the project's folder after `make repro`: `python -m bench.scoring.sizes MODEL [LENGTH [PREFIX]]`, where MODEL
+is a model folder, LENGTH a question's places (120) and PREFIX the tokens that all questions begin with (0), which are
+read before and not counted. The sizes take turns.
 """
 
 import statistics
@@ -13,28 +14,29 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from stages.lm.batches import batches, shape_of
+from stages.lm.batches import Batch, Budget, batches, shape_of
 from stages.lm.loading import open_model
-from stages.lm.scoring import _device_arrays, token_logprobs
-from stages.lm.shapes import Mesh
+from stages.lm.scoring import device_arrays, read_prefix, token_logprobs
 from stages.lm.sharding import device_mesh, placer
 from stages.lm.trees import Scored, TokenTree
 
-ROUNDS, QUESTIONS = 9, (2, 4, 6, 8, 12, 16, 32)
+ROUNDS, QUESTIONS = 9, (1, 2, 3, 4, 6, 8, 12, 16, 32)
 FLOAT32 = jnp.dtype("float32")
 
 
-def main(folder: Path, length: int) -> None:
+def main(folder: Path, length: int = 120, prefix: int = 0) -> None:
     """Prints a row for each number of questions in a batch."""
     mesh = device_mesh()
     graph, state = nnx.split(open_model(folder, placer(mesh)).decoder)
     with jax.set_mesh(mesh):
-        arrays = {rows: _batch(rows, length, mesh) for rows in QUESTIONS}
+        planned = {rows: _batch(rows, length, prefix) for rows in QUESTIONS}
+        arrays = {rows: device_arrays(batch, mesh) for rows, batch in planned.items()}
+        before = read_prefix(graph, state, planned[1].prefix, FLOAT32)
         seconds: dict[int, list[float]] = {rows: [] for rows in QUESTIONS}
         for _ in range(1 + ROUNDS):
             for rows in QUESTIONS:
                 began = time.perf_counter()
-                jax.block_until_ready(token_logprobs(graph, state, None, *arrays[rows], FLOAT32, mesh))
+                jax.block_until_ready(token_logprobs(graph, state, before, *arrays[rows], FLOAT32, mesh))
                 seconds[rows].append(time.perf_counter() - began)
     print("| questions | tokens | tokens/s |\n|---:|---:|---:|")
     for rows, took in seconds.items():
@@ -42,14 +44,16 @@ def main(folder: Path, length: int) -> None:
         print(f"| {rows} | {rows * length:,} | {rows * length / statistics.median(took[1:]):,.0f} |")
 
 
-def _batch(rows: int, length: int, mesh: Mesh) -> tuple[jax.Array, ...]:
-    """The arrays of equal questions with two choices."""
-    places = tuple(range(length))
-    scored = tuple(Scored(length - 1, token) for token in (5, 6))
-    tree = TokenTree(tuple(place % 97 for place in places), places, (length,) * length, scored, ((0,), (1,)))
-    [batch] = batches([tree] * rows, 1, rows * shape_of(tree).length)
-    return _device_arrays(batch, mesh)
+def _batch(rows: int, length: int, prefix: int) -> Batch:
+    """Equal questions with two choices."""
+    places = tuple(range(prefix + length))
+    ends = (prefix + length,) * (prefix + length)
+    scored = tuple(Scored(places[-1], token) for token in (5, 6))
+    tree = TokenTree(tuple(place % 97 for place in places), places, ends, scored, ((0,), (1,)), prefix)
+    tokens = rows * shape_of(tree).length
+    [batch] = batches([tree] * rows, 1, Budget(tokens, tokens))
+    return batch
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 120)
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

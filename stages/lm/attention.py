@@ -13,6 +13,9 @@ from stages.lm.architecture import ModelConfig
 from stages.lm.rope import Turns, rotations
 from stages.lm.shapes import Array, Bool, Float, Int
 
+# Places of a prefix that are attended to at a time.
+PREFIX_BLOCK = 256
+
 
 class Sight(NamedTuple):
     """What a layer's attention sees of its tokens: their rotary angles, and which keys each query may attend to."""
@@ -33,6 +36,17 @@ class Past(NamedTuple):
         return Past(*(jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=1) for old, new in pairs))
 
 
+class Prefix(NamedTuple):
+    """Keys and values of tokens that all rows begin with, and how many there are; by layer for a whole decoder.
+
+    There are more places than tokens, a multiple of PREFIX_BLOCK.
+    """
+
+    key_1PKH: Array
+    value_1PKH: Array
+    length: Array
+
+
 SightOf = Callable[[int | Array], Sight]
 
 
@@ -51,17 +65,90 @@ def attend(
     Two plain batched products, divided by the softmax's sum at the end, where there is less to divide: on a CPU faster
     than `jax.nn.dot_product_attention` (bench/attention).
     """
-    (B, T, N, H), K = query_BTNH.shape, key_BSKH.shape[2]
-    G = N // K
-    scaled_BTNH = query_BTNH * jnp.asarray(scale, query_BTNH.dtype)
-    query_BKRH = scaled_BTNH.reshape(B, T, K, G, H).transpose(0, 2, 3, 1, 4).reshape(B, K, G * T, H)
+    T = query_BTNH.shape[1]
+    seen = _seen(_grouped(query_BTNH, key_BSKH.shape[2], scale), key_BSKH, value_BSKH, mask_BTS, cap)
+    return _ungrouped(seen.mixed / seen.total.astype(value_BSKH.dtype), T)
+
+
+def attend_behind(
+    prefix: Prefix,
+    query_BTNH: Float[Array, "B T N H"],
+    key_BTKH: Float[Array, "B T K H"],
+    value_BTKH: Float[Array, "B T K H"],
+    mask_BTS: Bool[Array, "B T S"],
+    scale: float,
+    cap: float | None = None,
+) -> Float[Array, "B T N H"]:
+    """Attention to a prefix's P places and to the T behind them, which together are the mask's S; else as `attend`.
+
+    The queries of all rows meet the prefix's keys in one product: no row has a copy of them.
+    """
+    (B, T, N, H), K, P = query_BTNH.shape, key_BTKH.shape[2], prefix.key_1PKH.shape[1]
+    own = _seen(_grouped(query_BTNH, K, scale), key_BTKH, value_BTKH, mask_BTS[..., P:], cap)
+    query_1KRH = _grouped(query_BTNH.reshape(1, B * T, N, H), K, scale)
+    before = _seen_of_prefix(query_1KRH, prefix, mask_BTS[..., :P].reshape(1, B * T, P), cap)
+    whole = _joined(
+        _Seen(*(_ungrouped(part, T) for part in own)),
+        _Seen(*(_ungrouped(part, B * T).reshape(B, T, N, -1) for part in before)),
+    )
+    return (whole.mixed / whole.total).astype(value_BTKH.dtype)
+
+
+class _Seen(NamedTuple):
+    """What a query saw: values mixed by exponentials of logits, these summed, and the logit that all are less, if any.
+
+    Of one layout: [B, K, R, H or 1], the R rows of a group of heads and their queries, or [B, T, N, H or 1].
+    """
+
+    mixed: Array
+    total: Array
+    peak: Array
+
+
+def _seen(query_BKRH: Array, key_BSKH: Array, value_BSKH: Array, mask_BTS: Array, cap: float | None) -> _Seen:
     logits_BKRS = jnp.matmul(query_BKRH, key_BSKH.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
-    mask_B1RS = jnp.tile(mask_BTS, (1, G, 1))[:, None]
+    groups = query_BKRH.shape[2] // mask_BTS.shape[1]
+    mask_B1RS = jnp.tile(mask_BTS, (1, groups, 1))[:, None]
     logits_BKRS = jnp.where(mask_B1RS, capped(logits_BKRS, cap), jnp.finfo(jnp.float32).min)
-    shares_BKRS = jnp.exp(logits_BKRS - jax.lax.stop_gradient(logits_BKRS.max(axis=-1, keepdims=True)))
+    peak_BKR1 = jax.lax.stop_gradient(logits_BKRS.max(axis=-1, keepdims=True))
+    shares_BKRS = jnp.exp(logits_BKRS - peak_BKR1)
     mixed_BKRH = jnp.matmul(shares_BKRS.astype(value_BSKH.dtype), value_BSKH.transpose(0, 2, 1, 3))
-    mixed_BKRH = mixed_BKRH / shares_BKRS.sum(axis=-1, keepdims=True).astype(value_BSKH.dtype)
-    return mixed_BKRH.reshape(B, K, G, T, H).transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+    return _Seen(mixed_BKRH, shares_BKRS.sum(axis=-1, keepdims=True), peak_BKR1)
+
+
+def _seen_of_prefix(query_1KRH: Array, prefix: Prefix, mask_1TP: Array, cap: float | None) -> _Seen:
+    """Block by block, of those that hold tokens: one program is for prefixes of many lengths."""
+
+    def with_block(index: Array, seen: _Seen) -> _Seen:
+        key, value, mask = (
+            jax.lax.dynamic_slice_in_dim(array, index * PREFIX_BLOCK, PREFIX_BLOCK, axis)
+            for array, axis in ((prefix.key_1PKH, 1), (prefix.value_1PKH, 1), (mask_1TP, 2))
+        )
+        return _joined(seen, _seen(query_1KRH, key, value, mask, cap))
+
+    mixed = jnp.zeros(query_1KRH.shape, jnp.float32)
+    nothing = jnp.zeros_like(mixed[..., :1])
+    blocks = -(-prefix.length // PREFIX_BLOCK)
+    return jax.lax.fori_loop(0, blocks, with_block, _Seen(mixed, nothing, nothing + jnp.finfo(jnp.float32).min))
+
+
+def _joined(one: _Seen, other: _Seen) -> _Seen:
+    peak = jnp.maximum(one.peak, other.peak)
+    less, lesser = jnp.exp(one.peak - peak), jnp.exp(other.peak - peak)
+    return _Seen(one.mixed * less + other.mixed * lesser, one.total * less + other.total * lesser, peak)
+
+
+def _grouped(query_BTNH: Array, K: int, scale: float) -> Array:
+    """Scaled queries as [B, K, R, H]: the R of a group are its heads, and of each head all T."""
+    B, T, N, H = query_BTNH.shape
+    scaled_BTNH = query_BTNH * jnp.asarray(scale, query_BTNH.dtype)
+    return scaled_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B, K, N // K * T, H)
+
+
+def _ungrouped(array_BKRX: Array, T: int) -> Array:
+    """The same as [B, T, N, X]."""
+    B, K, R, X = array_BKRX.shape
+    return array_BKRX.reshape(B, K, R // T, T, X).transpose(0, 3, 1, 2, 4).reshape(B, T, K * R // T, X)
 
 
 def visible(

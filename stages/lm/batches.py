@@ -10,18 +10,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lm.attention import PREFIX_BLOCK
 from stages.lm.shapes import Mesh
 from stages.lm.sharding import FSDP
 from stages.lm.trees import TokenTree
 
-# Fed tokens per batch and group of devices, by platform: batches of a shape are always this large, so that it is part
-# of the result's identity and no knob. On a CPU nothing is gained by more (bench/scoring).
-CPU_TOKENS, ACCELERATOR_TOKENS = 768, 16_384
+
+class Budget(NamedTuple):
+    """Fed tokens per batch and group of devices: of questions by themselves, and of those behind a prefix."""
+
+    alone: int
+    behind: int
+
+
+# By platform: batches of a shape are always this large, so that it is part of the result's identity and no knob. On a
+# CPU nothing is gained by more (bench/scoring). Those that share a prefix are few, and fill few batches; from some 500
+# tokens on a chip takes longer for its products than to fetch the weights of a large model.
+CPU, ACCELERATOR = Budget(768, 256), Budget(16_384, 512)
 # Of all groups of accelerators together at most, but so many of each: the last batch of a shape is filled up, and
 # 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
-TOGETHER, LEAST = 262_144, 1_024
-# Prefixes of lengths that differ by less share a compiled program.
-PREFIX_STEP = 256
+TOGETHER, LEAST = Budget(262_144, 8_192), Budget(1_024, 32)
+# Prefixes are read by programs of lengths in such steps; all questions behind up to 1,024, 4,096 or 16,384 tokens share
+# their programs.
+PREFIX_STEP, PREFIX_LEAST, PREFIX_GROWTH = PREFIX_BLOCK, 1_024, 4
 
 
 class Shape(NamedTuple):
@@ -32,41 +43,42 @@ class Shape(NamedTuple):
     predictors: int
     scored: int
 
-    def rows(self, tokens: int) -> int:
-        """Questions in a batch of about `tokens` fed tokens."""
-        return max(1, tokens // self.length)
+    def rows(self, budget: Budget) -> int:
+        """Questions in a batch, for each group of devices."""
+        return max(1, (budget.behind if self.prefix else budget.alone) // self.length)
 
 
 @dataclass(frozen=True)
 class Batch:
     """Arrays of one batch of equal shape, which trees its first rows are, and the tokens that all of them begin with.
 
-    S places are those of the prefix, filled up, and T more.
+    The arrays are of what stands behind those; only positions count them.
     """
 
     trees: tuple[int, ...]
     prefix: tuple[int, ...]
     tokens_BT: np.ndarray
-    positions_BS: np.ndarray
-    ends_BS: np.ndarray
+    positions_BT: np.ndarray
+    ends_BT: np.ndarray
     predictors_BQ: np.ndarray
     scored_BC: np.ndarray
     row_BC: np.ndarray
 
 
-def batch_tokens(mesh: Mesh) -> int:
-    """Fed tokens per batch and group of devices of the mesh."""
+def budget_of(mesh: Mesh) -> Budget:
+    """The batches' sizes on the mesh."""
     is_cpu = mesh.devices.flat[0].platform == "cpu"
-    return CPU_TOKENS if is_cpu else accelerator_tokens(mesh.shape[FSDP])
+    return CPU if is_cpu else accelerator_budget(mesh.shape[FSDP])
 
 
-def accelerator_tokens(groups: int) -> int:
-    """Fed tokens per batch and group, of so many groups of accelerators."""
-    return max(LEAST, min(ACCELERATOR_TOKENS, TOGETHER // groups))
+def accelerator_budget(groups: int) -> Budget:
+    """The batches' sizes on so many groups of accelerators."""
+    sizes = zip(ACCELERATOR, TOGETHER, LEAST, strict=True)
+    return Budget(*(max(least, min(most, together // groups)) for most, together, least in sizes))
 
 
-def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Batch]:
-    """Batches of equal shape, of about `tokens` for each group of devices.
+def batches(trees: Sequence[TokenTree], groups: int, budget: Budget) -> Iterator[Batch]:
+    """Batches of equal shape, each of about the budget for each group of devices.
 
     The longest come first: what would run out of memory does so at once.
     """
@@ -76,7 +88,7 @@ def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Ba
     # By prefix within a length of prefixes, so that each is read once.
     ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
     for (shape, prefix), indices in ordered:
-        size = shape.rows(tokens) * groups
+        size = shape.rows(budget) * groups
         for start in range(0, len(indices), size):
             taken = tuple(indices[start : start + size])
             yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
@@ -85,11 +97,20 @@ def batches(trees: Sequence[TokenTree], groups: int, tokens: int) -> Iterator[Ba
 def shape_of(tree: TokenTree) -> Shape:
     """The shape that a tree is run in."""
     length = len(tree.tokens) - tree.shared
-    # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs.
-    step = 1 << max((length - 1).bit_length() - 4, 3)
+    # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs. Those
+    # that share a prefix are few, and with more shapes they would fill fewer batches.
+    step = 1 << max((length - 1).bit_length() - 4, 4 if tree.shared else 3)
     predictors = len({scored.predictor for scored in tree.scored})
-    prefix = _rounded(tree.shared, PREFIX_STEP)
+    prefix = prefix_places(tree.shared) if tree.shared else 0
     return Shape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))
+
+
+def prefix_places(tokens: int) -> int:
+    """Places that keys and values of a prefix are kept in."""
+    places = PREFIX_LEAST
+    while places < tokens:
+        places *= PREFIX_GROWTH
+    return places
 
 
 def prefix_arrays(prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,32 +131,29 @@ def _rounded(size: int, step: int) -> int:
 def _batch(
     shape: Shape, size: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
 ) -> Batch:
-    places = shape.prefix + shape.length
+    length = shape.length
     batch = Batch(
         indices,
         prefix,
-        tokens_BT=np.zeros((size, shape.length), np.int32),
-        positions_BS=np.zeros((size, places), np.int32),
+        tokens_BT=np.zeros((size, length), np.int32),
+        positions_BT=np.zeros((size, length), np.int32),
         # Padding sees itself alone.
-        ends_BS=np.tile(np.arange(1, places + 1, dtype=np.int32), (size, 1)),
+        ends_BT=np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1)),
         predictors_BQ=np.zeros((size, shape.predictors), np.int32),
         scored_BC=np.zeros((size, shape.scored), np.int32),
         row_BC=np.zeros((size, shape.scored), np.int32),
     )
-    batch.positions_BS[:, : len(prefix)] = np.arange(len(prefix))
-    batch.ends_BS[:, : len(prefix)] = places
     for row, tree in enumerate(trees):
-        _fill(batch, row, tree, shape.prefix)
+        _fill(batch, row, tree)
     return batch
 
 
-def _fill(batch: Batch, row: int, tree: TokenTree, begin: int) -> None:
-    """Writes a tree into its row: behind `begin` places of a prefix, without the tokens that the prefix holds."""
+def _fill(batch: Batch, row: int, tree: TokenTree) -> None:
+    """Writes a tree into its row, without the tokens that the prefix holds."""
     shared, length = tree.shared, len(tree.tokens) - tree.shared
-    own = slice(begin, begin + length)
     batch.tokens_BT[row, :length] = tree.tokens[shared:]
-    batch.positions_BS[row, own] = tree.positions[shared:]
-    batch.ends_BS[row, own] = np.array(tree.ends[shared:]) + begin - shared
+    batch.positions_BT[row, :length] = tree.positions[shared:]
+    batch.ends_BT[row, :length] = np.array(tree.ends[shared:]) - shared
     predictors = sorted({scored.predictor for scored in tree.scored})
     batch.predictors_BQ[row, : len(predictors)] = np.array(predictors) - shared
     batch.scored_BC[row, : len(tree.scored)] = [scored.token for scored in tree.scored]

@@ -15,11 +15,25 @@ import jax.numpy as jnp
 from flax import nnx
 
 from stages.lm.architecture import Activation, ModelConfig
-from stages.lm.attention import Past, Sight, SightOf, attend, capped, kind_numbers, sights, visible
+from stages.lm.attention import (
+    Past,
+    Prefix,
+    Sight,
+    SightOf,
+    attend,
+    attend_behind,
+    capped,
+    kind_numbers,
+    sights,
+    visible,
+)
 from stages.lm.linear import Linear
 from stages.lm.rope import rotated
 from stages.lm.shapes import Array, Float, Int
 from stages.lm.sharding import split_rows
+
+# What was read before the tokens of a call.
+Before = Past | Prefix | None
 
 FLOAT32 = jnp.dtype("float32")
 POLICIES = jax.checkpoint_policies
@@ -56,14 +70,17 @@ class Attention(nnx.Module):
         self.key_norm = RMSNorm(H, config) if config.head_norms else None
         self.scale, self.cap = config.query_scale, config.attention_cap
 
-    def __call__(self, x_BTD: Array, sight: Sight, past: Past | None, start: Array) -> tuple[Array, Past | None]:
+    def __call__(self, x_BTD: Array, sight: Sight, before: Before, start: Array) -> tuple[Array, Past | None]:
         query_BTNH = rotated(_normalised(self.query_norm, self.query(x_BTD)), sight.turns_BTH)
         key_BSKH = rotated(_normalised(self.key_norm, self.key(x_BTD)), sight.turns_BTH)
         value_BSKH = self.value(x_BTD)
-        if past is not None:
-            past = past.with_new(key_BSKH, value_BSKH, start)
-            key_BSKH, value_BSKH = past
-        return self.out(attend(query_BTNH, key_BSKH, value_BSKH, sight.mask_BTS, self.scale, self.cap)), past
+        how = (sight.mask_BTS, self.scale, self.cap)
+        if isinstance(before, Prefix):
+            return self.out(attend_behind(before, query_BTNH, key_BSKH, value_BSKH, *how)), None
+        if before is not None:
+            before = before.with_new(key_BSKH, value_BSKH, start)
+            key_BSKH, value_BSKH = before
+        return self.out(attend(query_BTNH, key_BSKH, value_BSKH, *how)), before
 
 
 class FeedForward(nnx.Module):
@@ -91,8 +108,8 @@ class Layer(nnx.Module):
         self.mlp = FeedForward(config, rngs)
         self.mlp_post_norm = RMSNorm(config.width, config) if config.post_norms else None
 
-    def __call__(self, x_BTD: Array, sight: Sight, past: Past | None, start: Array) -> tuple[Array, Past | None]:
-        mixed_BTD, past = self.attention(self.attention_norm(x_BTD), sight, past, start)
+    def __call__(self, x_BTD: Array, sight: Sight, before: Before, start: Array) -> tuple[Array, Past | None]:
+        mixed_BTD, past = self.attention(self.attention_norm(x_BTD), sight, before, start)
         x_BTD = x_BTD + _normalised(self.attention_post_norm, mixed_BTD)
         return x_BTD + _normalised(self.mlp_post_norm, self.mlp(self.mlp_norm(x_BTD))), past
 
@@ -146,19 +163,38 @@ class Decoder(nnx.Module):
         assert past is not None
         return hidden_BTD, past
 
+    def behind(
+        self,
+        prefix_L: Prefix,
+        tokens_BT: Int[Array, "B T"],
+        positions_BT: Int[Array, "B T"],
+        ends_BT: Int[Array, "B T"],
+        dtype: jnp.dtype = FLOAT32,
+    ) -> Float[Array, "B T D"]:
+        """Final hidden states of tokens that stand behind a prefix; their ends are counted from its end."""
+        B, T = tokens_BT.shape
+        places = prefix_L.key_1PKH.shape[2]
+        place_BP = jnp.broadcast_to(jnp.arange(places), (B, places))
+        positions_BS = jnp.concatenate((place_BP, positions_BT), axis=1)
+        seen_BP = jnp.where(place_BP < prefix_L.length[0], places + T, 0)
+        ends_BS = jnp.concatenate((seen_BP, places + ends_BT), axis=1)
+        mask_of = partial(visible, ends_BS, positions_BT, positions_BS, start=places)
+        sight_of = sights(positions_BT, mask_of, self.config)
+        return self._hidden(tokens_BT, sight_of, prefix_L, jnp.int32(0), dtype, remat=False)[0]
+
     def nothing_read(self, rows: int, places: int, dtype: jnp.dtype = FLOAT32) -> Past:
         """The past, by layer, of `rows` sequences in which nothing was read yet."""
         shape = (self.config.layers, rows, places, self.config.kv_heads, self.config.head_width)
         return Past(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def _hidden(
-        self, tokens_BT: Array, sight_of: SightOf, past_L: Past | None, start: Array, dtype: jnp.dtype, remat: bool
+        self, tokens_BT: Array, sight_of: SightOf, before_L: Before, start: Array, dtype: jnp.dtype, remat: bool
     ) -> tuple[Array, Past | None]:
         graph, weights_L = nnx.split(self.layers)
 
-        def layer(x_BTD: Array, own: tuple[Any, Array, Past | None]) -> tuple[Array, Past | None]:
-            weights, kind, past = own
-            x_BTD, past = nnx.merge(graph, weights)(x_BTD, sight_of(kind), past, start)
+        def layer(x_BTD: Array, own: tuple[Any, Array, Before]) -> tuple[Array, Past | None]:
+            weights, kind, before = own
+            x_BTD, past = nnx.merge(graph, weights)(x_BTD, sight_of(kind), before, start)
             return split_rows(x_BTD), past
 
         x_BTD = split_rows(self.embedding[...][tokens_BT].astype(dtype))
@@ -168,7 +204,7 @@ class Decoder(nnx.Module):
         kept = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
         # A scan keeps the compiler from undoing it, and needs no barriers for that.
         layer = jax.checkpoint(layer, policy=kept, prevent_cse=False)
-        x_BTD, past_L = jax.lax.scan(layer, x_BTD, (weights_L, kinds_L, past_L))
+        x_BTD, past_L = jax.lax.scan(layer, x_BTD, (weights_L, kinds_L, before_L))
         return self.norm(x_BTD), past_L
 
     def logits(self, hidden: Float[Array, "*positions D"]) -> Float[Array, "*positions V"]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stages.lm import processes
-from stages.lm.batches import batch_tokens
+from stages.lm.batches import budget_of
 from stages.lm.model import Decoder
 from stages.lm.scoring import Scored, score
 from stages.lm.shapes import Mesh
@@ -73,7 +73,8 @@ def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
     """What a score's last digits hang on besides the question, the weights and the code."""
     device = mesh.devices.flat[0]
     host = f" {platform.machine()} {os.cpu_count()} cores" if device.platform == "cpu" else ""
-    batch = f"batch {batch_tokens(mesh)}"
+    budget = budget_of(mesh)
+    batch = f"batch {budget.alone}, {budget.behind} behind a prefix"
     return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} {batch}"
 
 
@@ -94,7 +95,7 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> I
 
 
 def chunk_size(tokens: int, groups: int) -> int:
-    """Questions whose trees are held at a time, by the batch's tokens for each group of devices."""
+    """Questions whose trees are held at a time, by the tokens of a batch for each group of devices."""
     return min(HELD_PER_TOKEN * tokens * groups, MOST_HELD)
 
 
@@ -109,7 +110,7 @@ def each_once(
 
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
-    held = chunk_size(batch_tokens(scorer.mesh), scorer.mesh.shape[FSDP])
+    held = chunk_size(budget_of(scorer.mesh).alone, scorer.mesh.shape[FSDP])
     for chunk in _ahead(lots(asked, held)):
         keys = [key_of(one) for one in chunk]
         yield from _found(scorer.kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)

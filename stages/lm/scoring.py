@@ -6,7 +6,7 @@ the same size, and so its numbers do not depend on its neighbours or its place i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,8 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from tokenizers import Tokenizer
 
-from stages.lm.attention import Past
-from stages.lm.batches import Batch, batch_tokens, batches, prefix_arrays
+from stages.lm.attention import Prefix
+from stages.lm.batches import Batch, batches, budget_of, prefix_arrays, prefix_places
 from stages.lm.errors import QuestionError
 from stages.lm.model import Decoder
 from stages.lm.shapes import Array, Float, Int, Mesh
@@ -79,14 +79,14 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
     """
     graph, state = nnx.split(model)
     running: tuple[Batch, Array] | None = None
-    prefix: tuple[int, ...] = ()
-    past = None
+    read: tuple[int, ...] = ()
+    prefix: Prefix | None = None
     with jax.set_mesh(mesh):
-        for batch in batches(trees, mesh.shape[FSDP], batch_tokens(mesh)):
-            if batch.prefix != prefix:
-                prefix, past = batch.prefix, _read_prefix(graph, state, batch.prefix, dtype)
+        for batch in batches(trees, mesh.shape[FSDP], budget_of(mesh)):
+            if batch.prefix != read:
+                read, prefix = batch.prefix, read_prefix(graph, state, batch.prefix, dtype)
             # Given to the device before the one before it is read: the two go on side by side.
-            started = token_logprobs(graph, state, past, *_device_arrays(batch, mesh), dtype, mesh)
+            started = token_logprobs(graph, state, prefix, *device_arrays(batch, mesh), dtype, mesh)
             if running is not None:
                 yield _read(*running, trees)
             running = (batch, started)
@@ -94,26 +94,34 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
             yield _read(*running, trees)
 
 
-def _read_prefix(graph: nnx.GraphDef[Decoder], state: nnx.State, prefix: tuple[int, ...], dtype: jnp.dtype) -> Any:
-    return _prefix_past(graph, state, *map(jnp.asarray, prefix_arrays(prefix)), dtype) if prefix else None
+def read_prefix(
+    graph: nnx.GraphDef[Decoder], state: nnx.State, tokens: tuple[int, ...], dtype: jnp.dtype
+) -> Prefix | None:
+    """The keys and values of a prefix; none, where it has no tokens."""
+    if not tokens:
+        return None
+    return _prefix(graph, state, *map(jnp.asarray, prefix_arrays(tokens)), jnp.int32(len(tokens)), dtype)
 
 
-def _prefix_past_of(
+def _prefix_of(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
     tokens_1P: Int[Array, "1 P"],
     positions_1P: Int[Array, "1 P"],
     ends_1P: Int[Array, "1 P"],
+    length: Int[Array, ""],
     dtype: jnp.dtype,
-) -> Past:
-    """Keys and values of a prefix."""
+) -> Prefix:
     model = nnx.merge(graph, state)
     rows, places = tokens_1P.shape
     nothing = model.nothing_read(rows, places, dtype)
-    return model.onward(tokens_1P, positions_1P, ends_1P, nothing, jnp.int32(0), dtype)[1]
+    past = model.onward(tokens_1P, positions_1P, ends_1P, nothing, jnp.int32(0), dtype)[1]
+    more = ((0, 0), (0, 0), (0, prefix_places(places) - places), (0, 0), (0, 0))
+    key, value = (jnp.pad(array, more) for array in past)
+    return Prefix(key, value, jnp.full(model.config.layers, length))
 
 
-_prefix_past = jax.jit(_prefix_past_of, static_argnums=(0, 5))
+_prefix = jax.jit(_prefix_of, static_argnums=(0, 6))
 
 
 def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Scored:
@@ -130,10 +138,10 @@ def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Score
 def _token_logprobs_of(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
-    past: Past | None,
+    prefix: Prefix | None,
     tokens_BT: Int[Array, "B T"],
-    positions_BS: Int[Array, "B S"],
-    ends_BS: Int[Array, "B S"],
+    positions_BT: Int[Array, "B T"],
+    ends_BT: Int[Array, "B T"],
     predictors_BQ: Int[Array, "B Q"],
     row_BC: Int[Array, "B C"],
     scored_BC: Int[Array, "B C"],
@@ -142,15 +150,13 @@ def _token_logprobs_of(
 ) -> Float[Array, "B C"]:
     """Log-probability of each scored token, read off at the positions that predict one; only there is there a head.
 
-    The tokens stand behind a prefix whose `past` is given; where there is none, S is T.
+    The tokens stand behind a `prefix`, if there is one.
     """
     model = nnx.merge(graph, state)
-    if past is None:
-        hidden_BTD = model(tokens_BT, positions_BS, ends_BS, dtype)
+    if prefix is None:
+        hidden_BTD = model(tokens_BT, positions_BT, ends_BT, dtype)
     else:
-        begin = past.key_BSKH.shape[2]
-        before = behind_prefix(past, *tokens_BT.shape)
-        hidden_BTD = model.onward(tokens_BT, positions_BS, ends_BS, before, jnp.int32(begin), dtype)[0]
+        hidden_BTD = model.behind(prefix, tokens_BT, positions_BT, ends_BT, dtype)
     hidden_BQD = jnp.take_along_axis(hidden_BTD, predictors_BQ[:, :, None], axis=1)
     logprobs_BQV = jax.nn.log_softmax(model.logits(hidden_BQD), axis=-1)
     logprobs_BC = logprobs_BQV[jnp.arange(row_BC.shape[0])[:, None], row_BC, scored_BC]
@@ -158,23 +164,13 @@ def _token_logprobs_of(
     return jax.lax.with_sharding_constraint(logprobs_BC, NamedSharding(mesh, PartitionSpec()))
 
 
-def behind_prefix(past: Past, rows: int, places: int) -> Past:
-    """The past of `rows` sequences that begin with the prefix, with `places` more."""
-
-    def widened(array_L1PKH: Array) -> Array:
-        L, _, P, K, H = array_L1PKH.shape
-        wide = jnp.broadcast_to(array_L1PKH, (L, rows, P, K, H))
-        return jnp.concatenate((wide, jnp.zeros((L, rows, places, K, H), wide.dtype)), axis=2)
-
-    return Past(*map(widened, past))
-
-
 # The program that every question runs in.
 token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 9, 10))
 
 
-def _device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:
+def device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:
+    """A batch's arrays on the devices, as `token_logprobs` takes them."""
     arrays = (
-        batch.tokens_BT, batch.positions_BS, batch.ends_BS, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
+        batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
     )  # fmt: skip
     return tuple(put(array, NamedSharding(mesh, PartitionSpec(FSDP))) for array in arrays)

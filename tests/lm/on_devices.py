@@ -6,6 +6,7 @@ device's part of one weight is.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,14 @@ from stages.lm.weights import tensors_of
 from stages.project import machines
 from stages.project.together import together
 
-# Of several shapes, three choices each; more than eight devices take at once.
+CHOICES = ((3, 4), (3, 5), (6,))
+# Of several shapes, three choices each; more than eight devices take at once. The last thirty share a prefix.
 TREES = [
-    token_tree([Continued((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in ((3, 4), (3, 5), (6,))])
+    token_tree([Continued((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in CHOICES])
     for first in range(150)
+] + [
+    replace(token_tree([Continued((*range(20, 60), first, *choice), 41) for choice in CHOICES]), shared=40)
+    for first in range(60, 90)
 ]
 RECIPES = ("adamw", "adafactor", "lora")
 # Of lengths that fill rows of 32 unevenly.

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from stages.lm import scores, scoring
 from stages.lm.asking import Question, ask
-from stages.lm.batches import batch_tokens, batches
+from stages.lm.batches import Budget, batches, budget_of, shape_of
 from stages.lm.conversation import Turn
 from stages.lm.dtypes import compute_dtype
 from stages.lm.errors import QuestionError
@@ -177,7 +177,7 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 def test_few_shapes_for_many_lengths() -> None:
     """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
     trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
-    found = list(batches(trees, 1, 1024))
+    found = list(batches(trees, 1, Budget(1024, 1024)))
     shapes = {batch.tokens_BT.shape for batch in found}
     assert len(shapes) <= 48
     assert all(size * length <= max(1024, length) for size, length in shapes)
@@ -195,29 +195,29 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 ) -> None:
     """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
     mesh = mesh_like(kind, groups=1)
-    held = chunk_size(batch_tokens(mesh), 1)
+    held = chunk_size(budget_of(mesh).alone, 1)
     lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
     tree_of = {length: tree([1] * length) for length in range(least, 231)}
     trees = [tree_of[length] for length in lengths]
-    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, batch_tokens(mesh)))
+    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, budget_of(mesh)))
     assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
 
 
 @pytest.mark.parametrize(
-    ("kind", "groups", "tokens", "held"),
+    ("kind", "groups", "budget", "held"),
     [
-        ("cpu", 1, 768, 3_072),
-        ("cpu", 8, 768, 24_576),
-        ("gpu", 1, 16_384, 65_536),
-        ("tpu", 16, 16_384, 262_144),
-        ("tpu", 64, 4_096, 262_144),
-        ("tpu", 1_024, 1_024, 262_144),
+        ("cpu", 1, (768, 256), 3_072),
+        ("cpu", 8, (768, 256), 24_576),
+        ("gpu", 1, (16_384, 512), 65_536),
+        ("tpu", 16, (16_384, 512), 262_144),
+        ("tpu", 64, (4_096, 128), 262_144),
+        ("tpu", 1_024, (1_024, 32), 262_144),
     ],
 )
-def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, tokens: int, held: int) -> None:
+def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, budget: tuple[int, int], held: int) -> None:
     """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
     mesh = mesh_like(kind, groups)
-    assert (batch_tokens(mesh), chunk_size(tokens, groups)) == (tokens, held)
+    assert (budget_of(mesh), chunk_size(budget[0], groups)) == (budget, held)
 
 
 def mesh_like(kind: str, groups: int) -> Mesh:
@@ -252,25 +252,41 @@ def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
     return [replace(tree([*prefix, *rest]), shared=len(prefix)) for rest in rests]
 
 
+@pytest.mark.parametrize("length", [40, 300])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str) -> None:
+def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str, length: int) -> None:
+    """In one block and in two, of which a window hides one."""
     model = tiny(seed=7, **FAMILIES[family])
-    trees = sharing(range(20, 60), 7)
+    trees = sharing([20 + place % 97 for place in range(length)], 7)
     found = list(score_all(scorer_of(model), trees, silent))
     expected = list(score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
+    """Few programs for many lists of few questions: prefixes of up to 1,024 tokens share them, steps are of 16."""
+    shapes = {
+        (shared, own): shape_of(replace(tree([1] * (shared + own)), shared=shared))[:2]
+        for shared in (0, 200, 1_024, 1_025, 5_000)
+        for own in (4, 60)
+    }
+    assert shapes == {
+        (0, 4): (0, 8), (0, 60): (0, 64), (200, 4): (1_024, 16), (200, 60): (1_024, 64), (1_024, 4): (1_024, 16),
+        (1_024, 60): (1_024, 64), (1_025, 4): (4_096, 16), (1_025, 60): (4_096, 64), (5_000, 4): (16_384, 16),
+        (5_000, 60): (16_384, 64),
+    }  # fmt: skip
+
+
 def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three prefixes, one of them none, in turns: each is read once, and each question alone gives the same."""
     read: list[tuple[int, ...]] = []
-    run = scoring._read_prefix
+    run = scoring.read_prefix
 
     def noted(graph: Any, state: Any, prefix: tuple[int, ...], dtype: Any) -> Any:
         read.append(prefix)
         return run(graph, state, prefix, dtype)
 
-    monkeypatch.setattr(scoring, "_read_prefix", noted)
+    monkeypatch.setattr(scoring, "read_prefix", noted)
     groups = [sharing(range(20, 60), 4), sharing(range(30, 50), 4), random_trees(4, longest=20)]
     trees = [tree for each in zip(*groups, strict=True) for tree in each]
     whole = scored(model, trees)

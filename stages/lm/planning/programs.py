@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stages.lm import lora
 from stages.lm.architecture import ModelConfig
-from stages.lm.batches import batches
+from stages.lm.batches import Budget, batches
 from stages.lm.dtypes import Dtype
 from stages.lm.errors import ModelError
 from stages.lm.linear import Adapter
@@ -91,10 +91,10 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
     """A batch of questions of PROMPT_TOKENS, `tokens` of them for each group of devices."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
     state = _lying(_held(state, dtype), mesh)
-    batch = next(batches([token_tree(_question())], mesh.shape[FSDP], tokens))
+    batch = next(batches([token_tree(_question())], mesh.shape[FSDP], Budget(tokens, tokens)))
     split = NamedSharding(mesh, PartitionSpec(FSDP))
     arrays = (
-        batch.tokens_BT, batch.positions_BS, batch.ends_BS, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
+        batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
     )  # fmt: skip
     shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in arrays)
     with jax.set_mesh(mesh):

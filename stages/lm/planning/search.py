@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from stages.lm.architecture import ModelConfig
-from stages.lm.batches import accelerator_tokens
+from stages.lm.batches import accelerator_budget
 from stages.lm.planning.chips import Topology
 from stages.lm.planning.programs import (
     PROMPT_TOKENS,
@@ -74,7 +74,7 @@ def judge_plan(
     """Judging JUDGED_PROMPTS prompts."""
 
     def program(tensor: int, times: int) -> Program:
-        tokens = accelerator_tokens(topology.chips // tensor)
+        tokens = accelerator_budget(topology.chips // tensor).alone
         return judge_program(config, dtype, mesh_of(devices, tensor), times * tokens)
 
     meshes = _on_meshes(program, topology, tensors, advance, "judging")

@@ -1,0 +1,53 @@
+"""What share of the fed tokens is padding where questions share examples, by the size of their batches.
+
+Run from the project's folder: `python -m bench.scoring.shared HUB TOKENIZER`, where HUB is a folder of data sets in the
+hub's layout and TOKENIZER a tokenizer.json. Nothing is computed: the batches are counted, as they are and as if they
+held as much as those of questions by themselves.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from bench.scoring.questions import Asked, hard, mmlu
+from stages.lm.batches import ACCELERATOR, CPU, Budget, batches, shape_of
+from stages.lm.scoring import encode
+from stages.lm.trees import TokenTree
+
+WINDOW = 8_192
+
+
+def main(hub: Path, tokenizer: Path) -> None:
+    """Prints a row for each list."""
+    words = Tokenizer.from_file(str(tokenizer))
+    columns = [f"{kind}, {size:,}" for kind, one in (("CPU", CPU), ("accelerator", ACCELERATOR)) for size in one[::-1]]
+    print(f"| list | tokens | shapes | {' | '.join(columns)} |")
+    print("|---|---:|---:" + "|---:" * len(columns) + "|")
+    lists = {
+        "MMLU, 100 questions of 4 subjects": mmlu(hub, 4, 25),
+        "MMLU, 400 questions of 4 subjects": mmlu(hub, 4, 100),
+        "MMLU, 2,900 questions of 29 subjects": mmlu(hub, 29, 100),
+        "BIG-Bench Hard, 40 questions of 8 tasks": hard(hub, 8, 5),
+        "BIG-Bench Hard, 720 questions of 12 tasks": hard(hub, 12, 60),
+    }
+    for name, asked in lists.items():
+        print(_row(name, _trees(asked, words)))
+
+
+def _trees(asked: Sequence[Asked], words: Tokenizer) -> list[TokenTree]:
+    return [encode(words, one["prompt"], one["choices"], WINDOW, one["shared"]) for one in asked]
+
+
+def _row(name: str, trees: Sequence[TokenTree]) -> str:
+    tokens = sum(len(tree.tokens) - tree.shared for tree in trees)
+    shares = [
+        f"{1 - tokens / sum(batch.tokens_BT.size for batch in batches(trees, 1, Budget(0, size))):.0%}"
+        for size in (*CPU[::-1], *ACCELERATOR[::-1])
+    ]
+    return f"| {name} | {tokens:,} | {len(set(map(shape_of, trees)))} | {' | '.join(shares)} |"
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
