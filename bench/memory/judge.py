@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-PROMPTS = (250_000, 500_000, 1_000_000)
+PROMPTS = (250_000, 1_000_000)
 # What each stage is given; the first that it writes is looked at.
 STAGES = {
     "prompt": ("data/prompts.parquet", "data/examples.parquet data/raw {} data/claims.parquet shortcuts.json"),

@@ -33,14 +33,15 @@ def survey(hub: Path, count: int) -> list[Asked]:
 
 
 def mmlu(hub: Path, subjects: int, count: int) -> list[Asked]:
-    """`count` MMLU questions of each of some subjects (Hendrycks et al., arXiv 2009.03300), after five of `dev`."""
+    """`count` MMLU questions, or all, of some subjects (Hendrycks et al., arXiv 2009.03300), after five of `dev`."""
     dev, test = (pl.read_parquet(hub / f"cais/mmlu/all/{split}-00000-of-00001.parquet") for split in ("dev", "test"))
     drawn = random.Random(0).sample(sorted(test["subject"].unique()), subjects)
     asked = []
     for subject in drawn:
         shots = _shots(subject, dev.filter(subject=subject))
-        rows = test.filter(subject=subject).sample(count, seed=0).iter_rows(named=True)
-        asked += [_asked(shots, _question(row), [f" {letter}" for letter in LETTERS]) for row in rows]
+        rows = test.filter(subject=subject)
+        taken = rows.sample(min(count, rows.height), seed=0).iter_rows(named=True)
+        asked += [_asked(shots, _question(row), [f" {letter}" for letter in LETTERS]) for row in taken]
     return asked
 
 

@@ -28,7 +28,7 @@ def main(hub: Path, tokenizer: Path) -> None:
     lists = {
         "MMLU, 100 questions of 4 subjects": mmlu(hub, 4, 25),
         "MMLU, 400 questions of 4 subjects": mmlu(hub, 4, 100),
-        "MMLU, 2,900 questions of 29 subjects": mmlu(hub, 29, 100),
+        "MMLU, 7,658 questions of 29 subjects": mmlu(hub, 29, 2_000),
         "BIG-Bench Hard, 40 questions of 8 tasks": hard(hub, 8, 5),
         "BIG-Bench Hard, 720 questions of 12 tasks": hard(hub, 12, 60),
     }
