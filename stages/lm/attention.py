@@ -95,9 +95,9 @@ def attend_behind(
 
 
 class _Seen(NamedTuple):
-    """What a query saw: values mixed by exponentials of logits, these summed, and the logit that all are less, if any.
+    """What queries saw: values mixed by exponentials of logits less the greatest, these summed, and the greatest.
 
-    Of one layout: [B, K, R, H or 1], the R rows of a group of heads and their queries, or [B, T, N, H or 1].
+    All as [B, K, R, H or 1], where the R of a key-value head are its query heads' T each, or as [B, T, N, H or 1].
     """
 
     mixed: Array
