@@ -39,7 +39,7 @@ class Past(NamedTuple):
 class Prefix(NamedTuple):
     """Keys and values of tokens that all rows begin with, and how many there are; by layer for a whole decoder.
 
-    There are more places than tokens, a multiple of PREFIX_BLOCK.
+    There are at least as many places as tokens, and a multiple of PREFIX_BLOCK.
     """
 
     key_1PKH: Array

@@ -30,9 +30,8 @@ CPU, ACCELERATOR = Budget(768, 256), Budget(16_384, 512)
 # Of all groups of accelerators together at most, but so many of each: the last batch of a shape is filled up, and
 # 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
 TOGETHER, LEAST = Budget(262_144, 8_192), Budget(1_024, 32)
-# Prefixes are read by programs of lengths in such steps; all questions behind up to 1,024, 4,096 or 16,384 tokens share
-# their programs.
-PREFIX_STEP, PREFIX_LEAST, PREFIX_GROWTH = PREFIX_BLOCK, 1_024, 4
+# All questions behind prefixes of up to so many tokens share their programs, then of up to twice as many, and so on.
+PREFIX_LEAST = 1_024
 
 
 class Shape(NamedTuple):
@@ -63,6 +62,11 @@ class Batch:
     predictors_BQ: np.ndarray
     scored_BC: np.ndarray
     row_BC: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What a device is given, in the order of `stages.lm.scoring.token_logprobs`."""
+        return self.tokens_BT, self.positions_BT, self.ends_BT, self.predictors_BQ, self.row_BC, self.scored_BC
 
 
 def budget_of(mesh: Mesh) -> Budget:
@@ -107,15 +111,12 @@ def shape_of(tree: TokenTree) -> Shape:
 
 def prefix_places(tokens: int) -> int:
     """Places that keys and values of a prefix are kept in."""
-    places = PREFIX_LEAST
-    while places < tokens:
-        places *= PREFIX_GROWTH
-    return places
+    return max(PREFIX_LEAST, 1 << (tokens - 1).bit_length())
 
 
 def prefix_arrays(prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tokens, positions and ends [1, P] of a prefix, filled up with padding that sees itself alone."""
-    places = _rounded(len(prefix), PREFIX_STEP)
+    places = _rounded(len(prefix), PREFIX_BLOCK)
     tokens, positions = np.zeros((2, 1, places), np.int32)
     ends = np.arange(1, places + 1, dtype=np.int32)[None].copy()
     tokens[0, : len(prefix)] = prefix

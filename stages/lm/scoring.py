@@ -170,7 +170,4 @@ token_logprobs = jax.jit(_token_logprobs_of, static_argnums=(0, 9, 10))
 
 def device_arrays(batch: Batch, mesh: Mesh) -> tuple[Array, ...]:
     """A batch's arrays on the devices, as `token_logprobs` takes them."""
-    arrays = (
-        batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
-    )  # fmt: skip
-    return tuple(put(array, NamedSharding(mesh, PartitionSpec(FSDP))) for array in arrays)
+    return tuple(put(array, NamedSharding(mesh, PartitionSpec(FSDP))) for array in batch.arrays)

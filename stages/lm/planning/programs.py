@@ -93,10 +93,7 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
     state = _lying(_held(state, dtype), mesh)
     batch = next(batches([token_tree(_question())], mesh.shape[FSDP], Budget(tokens, tokens)))
     split = NamedSharding(mesh, PartitionSpec(FSDP))
-    arrays = (
-        batch.tokens_BT, batch.positions_BT, batch.ends_BT, batch.predictors_BQ, batch.row_BC, batch.scored_BC,
-    )  # fmt: skip
-    shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in arrays)
+    shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in batch.arrays)
     with jax.set_mesh(mesh):
         lowered = token_logprobs.lower(graph, state, None, *shapes, dtype, mesh)
     return _compiled(lowered, batch.tokens_BT.shape[0], mesh)
