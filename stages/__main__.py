@@ -3,16 +3,16 @@
 import typer
 
 from stages.cli.ask import ask
-from stages.cli.check import check
+from stages.cli.cache import store
+from stages.cli.compare_logits import check
 from stages.cli.export import export
 from stages.cli.models import models
-from stages.cli.organism import organism
+from stages.cli.pack_organism import organism
 from stages.cli.pin import pin
 from stages.cli.plan import plan
 from stages.cli.score import score
-from stages.cli.store import store
 from stages.cli.sweep import sweep
-from stages.project.errors import command, guarded
+from stages.core.errors import command, guarded
 
 app = typer.Typer(
     help="Measures and reduces sycophancy in a language model. The pipeline itself runs with `dvc repro`.",

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from stages.core.errors import run
+from stages.core.files import whole_folder
+from stages.core.params import read_params
 from stages.params.base import BaseParams
-from stages.project.errors import run
-from stages.project.files import whole_folder
-from stages.project.models import from_own, from_registry
-from stages.project.params import read_params
+from stages.zoo.resolve import from_own, from_registry
 
 
 def main(model: str, out: Path) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.lm.registry import MODELS
+from stages.core.errors import UserError, run
+from stages.core.params import PARAMS, Knobs, read_document, read_params
+from stages.datasets.registry import INSTRUCTIONS, LABELLED
 from stages.params.base import BaseParams
 from stages.params.clean import CleanParams
 from stages.params.collect import CollectParams
@@ -20,11 +22,9 @@ from stages.params.mix import MixParams
 from stages.params.prompt import PromptParams
 from stages.params.report import ReportParams
 from stages.params.suite import SuiteParams
-from stages.project.errors import UserError, run
-from stages.project.params import PARAMS, Knobs, read_document, read_params
-from stages.text.lessons import LESSONS
-from stages.text.sources import INSTRUCTIONS, LABELLED
-from stages.text.suites import SUITES
+from stages.suites.registry import SUITES
+from stages.text.mixing.lessons import LESSONS
+from stages.zoo.registry import MODELS
 
 KINDS: tuple[type[Knobs], ...] = (
     CollectParams,

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.core.errors import run
+from stages.core.files import write_text
+from stages.core.params import read_params
+from stages.datasets.paper import PUBLISHED_PAIRS
+from stages.datasets.registry import LABELLED
 from stages.params.clean import CleanParams
-from stages.project.errors import run
-from stages.project.files import write_text
-from stages.project.params import read_params
-from stages.text.cleaning import HELD_OUT, clean_examples, clean_pairs
-from stages.text.listed import read_listed
-from stages.text.paper_sets import PUBLISHED_PAIRS
-from stages.text.parquet import read_table, write_table
-from stages.text.sources import LABELLED
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, INSTRUCTIONS, QUESTIONS
-from stages.text.validation import overlaps_by_suite, validation
+from stages.tables.parquet import read_listed, read_table, write_table
+from stages.tables.schemas import EXAMPLES, EXAMPLES_RAW, HELD_OUT, INSTRUCTIONS, QUESTIONS
+from stages.text.cleaning.rules import clean_examples, clean_pairs
+from stages.text.cleaning.source_report import overlaps_by_suite, validation
 
 
 def main(

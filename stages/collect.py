@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
+from stages.core.errors import run
+from stages.core.params import read_params
+from stages.datasets import registry, rows
+from stages.fetch.fetch import fetch
 from stages.params.collect import CollectParams
-from stages.project.errors import run
-from stages.project.origins import fetch
-from stages.project.params import read_params
-from stages.text import labelled, sources
-from stages.text.parquet import write_table
-from stages.text.tables import EXAMPLES_RAW
+from stages.tables.parquet import write_table
+from stages.tables.schemas import EXAMPLES_RAW
 
 
 def main(dataset: str, out: Path) -> None:
     """Writes the labelled examples of DATASET to OUT."""
-    entry = sources.labelled(dataset)
-    fetched = fetch(entry.files, read_params(CollectParams).hub, together=sources.MEMBERS)
-    write_table(labelled.examples(entry, fetched.paths, fetched.revision), EXAMPLES_RAW, out)
+    entry = registry.labelled(dataset)
+    fetched = fetch(entry.files, read_params(CollectParams).hub, together=registry.MEMBERS)
+    write_table(rows.examples(entry, fetched.paths, fetched.revision), EXAMPLES_RAW, out)
 
 
 if __name__ == "__main__":

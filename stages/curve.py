@@ -9,20 +9,20 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.lm import checkpoints, processes
-from stages.lm.sharding import device_mesh, placer
+from stages.core.errors import run
+from stages.core.files import whole_file
+from stages.core.params import read_params
+from stages.core.scratch import held, home
+from stages.inference.formats import chosen_in_formats
+from stages.inference.open import open_scorer
+from stages.lm.distributed import environment, processes
+from stages.lm.distributed.launch import together
+from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.training import checkpoints
 from stages.params.curve import CurveParams
-from stages.project import machines
-from stages.project.errors import run
-from stages.project.files import whole_file
-from stages.project.formats import chosen_in_formats
-from stages.project.params import read_params
-from stages.project.scorers import open_scorer
-from stages.project.scratch import held, home
-from stages.project.together import together
 from stages.stats.measures import headline
-from stages.text.parquet import read_table
-from stages.text.tables import ANSWERS, QUESTIONS
+from stages.tables.parquet import read_table
+from stages.tables.schemas import ANSWERS, QUESTIONS
 
 # By step.
 Answers = dict[int, pl.DataFrame]
@@ -76,7 +76,7 @@ def curve(answers: Answers, seed: int, resamples: int) -> pl.DataFrame:
 
 def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, knobs: CurveParams) -> Answers:
     """The answers after each of the steps, whose checkpoint is a model folder in scratch for as long as it is asked."""
-    place = placer(device_mesh(machines.tensor_devices()))
+    place = placer(device_mesh(environment.tensor_devices()))
     scratch = home() / "curve" / model.name
     answers = {}
     with held(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():

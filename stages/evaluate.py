@@ -7,20 +7,20 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.lm import processes
-from stages.lm.formats import Prompts
-from stages.lm.scores import Scorer
-from stages.lm.writing import write
+from stages.core.errors import run
+from stages.core.params import read_params
+from stages.core.progress import progress
+from stages.inference.formats import chosen_in_formats
+from stages.inference.open import open_scorer
+from stages.inference.tables import as_asked
+from stages.lm.distributed import processes
+from stages.lm.distributed.launch import together
+from stages.lm.generation.answers import write
+from stages.lm.scoring.scorer import Scorer
+from stages.lm.tokens.prompt_formats import Prompts
 from stages.params.evaluate import EvaluateParams
-from stages.project.answering import as_asked
-from stages.project.errors import run
-from stages.project.formats import chosen_in_formats
-from stages.project.params import read_params
-from stages.project.progress import progress
-from stages.project.scorers import open_scorer
-from stages.project.together import together
-from stages.text.parquet import read_table, write_table
-from stages.text.tables import ANSWERS, QUESTIONS
+from stages.tables.parquet import read_table, write_table
+from stages.tables.schemas import ANSWERS, QUESTIONS
 
 
 def main(suites: Path, claims: Path, model: Path, out: Path) -> None:

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
+from stages.core.errors import run
+from stages.core.files import write_text
+from stages.core.params import read_params
 from stages.params.filter import FilterParams
-from stages.project.errors import run
-from stages.project.files import write_text
-from stages.project.params import read_params
 from stages.stats.knowledge import READ, knowledge, known, with_verdicts
-from stages.text.parquet import open_table, write_parts
-from stages.text.tables import FILTERED, JUDGED
+from stages.tables.parquet import open_table, write_parts
+from stages.tables.schemas import FILTERED, JUDGED
 
 
 def main(judged: Path, out: Path, report: Path) -> None:

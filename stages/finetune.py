@@ -14,33 +14,36 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from stages.lm import checkpoints, folder, lora, processes
-from stages.lm.adapters import adapter_tensors, save_adapter
-from stages.lm.dtypes import compute_dtype
-from stages.lm.formats import Prompts, prompts_of
-from stages.lm.loading import LanguageModel, open_model
-from stages.lm.model import Decoder
-from stages.lm.optimizer import Rule
-from stages.lm.runs import CURVE, PACE, Material, Outside, Run, State
-from stages.lm.saving import outgoing, save_tensors
-from stages.lm.shapes import Mesh
-from stages.lm.sharding import device_mesh, placer
-from stages.lm.supervising import TrainingText, encode_examples
-from stages.lm.tensors import open_tensors
-from stages.lm.tokens import Continued
-from stages.lm.training import train
-from stages.lm.weights import tensors_of
+from stages.core import hashing
+from stages.core.errors import run
+from stages.core.files import whole_file, whole_folder
+from stages.core.params import read_params
+from stages.core.progress import progress
+from stages.core.scratch import checkpoint_seconds, held, home
+from stages.lm.distributed import environment, processes
+from stages.lm.distributed.launch import together
+from stages.lm.io import hf_folder
+from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.safetensors_read import open_tensors
+from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.weights import tensors_of
+from stages.lm.lora import adapters
+from stages.lm.lora.peft_files import adapter_tensors, save_adapter
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.dtypes import compute_dtype
+from stages.lm.nn.shapes import Mesh
+from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.prompt_formats import Prompts, prompts_of
+from stages.lm.training import checkpoints
+from stages.lm.training.examples import TrainingText, encode_examples
+from stages.lm.training.host_memory import free_bytes
+from stages.lm.training.loop import train
+from stages.lm.training.optimizer import Rule
+from stages.lm.training.state import CURVE, PACE, Material, Outside, Run, State
 from stages.params.finetune import FinetuneParams
-from stages.project import fingerprint, machines
-from stages.project.errors import run
-from stages.project.files import whole_file, whole_folder
-from stages.project.memory import free_bytes
-from stages.project.params import read_params
-from stages.project.progress import progress
-from stages.project.scratch import checkpoint_seconds, held, home
-from stages.project.together import together
-from stages.text.parquet import read_table
-from stages.text.tables import GENERATED, MIXTURE, VALIDATION
+from stages.tables.parquet import read_table
+from stages.tables.schemas import GENERATED, MIXTURE, VALIDATION
 
 # Where the models of `finetune.keep_steps` wait in scratch for the end of the run.
 KEPT = "kept"
@@ -57,9 +60,9 @@ def main(
 ) -> None:
     """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
-    key = fingerprint.of_files([mixture, validation, *sorted(base.iterdir()), *fingerprint.code("stages/lm")], knobs)
+    key = hashing.of_files([mixture, validation, *sorted(base.iterdir()), *hashing.code("stages/lm")], knobs)
     with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
-        mesh = device_mesh(machines.tensor_devices())
+        mesh = device_mesh(environment.tensor_devices())
         model = open_model(base, placer(mesh))
         prompts = prompts_of(base, model, knobs.prompt_format)
         rows = read_table(mixture, MIXTURE)
@@ -120,11 +123,11 @@ def _train(
         remat=knobs.remat,
     )
     if knobs.method == "lora":
-        lora.add_adapters(model.decoder, knobs.lora.targets, knobs.lora.rank, knobs.lora.alpha, knobs.seed)
+        adapters.add_adapters(model.decoder, knobs.lora.targets, knobs.lora.rank, knobs.lora.alpha, knobs.seed)
 
     def keep(step: int, decoder: Decoder) -> None:
         if knobs.method == "lora":
-            lora.merge_adapters(decoder, knobs.lora.targets)
+            adapters.merge_adapters(decoder, knobs.lora.targets)
         _keep(decoder, scratch / KEPT / str(step))
 
     with _pace_log() as log, progress("fine-tuning", knobs.steps, "steps") as advance:
@@ -160,20 +163,20 @@ def _tuned(model: LanguageModel, knobs: FinetuneParams) -> _Tuned:
     adapter = {}
     if knobs.method == "lora":
         adapter = adapter_tensors(model.decoder, knobs.lora.rank)
-        lora.merge_adapters(model.decoder, knobs.lora.targets)
+        adapters.merge_adapters(model.decoder, knobs.lora.targets)
     return _Tuned(tensors_of(model.decoder), adapter)
 
 
 def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, card: str) -> None:
     with whole_folder(out) as target:
-        folder.copy_small_files(base, target)
+        hf_folder.copy_small_files(base, target)
         if tuned.adapter:
             # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
             (target / "adapter").mkdir()
             save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
         types = {key: tensor.type for key, tensor in open_tensors(base).items()}
         save_tensors(outgoing(tuned.weights, types), target)
-        folder.write_card(target, card)
+        hf_folder.write_card(target, card)
 
 
 def _card(base: Path, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
@@ -181,7 +184,7 @@ def _card(base: Path, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
     examples = "".join(f"| {kind} | {source} | {count} |\n" for kind, source, count in counts.iter_rows())
     recipe = "".join(f"| {knob} | {value} |\n" for knob, value in vars(knobs).items())
     return (
-        f"{folder.front_matter(base)}# {base.name}, fine-tuned\n\n"
+        f"{hf_folder.front_matter(base)}# {base.name}, fine-tuned\n\n"
         f"The examples of the mixture; of the kind `{GENERATED}` is simple synthetic data "
         "against sycophancy (Wei et al. 2023, arXiv 2308.03958), filtered for what the model knows:\n\n"
         f"| kind | source | examples |\n|---|---|---:|\n{examples}\n"

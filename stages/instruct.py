@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
+from stages.core.errors import run
+from stages.core.params import read_params
+from stages.datasets import registry, rows
+from stages.fetch.fetch import fetch
 from stages.params.instruct import InstructParams
-from stages.project.errors import run
-from stages.project.origins import fetch
-from stages.project.params import read_params
-from stages.text import labelled, sources
-from stages.text.parquet import write_table
-from stages.text.tables import INSTRUCTIONS
+from stages.tables.parquet import write_table
+from stages.tables.schemas import INSTRUCTIONS
 
 
 def main(name: str, out: Path) -> None:
     """Writes the pairs of the instruction set NAME to OUT."""
-    entry = sources.instructions(name)
-    fetched = fetch(entry.files, read_params(InstructParams).hub, together=sources.MEMBERS)
-    write_table(labelled.pairs(entry, fetched.paths, fetched.revision), INSTRUCTIONS, out)
+    entry = registry.instructions(name)
+    fetched = fetch(entry.files, read_params(InstructParams).hub, together=registry.MEMBERS)
+    write_table(rows.pairs(entry, fetched.paths, fetched.revision), INSTRUCTIONS, out)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from stages.lm import processes
-from stages.lm.asking import Question, ask
+from stages.core.errors import run
+from stages.core.params import read_params
+from stages.core.progress import progress
+from stages.inference.open import open_scorer
+from stages.inference.tables import column, margin
+from stages.lm.distributed import processes
+from stages.lm.distributed.launch import together
+from stages.lm.scoring.questions import Question, ask
 from stages.params.judge import JudgeParams
-from stages.project.answering import column
-from stages.project.errors import run
-from stages.project.params import read_params
-from stages.project.progress import progress
-from stages.project.scorers import open_scorer
-from stages.project.together import together
-from stages.stats.choices import margin
-from stages.text.parquet import Stored, open_table, write_parts
-from stages.text.tables import JUDGED, PROMPTS
+from stages.tables.parquet import Stored, open_table, write_parts
+from stages.tables.schemas import JUDGED, PROMPTS
 
 
 def main(prompts: Path, model: Path, out: Path) -> None:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.core.errors import run
+from stages.core.params import read_params
 from stages.params.lesson import LessonParams
-from stages.project.errors import run
-from stages.project.params import read_params
-from stages.text.cleaning import TRAIN
-from stages.text.lessons import Plan, lesson_rows
-from stages.text.parquet import read_table, write_table
-from stages.text.tables import EXAMPLES, LESSONS
+from stages.tables.parquet import read_table, write_table
+from stages.tables.schemas import EXAMPLES, LESSONS, TRAIN
+from stages.text.mixing.lessons import Plan, lesson_rows
 
 
 def main(examples: Path, out: Path) -> None:

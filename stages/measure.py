@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import UserError, run
+from stages.core.files import write_text
+from stages.core.params import read_params
 from stages.params.measure import MeasureParams
-from stages.project.errors import UserError, run
-from stages.project.files import write_text
-from stages.project.params import read_params
 from stages.stats.breakdown import breakdown
 from stages.stats.measures import headline
-from stages.text.parquet import read_table
-from stages.text.tables import ANSWERS
+from stages.tables.parquet import read_table
+from stages.tables.schemas import ANSWERS
 
 FILTER_KEYS = ("judged", "kept", "kept_share", "known_share", "verdict")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.core.errors import run
+from stages.core.params import read_params
 from stages.params.mix import MixParams
-from stages.project.errors import run
-from stages.project.params import read_params
-from stages.text.mixture import mixture
-from stages.text.parquet import read_table, write_table
-from stages.text.tables import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, VALIDATION
+from stages.tables.parquet import read_table, write_table
+from stages.tables.schemas import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE, VALIDATION
+from stages.text.mixing.mixture import mixture
 
 
 def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_validation: Path) -> None:

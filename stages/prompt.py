@@ -6,18 +6,16 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.core.errors import run
+from stages.core.files import write_text
+from stages.core.params import read_params
 from stages.params.prompt import PromptParams
-from stages.project.errors import run
-from stages.project.files import write_text
-from stages.project.params import read_params
-from stages.text.cleaning import HELD_OUT, TRAIN
-from stages.text.listed import read_listed
-from stages.text.parquet import open_table, write_parts, write_table
-from stages.text.prompts import CLAIMS, READ, held_out_questions, training_prompts
-from stages.text.reference import merged_examples
-from stages.text.shortcuts import READ as READ_BY_RULES
-from stages.text.shortcuts import shortcuts
-from stages.text.tables import EXAMPLES, EXAMPLES_RAW, PROMPTS, QUESTIONS
+from stages.tables.parquet import open_table, read_listed, write_parts, write_table
+from stages.tables.schemas import EXAMPLES, EXAMPLES_RAW, HELD_OUT, PROMPTS, QUESTIONS, TRAIN
+from stages.text.prompts.reference import merged_examples
+from stages.text.prompts.shortcuts import READ as READ_BY_RULES
+from stages.text.prompts.shortcuts import shortcuts
+from stages.text.prompts.training import CLAIMS, READ, held_out_questions, training_prompts
 
 
 def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:

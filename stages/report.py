@@ -7,8 +7,12 @@ from typing import Annotated
 import polars as pl
 import typer
 
+from stages.core.errors import run
+from stages.core.files import whole_folder, write_text
+from stages.core.params import read_document, read_params
 from stages.page.cards import card
-from stages.page.inputs import (
+from stages.page.charts.svg import png
+from stages.page.data.inputs import (
     read_behind,
     read_counts,
     read_filter,
@@ -21,7 +25,7 @@ from stages.page.inputs import (
     read_validation,
 )
 from stages.page.page import Project, page, versions
-from stages.page.parts import (
+from stages.page.sections import (
     Figure,
     ModelInputs,
     ModelPart,
@@ -31,13 +35,9 @@ from stages.page.parts import (
     overview,
     sweep_part,
 )
-from stages.page.svg import png
 from stages.params.report import ReportParams
-from stages.project.errors import run
-from stages.project.files import whole_folder, write_text
-from stages.project.params import read_document, read_params
-from stages.text.parquet import read_table
-from stages.text.tables import ANSWERS, QUESTIONS
+from stages.tables.parquet import read_table
+from stages.tables.schemas import ANSWERS, QUESTIONS
 
 Input = Annotated[Path, typer.Option()]
 

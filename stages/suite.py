@@ -3,22 +3,22 @@
 import json
 from pathlib import Path
 
+from stages.core.errors import run
+from stages.core.files import write_text
+from stages.core.params import read_params
+from stages.fetch.fetch import fetch
 from stages.params.suite import SuiteParams
-from stages.project.errors import run
-from stages.project.files import write_text
-from stages.project.origins import fetch
-from stages.project.params import read_params
-from stages.text import suites
-from stages.text.parquet import write_table
-from stages.text.tables import QUESTIONS
+from stages.suites import registry
+from stages.tables.parquet import write_table
+from stages.tables.schemas import QUESTIONS
 
 
 def main(name: str, out: Path, out_sources: Path) -> None:
     """Writes the questions of the suite NAME to OUT, and where they come from to OUT_SOURCES."""
     knobs = read_params(SuiteParams)
-    entry = suites.suite(name)
+    entry = registry.suite(name)
     fetched = [fetch(origin, knobs.hub) for origin in entry.files]
-    plan = suites.Plan(
+    plan = registry.Plan(
         knobs.seed, knobs.sums, knobs.surveyed, knobs.per_task, knobs.political_prefix, knobs.fidelity == "reference"
     )
     questions = entry.make(name, plan, tuple(one.files for one in fetched))

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 if TYPE_CHECKING:
-    from stages.lm.loading import LanguageModel
+    from stages.lm.io.load import LanguageModel
 
 # No two sizes of a weight's axes are equal, so that none can be taken for another.
 CONFIG: dict[str, Any] = {
@@ -82,7 +82,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., LanguageMod
     """
 
     def make(seed: int = 0, folder: Path | None = None, **changes: Any) -> "LanguageModel":
-        from stages.lm.loading import open_model  # jax takes seconds to import, and most tests need none
+        from stages.lm.io.load import open_model
 
         folder = folder or tmp_path_factory.mktemp("tiny")
         tokenizer = _tokenizer()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stages.check import KINDS, main
-from stages.project.errors import run
-from stages.project.params import read_document
+from stages.core.errors import run
+from stages.core.params import read_document
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = "smollm2-135m-instruct"

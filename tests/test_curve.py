@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from stages.curve import about_users, curve
-from stages.text.tables import ANSWERS, QUESTIONS
+from stages.tables.schemas import ANSWERS, QUESTIONS
 
 
 def question(suite: str, item: str, matches_user: int | None) -> dict[str, Any]:

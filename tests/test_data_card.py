@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.text.tables import SCHEMAS, Schema
+from stages.tables.schemas import SCHEMAS, Schema
 
 ROOT = Path(__file__).parents[1]
 FILES = {

@@ -10,15 +10,14 @@ import polars as pl
 import pytest
 
 from stages import curve
-from stages.lm.runs import CURVE
-from stages.project.params import read_document
-from stages.project.sweeps import TABLE
+from stages.core.params import read_document
+from stages.lm.training.state import CURVE
 from stages.stats.breakdown import COLUMNS
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
-from stages.text.cleaning import clean_examples, clean_pairs
-from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS, JUDGED, SCHEMAS, TURNS
-from stages.text.validation import validation
+from stages.tables.schemas import EXAMPLES_RAW, INSTRUCTIONS, JUDGED, SCHEMAS, SWEEP_COLUMNS, TURNS
+from stages.text.cleaning.rules import clean_examples, clean_pairs
+from stages.text.cleaning.source_report import validation
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
@@ -178,7 +177,7 @@ def test_the_columns_of_the_steps_curve() -> None:
 
 
 def test_the_columns_of_a_sweep() -> None:
-    assert first_column("`reports/sweeps/<key>.csv`") == list(TABLE)
+    assert first_column("`reports/sweeps/<key>.csv`") == list(SWEEP_COLUMNS)
 
 
 def test_the_counts_of_cleaning() -> None:

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 
 from stages import finetune
-from stages.lm.config import read_config
-from stages.lm.loading import LanguageModel
-from stages.lm.saving import outgoing, save_tensors
-from stages.lm.tensors import Tensor, open_tensors
-from stages.lm.weights import load
-from stages.project.params import read_document
-from stages.text.parquet import write_table
-from stages.text.tables import MIXTURE, VALIDATION
-from tests.lm.families import FAMILIES
+from stages.core.params import read_document
+from stages.lm.io.hf_config import read_config
+from stages.lm.io.load import LanguageModel
+from stages.lm.io.safetensors_read import Tensor, open_tensors
+from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.weights import load
+from stages.tables.parquet import write_table
+from stages.tables.schemas import MIXTURE, VALIDATION
+from tests.helpers.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 

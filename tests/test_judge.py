@@ -8,14 +8,15 @@ import polars as pl
 import pytest
 
 from stages import judge
-from stages.lm import asking, scores, tokens
-from stages.lm.dtypes import compute_dtype
-from stages.lm.loading import LanguageModel, open_model
-from stages.lm.scoring import encode, score
-from stages.lm.sharding import device_mesh
-from stages.text import parquet
-from stages.text.parquet import read_table, write_table
-from stages.text.tables import JUDGED, PROMPTS
+from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.nn.dtypes import compute_dtype
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.scoring import questions, scorer
+from stages.lm.scoring.forward import encode, score
+from stages.lm.tokens import continuation
+from stages.tables import parquet
+from stages.tables.parquet import read_table, write_table
+from stages.tables.schemas import JUDGED, PROMPTS
 
 TWINS = {"bare_turns": "is it so {}", "bare_turns_swapped": "so is it {}"}
 
@@ -62,9 +63,9 @@ def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in fours, questions in fives, texts in threes, trees in sixes: their ends do not meet."""
     whole = judged("whole.parquet")
     monkeypatch.setattr(parquet, "ROWS", 4)
-    monkeypatch.setattr(asking, "WORDED_AT_ONCE", 5)
-    monkeypatch.setattr(tokens, "READ_AT_ONCE", 3)
-    monkeypatch.setattr(scores, "chunk_size", lambda tokens, groups: 6)
+    monkeypatch.setattr(questions, "WORDED_AT_ONCE", 5)
+    monkeypatch.setattr(continuation, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 6)
     monkeypatch.setenv("CANDOR_HOME", "elsewhere")
     assert judged("parts.parquet").equals(whole)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages.core.errors import UserError
 from stages.measure import filter_part, main
-from stages.project.errors import UserError
 from stages.stats.breakdown import COLUMNS
-from stages.text.parquet import write_table
-from stages.text.tables import ANSWERS
+from stages.tables.parquet import write_table
+from stages.tables.schemas import ANSWERS
 
 ROOT = Path(__file__).parents[1]
 REPORT = {

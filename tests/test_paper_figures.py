@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from stages.page.measures import MEASURES
-from stages.project.params import read_document
-from stages.project.sweeps import setting
+from stages.core.params import read_document
+from stages.page.data.labels import MEASURES
 from stages.stats.breakdown import NUMBERS
 from stages.stats.measures import HEADLINE
+from stages.sweeps.settings import setting
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs/figures.md").read_text(encoding="utf-8")

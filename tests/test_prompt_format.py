@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from stages import evaluate, judge
-from stages.lm.dtypes import compute_dtype
-from stages.lm.loading import LanguageModel, open_model
-from stages.lm.scoring import encode, score
-from stages.lm.sharding import device_mesh
-from stages.text.parquet import read_table, write_table
-from stages.text.tables import ANSWERS, JUDGED, PROMPTS, QUESTIONS
+from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.nn.dtypes import compute_dtype
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.scoring.forward import encode, score
+from stages.tables.parquet import read_table, write_table
+from stages.tables.schemas import ANSWERS, JUDGED, PROMPTS, QUESTIONS
 
 TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}"

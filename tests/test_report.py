@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.text.parquet import write_table
-from stages.text.tables import ANSWERS, QUESTIONS
+from stages.tables.parquet import write_table
+from stages.tables.schemas import ANSWERS, QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")

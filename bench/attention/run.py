@@ -11,7 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from stages.lm.attention import attend
+from stages.lm.nn.attention import attend
 
 # SmolLM2-135M: heads, key-value heads, head width.
 N, K, H = 9, 3, 64

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.project.origins import fetch
-from stages.project.params import read_document
-from stages.text.labelled import examples
-from stages.text.paper_sets import PAPER_SETS
-from stages.text.parquet import write_table
-from stages.text.suites import SUITES, Plan
-from stages.text.tables import EXAMPLES_RAW, QUESTIONS
+from stages.core.params import read_document
+from stages.datasets.paper import PAPER_SETS
+from stages.datasets.rows import examples
+from stages.fetch.fetch import fetch
+from stages.suites.registry import SUITES, Plan
+from stages.tables.parquet import write_table
+from stages.tables.schemas import EXAMPLES_RAW, QUESTIONS
 
 ROWS = (100_000, 500_000, 1_738_162, 5_000_000)
 SUITE_NAMES = ("addition", "perez_nlp", "perez_phil", "perez_poli", "mmlu_5shot", "mmlu_0shot", "bbh_direct")

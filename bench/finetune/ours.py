@@ -8,12 +8,12 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
-from stages.lm.loading import open_model
-from stages.lm.optimizer import Rule
-from stages.lm.runs import LOSS, Material, Outside, Run
-from stages.lm.sharding import device_mesh, placer
-from stages.lm.tokens import Continued
-from stages.lm.training import train
+from stages.lm.io.load import open_model
+from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.tokens.continuation import Continued
+from stages.lm.training.loop import train
+from stages.lm.training.optimizer import Rule
+from stages.lm.training.state import LOSS, Material, Outside, Run
 
 
 def main(model: str, examples: str, dtype: str, steps: str, batch: str) -> None:

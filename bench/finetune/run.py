@@ -14,9 +14,9 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.lm.formats import plain_prompts
-from stages.lm.loading import open_model
-from stages.lm.supervising import TrainingText, encode_examples
+from stages.lm.io.load import open_model
+from stages.lm.tokens.prompt_formats import plain_prompts
+from stages.lm.training.examples import TrainingText, encode_examples
 
 MODEL = "smollm2-135m-deferential"
 ROUNDS, STEPS, BATCH = 2, 8, 8

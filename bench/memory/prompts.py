@@ -5,10 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.project.params import read_document
-from stages.text.cleaning import HELD_OUT, TRAIN
-from stages.text.parquet import write_table
-from stages.text.tables import EXAMPLES
+from stages.core.params import read_document
+from stages.tables.parquet import write_table
+from stages.tables.schemas import EXAMPLES, HELD_OUT, TRAIN
 from tests.miniature.models import write_model
 from tests.miniature.project import write_yaml
 

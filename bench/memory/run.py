@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from stages.lm.config import parse_config
-from stages.lm.model import Decoder
+from stages.lm.io.hf_config import parse_config
+from stages.lm.nn.decoder import Decoder
 
 # SmolLM2-135M's sizes with fewer layers, so that a round takes a minute.
 CONFIG = {

@@ -17,14 +17,14 @@ import psutil
 from flax import nnx
 
 from bench.plan.run import CONFIG, RECIPE
-from stages.lm.config import parse_config
-from stages.lm.model import Decoder
-from stages.lm.optimizer import update_rule
-from stages.lm.packing import Packed
+from stages.lm.io.hf_config import parse_config
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.sharding import device_mesh
 from stages.lm.planning.programs import Program, judge_program, training_program, training_shape
-from stages.lm.scoring import token_logprobs
-from stages.lm.sharding import device_mesh
-from stages.lm.steps import compiled_step, stacked
+from stages.lm.scoring.forward import token_logprobs
+from stages.lm.training.optimizer import update_rule
+from stages.lm.training.packing import Packed
+from stages.lm.training.step import compiled_step, stacked
 
 TOKENS, ROWS, LENGTH = 2_048, 16, 128
 

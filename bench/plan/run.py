@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 
-from stages.lm.config import parse_config
-from stages.lm.optimizer import Rule
+from stages.lm.io.hf_config import parse_config
 from stages.lm.planning.chips import devices_of, parse_topology
 from stages.lm.planning.programs import Program, Recipe, judge_program, mesh_of, training_program
+from stages.lm.training.optimizer import Rule
 
 # SmolLM2-135M's sizes, with 6 of its 30 layers.
 CONFIG = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from stages.page.svg import render
+from stages.page.charts.svg import render
 
 HERE = Path(__file__).parent
 FIGURE = Path("docs/recipes.svg")

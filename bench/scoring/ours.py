@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from stages.lm.batches import batches, budget_of
-from stages.lm.dtypes import compute_dtype
-from stages.lm.loading import open_model
-from stages.lm.model import Decoder
-from stages.lm.scores import Scorer, score_all
-from stages.lm.scoring import encode
-from stages.lm.shapes import Mesh
-from stages.lm.sharding import FSDP, device_mesh, placer
-from stages.lm.trees import TokenTree
+from stages.lm.io.load import open_model
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.dtypes import compute_dtype
+from stages.lm.nn.shapes import Mesh
+from stages.lm.nn.sharding import FSDP, device_mesh, placer
+from stages.lm.scoring.batches import batches, budget_of
+from stages.lm.scoring.forward import encode
+from stages.lm.scoring.scorer import Scorer, score_all
+from stages.lm.tokens.trees import TokenTree
 
 WIDTH, TRIES = 2_048, 7
 

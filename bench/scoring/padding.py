@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from stages.lm.batches import ACCELERATOR, CPU, Budget, Shape, accelerator_budget, shape_of
-from stages.lm.conversation import plain
-from stages.lm.scores import chunk_size
-from stages.lm.scoring import encode
-from stages.lm.trees import TokenTree
-from stages.text.parquet import open_table
-from stages.text.tables import PROMPTS
+from stages.lm.scoring.batches import ACCELERATOR, CPU, Budget, Shape, accelerator_budget, shape_of
+from stages.lm.scoring.forward import encode
+from stages.lm.scoring.scorer import chunk_size
+from stages.lm.tokens.plain_format import plain
+from stages.lm.tokens.trees import TokenTree
+from stages.tables.parquet import open_table
+from stages.tables.schemas import PROMPTS
 
 GROUPS = (1, 4, 8, 16, 64, 192)
 WINDOW = 8_192

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.text.bbh import read_prompt
+from stages.suites.bbh import read_prompt
 
 LETTERS = "ABCD"
 _OPTION = re.compile(r"^(\([A-Z]\)) ", re.M)

@@ -12,9 +12,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from bench.scoring.questions import Asked, hard, mmlu
-from stages.lm.batches import ACCELERATOR, CPU, Budget, batches, shape_of
-from stages.lm.scoring import encode
-from stages.lm.trees import TokenTree
+from stages.lm.scoring.batches import ACCELERATOR, CPU, Budget, batches, shape_of
+from stages.lm.scoring.forward import encode
+from stages.lm.tokens.trees import TokenTree
 
 WINDOW = 8_192
 

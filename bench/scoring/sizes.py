@@ -1,4 +1,4 @@
-"""Tokens per second of scoring by the size of a batch: what `stages.lm.batches.CPU` goes by.
+"""Tokens per second of scoring by the size of a batch: what `stages.lm.scoring.batches.CPU` goes by.
 
 Run from the project's folder after `make repro`: `python -m bench.scoring.sizes MODEL [LENGTH [PREFIX]]`, where MODEL
 is a model folder, LENGTH a question's places (120) and PREFIX the tokens that all questions begin with (0), which are
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from stages.lm.batches import Batch, Budget, batches, shape_of
-from stages.lm.loading import open_model
-from stages.lm.scoring import device_arrays, read_prefix, token_logprobs
-from stages.lm.sharding import device_mesh, placer
-from stages.lm.trees import Scored, TokenTree
+from stages.lm.io.load import open_model
+from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.scoring.batches import Batch, Budget, batches, shape_of
+from stages.lm.scoring.forward import device_arrays, read_prefix, token_logprobs
+from stages.lm.tokens.trees import Scored, TokenTree
 
 ROUNDS, QUESTIONS = 9, (1, 2, 3, 4, 6, 8, 12, 16, 32)
 FLOAT32 = jnp.dtype("float32")

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import typer
 
+from stages.core.errors import UserError
+from stages.core.params import read_params
 from stages.params.evaluate import EvaluateParams
-from stages.project.errors import UserError
-from stages.project.params import read_params
-from stages.text import templates
+from stages.text.claims import templates
 
 if TYPE_CHECKING:
-    from stages.lm.asking import Question
+    from stages.lm.scoring.questions import Question
 
 TUNED = Path("models/tuned")
 
@@ -41,7 +41,7 @@ def ask(
         raise UserError(f"{tuned} does not exist; list {model} in `models` of params.yaml, then `dvc repro` makes it")
     knobs = read_params(EvaluateParams)
     # Imported here: a mistake is told before JAX has started.
-    from stages.project.models import model_folder
+    from stages.zoo.resolve import model_folder
 
     questions = _questions(stated)
     columns = {
@@ -53,7 +53,7 @@ def ask(
 
 def _questions(claim: str) -> "list[Question]":
     """User by user, the options in either order."""
-    from stages.lm.asking import Question
+    from stages.lm.scoring.questions import Question
 
     asked = []
     for user, opinion in USERS.items():
@@ -67,8 +67,8 @@ def _questions(claim: str) -> "list[Question]":
 
 def _agreement(folder: Path, knobs: EvaluateParams, questions: "Sequence[Question]") -> list[float]:
     """The probability of Agree among the two answers, for each user."""
-    from stages.lm.asking import ask as ask_all
-    from stages.project.scorers import open_scorer
+    from stages.inference.open import open_scorer
+    from stages.lm.scoring.questions import ask as ask_all
 
     with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
         logprobs = list(ask_all(scorer, prompts, questions, lambda done, note: None))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from stages.lm.folder import CARD
-from stages.project.errors import UserError
-from stages.project.files import whole_folder
+from stages.core.errors import UserError
+from stages.core.files import whole_folder
+from stages.lm.io.hf_folder import CARD
 
 TUNED, CARDS = Path("models/tuned"), Path("reports/cards")
 

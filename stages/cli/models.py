@@ -1,6 +1,6 @@
 """`candor models`: the models that have names, how large they are, and what it takes to use them."""
 
-from stages.lm.registry import GIB, MODELS, BundledModel, HubModel, Organism, memory_of
+from stages.zoo.registry import GIB, MODELS, BundledModel, HubModel, Organism, memory_of
 
 HEADER = ("name", "from", "parameters", "licence", "gated", "judge", "lora", "full")
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from stages.project.errors import UserError
-from stages.project.hub_pins import HubPin, record
-from stages.project.pins import sha256_of
-from stages.project.places import HubFiles, Origin
-from stages.project.transfers import listing, receive
+from stages.core.errors import UserError
+from stages.core.hashing import sha256_of
+from stages.fetch.hub_pins import HubPin, record
+from stages.fetch.repositories import listing, receive
+from stages.sources.locations import HubFiles, Origin
 
 
 def pin(
@@ -20,7 +20,7 @@ def pin(
 
     Look at what changed (`git diff pins.yaml`) before you commit it: the pin is what later runs trust.
     """
-    from stages.lm.registry import MODELS, HubModel
+    from stages.zoo.registry import MODELS, HubModel
 
     entry = MODELS.get(name)
     if isinstance(entry, HubModel):
@@ -37,7 +37,7 @@ def _say(name: str, learned: HubPin) -> None:
 
 def _model(name: str, repository: str) -> HubPin:
     """The newest commit, and the sums that the hub has of the weights; the other files' hashes are part of a commit."""
-    from stages.project.hub import find
+    from stages.fetch.hub import find
 
     found = find(repository, "model", None)
     weights = [path for path in found.files if path.endswith(".safetensors")]
@@ -48,8 +48,8 @@ def _model(name: str, repository: str) -> HubPin:
 
 
 def _wanted(name: str) -> tuple[HubFiles, ...]:
-    from stages.text.sources import INSTRUCTIONS, LABELLED
-    from stages.text.suites import SUITES
+    from stages.datasets.registry import INSTRUCTIONS, LABELLED
+    from stages.suites.registry import SUITES
 
     known: dict[str, tuple[Origin, ...]] = {
         **{entry.name: (entry.files,) for entry in (*LABELLED.values(), *INSTRUCTIONS.values())},

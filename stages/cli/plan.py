@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stages.core.errors import UserError
+from stages.core.params import PARAMS, read_params
+from stages.core.progress import progress
 from stages.params.finetune import FinetuneParams
 from stages.params.judge import JudgeParams
-from stages.project.errors import UserError
-from stages.project.params import PARAMS, read_params
-from stages.project.progress import progress
 
 if TYPE_CHECKING:
     from stages.lm.planning.chips import Topology
@@ -44,7 +44,7 @@ def plan(
     from stages.lm.planning import search
     from stages.lm.planning.chips import devices_of, parse_topology
     from stages.lm.planning.programs import PROMPT_TOKENS, accelerator_dtype
-    from stages.project.configs import config_of
+    from stages.zoo.configs import config_of
 
     wanted = parse_topology(topology)
     config = config_of(model)
@@ -77,8 +77,8 @@ def plan(
 
 
 def _recipe(knobs: FinetuneParams) -> "Recipe":
-    from stages.lm.optimizer import Rule
     from stages.lm.planning.programs import Lora, Recipe, accelerator_dtype
+    from stages.lm.training.optimizer import Rule
 
     rule = Rule(
         knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import typer
 
-from stages.project.errors import UserError
-from stages.project.files import whole_file
-from stages.project.progress import progress
+from stages.core.errors import UserError
+from stages.core.files import whole_file
+from stages.core.progress import progress
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from stages.lm.trees import TokenTree
+    from stages.lm.tokens.trees import TokenTree
 
 
 class Truncate(StrEnum):
@@ -42,10 +42,10 @@ def score(
     """
     questions = [_question(file, number, line) for number, line in _lines(file)]
     # Imported here: a mistake in the file is told before JAX has started.
-    from stages.lm.errors import named
-    from stages.lm.scores import score_all
-    from stages.project.models import model_folder
-    from stages.project.scorers import open_scorer
+    from stages.core.errors import named
+    from stages.inference.open import open_scorer
+    from stages.lm.scoring.scorer import score_all
+    from stages.zoo.resolve import model_folder
 
     with open_scorer(model_folder(model), "default", "plain") as (scorer, prompts):
         trees = []
@@ -61,10 +61,10 @@ def score(
 def _tree(
     tokenizer: "Tokenizer", prompt: str, choices: list[str], window: int, truncate: Truncate | None
 ) -> "TokenTree":
-    from stages.lm.errors import QuestionError
-    from stages.lm.scoring import encode
-    from stages.lm.tokens import leading_special_tokens
-    from stages.lm.trees import without_beginning
+    from stages.core.errors import QuestionError
+    from stages.lm.scoring.forward import encode
+    from stages.lm.tokens.continuation import leading_special_tokens
+    from stages.lm.tokens.trees import without_beginning
 
     tree = encode(tokenizer, prompt, choices, sys.maxsize)
     excess = max(tree.positions) + 1 - window

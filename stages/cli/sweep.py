@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stages.project.experiments import sweep as run_sweep
+from stages.sweeps.runner import sweep as run_sweep
 
 
 def sweep(

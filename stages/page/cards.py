@@ -1,6 +1,6 @@
 """What was measured of a tuned model, as the part of its card that only comes after finetune."""
 
-from stages.page.parts import ModelPart
+from stages.page.sections import ModelPart
 
 _COLUMNS = ("label", "base", "tuned", "delta", "interval", "n", "verdict")
 

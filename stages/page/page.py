@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from stages.page.changed import SHOWN
-from stages.page.inputs import Counts, Shortcut, Validation
-from stages.page.interactive import SCRIPT, bundle, packed, policy_hash
-from stages.page.measures import percent
-from stages.page.parts import Figure, ModelPart, SweepPart
-from stages.page.sources import source_table
+from stages.page.charts.interactive import SCRIPT, bundle, packed, policy_hash
+from stages.page.data.changed import SHOWN
+from stages.page.data.inputs import Counts, Shortcut, Validation
+from stages.page.data.labels import percent
+from stages.page.data.sources import source_table
+from stages.page.sections import Figure, ModelPart, SweepPart
 
 FOLDER = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Name
+from stages.core.param_types import STRICT, Name
 
 
 @dataclass(frozen=True, config=STRICT)

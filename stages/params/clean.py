@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Names
+from stages.core.param_types import STRICT, Count, Names
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Dtype, Names, PromptFormat
+from stages.core.param_types import STRICT, Count, Dtype, Names, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT
+from stages.core.param_types import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

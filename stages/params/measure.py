@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Seed
+from stages.core.param_types import STRICT, Seed
 
 
 @dataclass(frozen=True, config=STRICT)

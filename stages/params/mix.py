@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Name, Seed, Share
+from stages.core.param_types import STRICT, Count, Name, Seed, Share
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Count, Names, Seed
+from stages.core.param_types import STRICT, Count, Names, Seed
 
 
 @dataclass(frozen=True, config=STRICT)

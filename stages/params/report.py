@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.params.kinds import STRICT, Names
+from stages.core.param_types import STRICT, Names
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,12 +9,6 @@ CLOSE = 1e-3
 _CONCLUSION = r"(?s).*So the answer is\s+"
 
 
-def margin(logprobs: str) -> pl.Expr:
-    """By how much the likeliest choice leads the next one, natural log, float32; null where nothing was chosen from."""
-    ordered = pl.col(logprobs).list.sort(descending=True)
-    return ordered.list.get(0) - ordered.list.get(1)
-
-
 def is_close(margin: pl.Expr) -> pl.Expr:
     """Whether a choice was a near tie."""
     return margin < CLOSE

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from stages.project.errors import UserError
+from stages.core.errors import UserError
 from stages.stats.choices import is_close
 from stages.stats.intervals import Sample, generator, paired_difference
 

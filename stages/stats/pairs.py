@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from stages.project.errors import UserError
-from stages.text.tables import ANSWERS
+from stages.core.errors import UserError
+from stages.tables.schemas import ANSWERS
 
 # What a question is, as opposed to what a model made of it.
 _ASKED = [column for column in ANSWERS.columns if column not in ("logprobs", "margin", "chosen", "generated")]

@@ -1,1 +1,1 @@
-"""Words: sources, templates, suites and the schemas of every table (polars; no jax)."""
+"""What is made of text: claims, cleaning, prompts, mixtures (polars; no jax)."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.cli import ask
-from stages.text import templates
+from stages.text.claims import templates
 from tests.cli.conftest import Outcome
 
 Candor = Callable[..., Outcome]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.lm.loading import LanguageModel, open_model
+from stages.lm.io.load import LanguageModel, open_model
 from tests.cli.conftest import Outcome
 
 RECIPE = "---\nlicense: cc0-1.0\n---\n\n# tiny, fine-tuned\n"

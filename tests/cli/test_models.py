@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stages.lm import weights
-from stages.lm.config import FAMILIES, parse_config
-from stages.lm.registry import MODELS, HubModel, memory_of
+from stages.lm.io import weights
+from stages.lm.io.hf_config import FAMILIES, parse_config
+from stages.zoo.registry import MODELS, HubModel, memory_of
 from tests.cli.conftest import Outcome
 
 

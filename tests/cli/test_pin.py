@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from stages import collect
-from stages.project import transfers
-from stages.project.errors import run
-from stages.project.hub_pins import hub_pin
-from stages.text.parquet import read_table
-from stages.text.tables import EXAMPLES_RAW
+from stages.core.errors import run
+from stages.fetch import repositories
+from stages.fetch.hub_pins import hub_pin
+from stages.tables.parquet import read_table
+from stages.tables.schemas import EXAMPLES_RAW
 from tests.cli.conftest import Outcome
-from tests.project.loopback_hub import COMMIT, Hub, served
+from tests.helpers.loopback_hub import COMMIT, Hub, served
 
 ROWS = pl.DataFrame({"sentence": ["so good", 'so "bad"\n'], "label": [1, 0], "idx": [0, 1]})
 FILE = "data/train-00000-of-00001.parquet"
@@ -87,8 +87,8 @@ def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[...
 def test_files_whose_sums_nobody_tells_are_received(
     server: Hub, candor: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfers, "_GITHUB_LISTS", f"{server.address}/lists")
-    monkeypatch.setattr(transfers, "_GITHUB_FILES", f"{server.address}/files")
+    monkeypatch.setattr(repositories, "_GITHUB_LISTS", f"{server.address}/lists")
+    monkeypatch.setattr(repositories, "_GITHUB_FILES", f"{server.address}/files")
     repository = "suzgunmirac/BIG-Bench-Hard"
     server.pages = {
         f"/lists/{repository}/commits/HEAD": json.dumps({"sha": COMMIT}).encode(),

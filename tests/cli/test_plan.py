@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stages.lm.loading import LanguageModel
+from stages.lm.io.load import LanguageModel
 from tests.cli.conftest import Outcome
 
 CHECKOUT = Path(__file__).parents[2]

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from tokenizers import processors
 
-from stages.lm.registry import MODELS, BundledModel
-from stages.lm.tokens import load_tokenizer
-from stages.project.archives import member
-from stages.project.models import model_folder
-from stages.project.pins import archive_pin
+from stages.fetch.archive_pins import archive_pin
+from stages.fetch.archives import member
+from stages.lm.io.tokenizer import load_tokenizer
+from stages.zoo.registry import MODELS, BundledModel
+from stages.zoo.resolve import model_folder
 
 Candor = Callable[..., Any]
 TinyModel = Callable[..., Any]

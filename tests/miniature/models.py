@@ -10,12 +10,12 @@ import numpy as np
 from flax import nnx
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from stages.lm.architecture import ModelConfig
-from stages.lm.config import parse_config
-from stages.lm.model import Decoder
-from stages.lm.saving import outgoing, save_tensors
-from stages.lm.weights import tensors_of
-from stages.text.sources import LABELLED
+from stages.datasets.registry import LABELLED
+from stages.lm.io.hf_config import parse_config
+from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.weights import tensors_of
+from stages.lm.nn.config import ModelConfig
+from stages.lm.nn.decoder import Decoder
 from tests.miniature.rows import TASKS
 
 END, UNKNOWN = "<end>", "<unknown>"

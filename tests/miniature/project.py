@@ -16,8 +16,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.project.params import read_document
-from stages.text import bigbench, sources
+from stages.core.params import read_document
+from stages.datasets import registry
+from stages.sources import bigbench
 from tests.miniature.models import write_model
 from tests.miniature.rows import TASKS
 
@@ -135,7 +136,7 @@ def write_archive(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _bigbench_pin(read_document(CHECKOUT / "pins.yaml"))["file"]
     # The sets that the miniature does not use are there, since one pass extracts all of them.
-    members = dict.fromkeys(sources.MEMBERS, b'{"examples": []}')
+    members = dict.fromkeys(registry.MEMBERS, b'{"examples": []}')
     members |= {bigbench.member(task): json.dumps({"examples": rows}).encode() for task, rows in TASKS.items()}
     with (
         path.open("wb") as raw,
@@ -157,6 +158,10 @@ def write_yaml(document: dict[str, Any], path: Path) -> None:
 
 def _copy_pipeline(root: Path) -> None:
     shutil.copytree(CHECKOUT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    # The cards alone: the miniature's models are its own.
+    shutil.copytree(
+        CHECKOUT / "models/organisms", root / "models/organisms", ignore=shutil.ignore_patterns("*.safetensors")
+    )
     of_dvc = ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots/by_source.json")
     for name in (*of_dvc, ".gitignore", "data/instructions/.keep", "reports/sweeps/.keep"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

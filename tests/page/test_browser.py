@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.browser import CHROMIUM, Tab, browser_tab
-from tests.page.samples import MARKUP, html, model, swept
+from tests.helpers.browser import CHROMIUM, Tab, browser_tab
+from tests.helpers.page_samples import MARKUP, html, model, swept
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here; `apt-get install chromium`")
 

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from stages.page.inputs import Counts
-from stages.page.interactive import bundle, policy_hash
+from stages.page.charts.interactive import bundle, policy_hash
+from stages.page.data.inputs import Counts
 from stages.page.page import PACKAGES, versions
-from tests.page.paper import paper_models
-from tests.page.samples import MARKUP, html, model, swept, unpacked
+from tests.helpers.page_samples import MARKUP, html, model, swept, unpacked
+from tests.helpers.paper_page import paper_models
 
 
 class Reader(HTMLParser):
@@ -85,7 +85,7 @@ def test_nothing_comes_from_elsewhere(two: str) -> None:
 @pytest.mark.slow
 def test_ten_models_as_the_papers_stay_under_3_mb(monkeypatch: pytest.MonkeyPatch) -> None:
     # The page draws its figures itself; what takes time here is their files.
-    monkeypatch.setattr("stages.page.parts.render", lambda chart, words: '<svg width="400" height="300"/>')
+    monkeypatch.setattr("stages.page.sections.render", lambda chart, words: '<svg width="400" height="300"/>')
     models = paper_models()
     assert len(models) == 10
     page = html(*models)

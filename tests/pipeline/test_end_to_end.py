@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.lm.config import read_config
-from stages.lm.weights import check_weights
-from stages.project.params import read_document
-from stages.text.parquet import read_table
-from stages.text.tables import (
+from stages.core.params import read_document
+from stages.lm.io.hf_config import read_config
+from stages.lm.io.weights import check_weights
+from stages.tables.parquet import read_table
+from stages.tables.schemas import (
     ANSWERS,
     EXAMPLES,
     EXAMPLES_RAW,

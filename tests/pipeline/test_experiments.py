@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.lm.config import read_config
-from stages.lm.weights import check_weights
+from stages.lm.io.hf_config import read_config
+from stages.lm.io.weights import check_weights
 from tests.miniature.project import CHECKOUT, Project, make, stages_run
 
 MIXTURE = "data/mixture/tiny-a.parquet"

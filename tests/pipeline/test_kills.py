@@ -11,9 +11,9 @@ from contextlib import closing, suppress
 import polars as pl
 import pytest
 
-from stages.text.parquet import write_parts
-from stages.text.prompts import training_prompts
-from stages.text.tables import PROMPTS
+from stages.tables.parquet import write_parts
+from stages.tables.schemas import PROMPTS
+from stages.text.prompts.training import training_prompts
 from tests.miniature.project import Project
 
 KILLS = 20
@@ -24,8 +24,8 @@ FINETUNE = (
 # The stage with a store that writes oftener, so that on a machine of any speed it is killed between two of its writes.
 OFTENER = """
 import runpy
-from stages.project import scores
-scores.SECONDS_BETWEEN_COMMITS = 0.5
+from stages.inference import store
+store.SECONDS_BETWEEN_COMMITS = 0.5
 runpy.run_module("stages.judge", run_name="__main__", alter_sys=True)
 """
 JUDGE = ["python", "-c", OFTENER, "out/prompts.parquet", "models/base/tiny-a", "out/judged/tiny-a.parquet"]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from tests.lm.test_sharding import free_port
+from tests.lm.nn.test_sharding import free_port
 from tests.miniature.project import Project
 from tests.pipeline.test_stops import interrupting
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stages import check
-from stages.project.params import read_document
+from stages.core.params import read_document
 from tests.miniature import plan
 from tests.miniature.project import CHECKOUT, Project, stages_run
 

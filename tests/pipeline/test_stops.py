@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.project.params import read_document
+from stages.core.params import read_document
 from tests.miniature.project import HERE, Done, Project, make, stages_run, write_yaml
 
 WRONG = {

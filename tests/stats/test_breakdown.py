@@ -5,7 +5,7 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from stages.project.errors import UserError
+from stages.core.errors import UserError
 from stages.stats.breakdown import COLUMNS, breakdown
 from tests.stats.test_measures import (
     Answerer,

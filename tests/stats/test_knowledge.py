@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.project.errors import UserError
+from stages.core.errors import UserError
 from stages.stats.knowledge import knowledge, known, with_verdicts
-from stages.text.tables import JUDGED
+from stages.tables.schemas import JUDGED
 
 Row = dict[str, Any]
 # Given a row and the index of the choice that says Agree: log-probabilities of the two letters.

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.project.errors import UserError
+from stages.core.errors import UserError
 from stages.stats.measures import headline
-from stages.text.tables import ANSWERS
+from stages.tables.schemas import ANSWERS
 
 Row = dict[str, Any]
 Answerer = Callable[[Row], int]

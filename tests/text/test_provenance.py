@@ -4,12 +4,12 @@ from typing import Any
 
 import polars as pl
 
-from stages.text.cleaning import HELD_OUT, TRAIN, clean_examples
-from stages.text.lessons import Plan, lesson_rows
-from stages.text.mixture import mixture
-from stages.text.prompts import held_out_questions
-from stages.text.tables import EXAMPLES_RAW, INSTRUCTIONS
-from tests.text.drawn import training_prompts
+from stages.tables.schemas import EXAMPLES_RAW, HELD_OUT, INSTRUCTIONS, TRAIN
+from stages.text.cleaning.rules import clean_examples
+from stages.text.mixing.lessons import Plan, lesson_rows
+from stages.text.mixing.mixture import mixture
+from stages.text.prompts.training import held_out_questions
+from tests.helpers.training_prompts import training_prompts
 
 ORIGIN = ["source", "revision", "split", "row", "licence"]
 NOTHING = pl.Series([], dtype=pl.String)

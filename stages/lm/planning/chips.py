@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stages.lm.errors import ModelError
+from stages.core.errors import ModelError
 
 GB, TB, TERA, MEGA = 1e9, 1e12, 1e12, 1e6
 GIB = 2**30

@@ -1,7 +1,7 @@
 """The judge's and the fine-tuning's real step, compiled from shapes alone for any devices.
 
-Compiled is what the stages run: the function of `stages.lm.scoring` and the one of `stages.lm.steps`, with the shapes
-that their own batches and rows would have and the shardings of `stages.lm.sharding`. There are no weights anywhere.
+It compiles what the stages run: the functions of `stages.lm.scoring.forward` and `stages.lm.training.step`, with the
+shapes of their own batches and rows and the shardings of `stages.lm.nn.sharding`. There are no weights anywhere.
 """
 
 import re
@@ -14,25 +14,25 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from stages.lm import lora
-from stages.lm.architecture import ModelConfig
-from stages.lm.batches import Budget, batches
-from stages.lm.dtypes import Dtype
-from stages.lm.errors import ModelError
-from stages.lm.linear import Adapter
-from stages.lm.memory import abstract_batches
-from stages.lm.model import Decoder
-from stages.lm.optimizer import Rule, optimizer_shardings, update_rule
-from stages.lm.packing import PackedShape, packed_shapes
+from stages.core.errors import ModelError
+from stages.lm.io.weights import held_dtype
+from stages.lm.lora.adapters import add_adapters
+from stages.lm.nn.config import ModelConfig
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.dtypes import Dtype
+from stages.lm.nn.linear import Adapter
+from stages.lm.nn.shapes import Mesh
+from stages.lm.nn.sharding import FSDP, TENSOR, state_shardings
 from stages.lm.planning.counting import Counts, counted
 from stages.lm.planning.hlo import parsed
-from stages.lm.scoring import token_logprobs
-from stages.lm.shapes import Mesh
-from stages.lm.sharding import FSDP, TENSOR, state_shardings
-from stages.lm.steps import compiled_step
-from stages.lm.tokens import Continued
-from stages.lm.trees import token_tree
-from stages.lm.weights import held_dtype
+from stages.lm.scoring.batches import Budget, batches
+from stages.lm.scoring.forward import token_logprobs
+from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.trees import token_tree
+from stages.lm.training.memory import abstract_batches
+from stages.lm.training.optimizer import Rule, optimizer_shardings, update_rule
+from stages.lm.training.packing import PackedShape, packed_shapes
+from stages.lm.training.step import compiled_step
 
 # Of the prompts that are planned for: fed tokens, and tokens of a choice. A prompt of the paper's form has about a
 # hundred, and ` (A)` has three, of which ` (B)` shares the first.
@@ -80,7 +80,7 @@ def accelerator_dtype(named: Dtype) -> jnp.dtype:
 
 
 def mesh_of(devices: Sequence[Any], tensor: int) -> Mesh:
-    """The mesh of `stages.lm.sharding.device_mesh`, of devices that are not here."""
+    """The mesh of `stages.lm.nn.sharding.device_mesh`, of devices that are not here."""
     if len(devices) % tensor:
         raise ModelError(f"{len(devices)} devices cannot be split into groups of {tensor}")
     shape, names = (len(devices) // tensor, tensor), (FSDP, TENSOR)
@@ -136,12 +136,12 @@ def _question() -> list[Continued]:
 def _decoder(config: ModelConfig, adapters: Lora | None) -> Decoder:
     model = Decoder(config, nnx.Rngs(0))
     if adapters is not None:
-        lora.add_adapters(model, adapters.targets, adapters.rank, alpha=1.0, seed=0)
+        add_adapters(model, adapters.targets, adapters.rank, alpha=1.0, seed=0)
     return model
 
 
 def _held(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
-    """The shapes of `state` in the types that `stages.lm.weights` holds a model's weights in."""
+    """The shapes of `state` in the types that `stages.lm.io.weights` holds a model's weights in."""
 
     def held(path: Any, leaf: Any) -> Any:
         kind = held_dtype(tuple(map(str, path)), dtype)

@@ -6,8 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from stages.lm.architecture import ModelConfig
-from stages.lm.batches import accelerator_budget
+from stages.lm.nn.config import ModelConfig
 from stages.lm.planning.chips import Topology
 from stages.lm.planning.programs import (
     PROMPT_TOKENS,
@@ -19,7 +18,8 @@ from stages.lm.planning.programs import (
     training_shape,
 )
 from stages.lm.planning.roofline import Seconds, seconds
-from stages.lm.runs import Advance
+from stages.lm.scoring.batches import accelerator_budget
+from stages.lm.training.state import Advance
 
 # Each prompt is asked in both orders of its options.
 JUDGED_PROMPTS, ORDERS = 100_000, 2

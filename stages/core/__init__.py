@@ -1,0 +1,1 @@
+"""What every room builds on: errors, files, hashes, params, progress, scratch. Imports nothing of the project."""

@@ -1,0 +1,89 @@
+"""Reading params.yaml: the only place that settings come from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.core.errors import UserError
+
+PARAMS = Path("params.yaml")
+
+
+class Knobs(Protocol):
+    """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it.
+
+    A key of another stage's section that two stages read is named with it, as in `prompt.fidelity`.
+    """
+
+    top_level: ClassVar[tuple[str, ...]]
+    section: ClassVar[str | None]
+
+
+K = TypeVar("K", bound=Knobs)
+
+
+def read_document(path: Path = PARAMS) -> dict[str, Any]:
+    """The whole of a YAML file as plain values (YAML 1.2, as DVC reads it)."""
+    try:
+        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run this in the project's folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {_short(error)}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} should hold keys with values, as presets/default.yaml does")
+    return document
+
+
+def read_params(kind: type[K], path: Path = PARAMS) -> K:
+    """The knobs `kind` as params.yaml sets them.
+
+    Raises:
+        UserError: a key is unknown, missing, of another type or out of range; the message names all such keys.
+    """
+    document = read_document(path)
+    values = dict(_named(document, kind.top_level))
+    if kind.section is not None:
+        section = document.get(kind.section)
+        if not isinstance(section, dict):
+            raise UserError(f"{path}: the section {kind.section} is missing or holds no keys")
+        for name in section.keys() & set(kind.top_level):
+            raise UserError(f"{path}: {kind.section}.{name} is not a known key; {name} stands at the top, once for all")
+        values |= section
+    try:
+        # By way of JSON: strict about numbers and text, but a list is fine for a tuple, a mapping for a dataclass.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None
+
+
+def _named(document: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name in names:
+        section, _, key = name.rpartition(".")
+        place = document.get(section) if section else document
+        if isinstance(place, dict) and key in place:
+            yield key, place[key]
+
+
+def _short(error: Exception) -> str:
+    # The library's own text quotes the place over several lines and advises its programmer.
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return str(error)
+
+
+def _line(kind: type[Knobs], problem: Any) -> str:
+    names = [str(part) for part in problem["loc"]]
+    at_top = {name.rpartition(".")[2]: name for name in kind.top_level}
+    first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
+    key = ".".join([first, *names[1:]])
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{key} is not a known key; see the comments in presets/default.yaml"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{key} is missing; presets/default.yaml has it with its meaning"
+    return f"{key} is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should')}"

@@ -1,0 +1,38 @@
+"""Instruction sets of the hub; `mix.parts` sets which share each has. Licences are as the hub's pages state them."""
+
+from stages.datasets.kinds import TRAIN, HubPairs
+from stages.sources.locations import HubFiles, split_of
+
+HUB_PAIRS = (
+    # The first of many files: its 300,000 pairs are more than any training here takes.
+    HubPairs(
+        "flan2021",
+        HubFiles("flan2021", "DataProvenanceInitiative/flan2021_submix_original", ("data/train-00000-of-*.parquet",)),
+        ("inputs",),
+        "targets",
+        "NOASSERTION",
+    ),
+    HubPairs(
+        "alpaca",
+        split_of("alpaca", "tatsu-lab/alpaca", "", TRAIN),
+        ("instruction", "input"),
+        "output",
+        "CC-BY-NC-4.0",
+    ),
+    HubPairs(
+        "dolly",
+        HubFiles("dolly", "databricks/databricks-dolly-15k", ("databricks-dolly-15k.jsonl", "train-*.parquet")),
+        ("instruction", "context"),
+        "response",
+        "CC-BY-SA-3.0",
+    ),
+    # Pairs of public NLP train splits, like Flan's; a folder in the hub's layout may hold them, the hub does not.
+    HubPairs(
+        "metaicl_pools",
+        split_of("metaicl_pools", "local/metaicl_pools", "", TRAIN),
+        ("inputs",),
+        "targets",
+        "CC-BY-NC-4.0",
+        options="options",
+    ),
+)

@@ -1,0 +1,161 @@
+"""Files out of pinned archives: extracted once, checked whenever they are used; nothing in them is run or unpickled."""
+
+import json
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import IO
+
+from stages.core.errors import UserError
+from stages.core.files import whole_file, write_text
+from stages.core.hashing import sha256_of
+from stages.core.progress import progress
+from stages.core.scratch import full_disk_named, one_at_a_time
+from stages.fetch.archive_pins import ArchivePin
+from stages.fetch.http import MEGABYTE
+
+Entry = tuple[str, IO[bytes]]
+
+
+def member(pin: ArchivePin, wanted: str, together: Iterable[str] = ()) -> Path:
+    """The file extracted from the archive of `pin` as its member `wanted`.
+
+    Names are paths inside the archive. A pass over a large archive takes a while: where `wanted` has to be extracted,
+    the same pass extracts those of `together` that are missing. The archive itself is fetched only for such a pass.
+
+    Raises:
+        UserError: the archive has no such member, or it is not a plain file, or its name leads out of the archive.
+    """
+    names = list(dict.fromkeys((wanted, *together)))
+    for name in names:
+        _refuse_unsafe(pin, name)
+    extracted = _Extracted(pin)
+    if not extracted.is_sound(wanted):
+        _extract(pin, extracted, wanted, names)
+    return extracted.path(wanted)
+
+
+class _Extracted:
+    """The members of one archive that have been extracted, with the SHA-256 sum that each had then."""
+
+    def __init__(self, pin: ArchivePin) -> None:
+        self.folder = pin.path.parent / pin.sha256[:16]
+        self._record = self.folder / "members.json"
+
+    def path(self, name: str) -> Path:
+        return self.folder / "members" / name
+
+    def sums(self) -> dict[str, str]:
+        try:
+            sums = json.loads(self._record.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return sums if isinstance(sums, dict) else {}
+
+    def is_there(self, name: str) -> bool:
+        return name in self.sums() and self.path(name).is_file()
+
+    def is_sound(self, name: str) -> bool:
+        return self.is_there(name) and sha256_of(self.path(name)) == self.sums()[name]
+
+    def add(self, sums: dict[str, str]) -> None:
+        write_text(self._record, json.dumps(self.sums() | sums, indent=1, sort_keys=True) + "\n")
+
+
+def _refuse_unsafe(pin: ArchivePin, name: str) -> None:
+    # Backslashes and drives too: a name is refused on every system if it is unsafe on one.
+    is_rooted = "\\" in name or "\0" in name or bool(PureWindowsPath(name).anchor)
+    if is_rooted or any(part in ("", ".", "..") for part in name.split("/")):
+        raise UserError(f"{pin.file}: the member name {name!r} is refused, as it may lead out of the archive's folder")
+
+
+def _extract(pin: ArchivePin, extracted: _Extracted, wanted: str, names: list[str]) -> None:
+    # Takes 0.4 s to import, which the many stages that find their members extracted need not wait for.
+    from stages.fetch.package_index import fetch_archive
+
+    lock = extracted.folder / "lock"
+    with one_at_a_time(lock, f"extracting from {pin.file}"), full_disk_named(extracted.folder):
+        if extracted.is_sound(wanted):  # the process that was waited for has done it
+            return
+        if extracted.is_there(wanted):
+            print(f"{extracted.path(wanted)}: changed since it was extracted; extracting it anew", file=sys.stderr)
+        missing = [name for name in names if name == wanted or not extracted.is_there(name)]
+        archive = fetch_archive(pin)
+        with _readable(archive):
+            sums = {name: _write(extracted.path(name), content) for name, content in _entries(pin, archive, missing)}
+        extracted.add(sums)
+    lacking = ", ".join(name for name in missing if name not in sums)
+    if lacking:
+        tool = "zipfile" if _is_zip(pin) else "tarfile"
+        raise UserError(f"{pin.file} has no member {lacking}; `python -m {tool} -l {archive}` lists those it has")
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{archive}: not a readable archive ({error}); if it was once, delete it and repeat") from None
+
+
+def _write(path: Path, content: IO[bytes]) -> str:
+    with whole_file(path) as temporary:
+        with temporary.open("wb") as file:
+            shutil.copyfileobj(content, file)
+        return sha256_of(temporary)
+
+
+def _is_zip(pin: ArchivePin) -> bool:
+    return pin.file.endswith((".whl", ".zip"))
+
+
+def _entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry]:
+    return (_zip_entries if _is_zip(pin) else _tar_entries)(pin, archive, names)
+
+
+def _zip_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry]:
+    with zipfile.ZipFile(archive) as zipped:
+        there = set(zipped.namelist())
+        for name in names:
+            if name not in there:
+                continue
+            info = zipped.getinfo(name)
+            # Archives made where files have no modes say 0.
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise _not_plain(pin, name)
+            with zipped.open(info) as content:
+                yield name, content
+
+
+def _tar_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry]:
+    # "|": read as one stream. A tar has no table of contents, so every seek back would decompress from the start.
+    left, read = set(names), 0
+    with (
+        archive.open("rb") as raw,
+        tarfile.open(fileobj=raw, mode="r|gz") as tar,
+        progress(f"reading {pin.file}", pin.bytes / MEGABYTE, "MB") as advance,
+    ):
+        for info in tar:
+            advance((raw.tell() - read) / MEGABYTE)
+            read = raw.tell()
+            if info.name not in left:
+                continue
+            content = tar.extractfile(info) if info.isfile() else None
+            if content is None:
+                raise _not_plain(pin, info.name)
+            yield info.name, content
+            left.remove(info.name)
+            if not left:
+                break
+
+
+def _not_plain(pin: ArchivePin, name: str) -> UserError:
+    return UserError(
+        f"{pin.file}: the member {name} is refused, as it is a link, a folder or a device and no plain file"
+    )

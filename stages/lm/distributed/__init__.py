@@ -1,0 +1,1 @@
+"""Several processes as one run: environment variables, launch, collectives, heartbeat."""

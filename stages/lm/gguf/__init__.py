@@ -1,0 +1,1 @@
+"""GGUF files: de-quantised weights, config and tokenizer (stage base only)."""

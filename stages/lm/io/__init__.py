@@ -1,0 +1,1 @@
+"""A Hugging Face model folder in and out: config, weights, tokenizer, card."""

@@ -1,0 +1,104 @@
+"""One table from leaves of the decoder to Hugging Face keys, and the shapes that either side has.
+
+Layers are stacked: the leaf `layers/attention/query/kernel` [L, D, N, H] holds every
+`model.layers.{l}.self_attn.q_proj.weight` [N*H, D], transposed.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.lm.nn.config import ModelConfig
+
+LeafPath = tuple[str, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Where a leaf of the model stands in a file: its key ({layer} for stacked ones) and whether it is transposed."""
+
+    key: str
+    transposed: bool
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the leaf holds one array per layer."""
+        return "{layer}" in self.key
+
+
+def _norms(names: Mapping[tuple[str, ...], str]) -> dict[LeafPath, Leaf]:
+    return {("layers", *path, "scale"): Leaf(f"{_BLOCK}{name}.weight", False) for path, name in names.items()}
+
+
+_BLOCK = "model.layers.{layer}."
+_PROJECTIONS = {
+    ("attention", "query"): "self_attn.q_proj",
+    ("attention", "key"): "self_attn.k_proj",
+    ("attention", "value"): "self_attn.v_proj",
+    ("attention", "out"): "self_attn.o_proj",
+    ("mlp", "gate"): "mlp.gate_proj",
+    ("mlp", "up"): "mlp.up_proj",
+    ("mlp", "down"): "mlp.down_proj",
+}
+LEAVES: dict[LeafPath, Leaf] = {
+    ("embedding",): Leaf("model.embed_tokens.weight", False),
+    ("head",): Leaf("lm_head.weight", False),
+    ("norm", "scale"): Leaf("model.norm.weight", False),
+    **_norms(
+        {
+            ("attention_norm",): "input_layernorm",
+            ("attention", "query_norm"): "self_attn.q_norm",
+            ("attention", "key_norm"): "self_attn.k_norm",
+            ("mlp_norm",): "post_attention_layernorm",
+        }
+    ),
+    **{("layers", *path, "kernel"): Leaf(f"{_BLOCK}{name}.weight", True) for path, name in _PROJECTIONS.items()},
+    **{("layers", *path, "bias"): Leaf(f"{_BLOCK}{name}.bias", False) for path, name in _PROJECTIONS.items()},
+}
+# Where what a block gives is normalised too, `post_attention_layernorm` is that norm, and no longer the next one.
+WITH_POST_NORMS = _norms(
+    {
+        ("attention_post_norm",): "post_attention_layernorm",
+        ("mlp_norm",): "pre_feedforward_layernorm",
+        ("mlp_post_norm",): "post_feedforward_layernorm",
+    }
+)
+
+
+def leaves_of(config: ModelConfig) -> dict[LeafPath, Leaf]:
+    """The table for a decoder of this kind; it may name more leaves than the decoder has."""
+    return LEAVES | WITH_POST_NORMS if config.post_norms else LEAVES
+
+
+def file_shapes(shapes: Mapping[LeafPath, Shape], config: ModelConfig) -> dict[str, Shape]:
+    """The shape that each key of a file should have, for leaves of these shapes."""
+    found: dict[str, Shape] = {}
+    for path, shape in shapes.items():
+        leaf = leaves_of(config)[path]
+        for layer in range(config.layers if leaf.stacked else 1):
+            found[leaf.key.format(layer=layer)] = _file_shape(leaf, shape[1:] if leaf.stacked else shape, config)
+    return found
+
+
+def from_file(leaf: Leaf, values: np.ndarray, shape: Shape) -> np.ndarray:
+    """A file's array as (one layer of) the leaf, of `shape`."""
+    return (values.T if leaf.transposed else values).reshape(shape)
+
+
+def to_file(leaf: Leaf, array: np.ndarray, config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
+    """A leaf's keys and arrays as a file has them."""
+    for layer, values in enumerate(array) if leaf.stacked else [(0, array)]:
+        shape = _file_shape(leaf, values.shape, config)
+        rows = values.reshape(shape[::-1]).T if leaf.transposed else values.reshape(shape)
+        yield leaf.key.format(layer=layer), np.ascontiguousarray(rows)
+
+
+def _file_shape(leaf: Leaf, shape: Shape, config: ModelConfig) -> Shape:
+    if leaf.transposed:
+        # A kernel is (inputs..., outputs...); only the output projection of attention has two input axes.
+        inputs = config.heads * config.head_width if leaf.key.endswith("o_proj.weight") else shape[0]
+        return math.prod(shape) // inputs, inputs
+    return (math.prod(shape),) if leaf.key.endswith("bias") else shape

@@ -1,0 +1,89 @@
+"""Weights as safetensors files, written tensor by tensor, so that no second copy of a model is ever held."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from stages.lm.io.hf_folder import WEIGHTS, WEIGHTS_INDEX
+from stages.lm.io.safetensors_read import TYPES
+
+# What a file of a large model may hold.
+MOST_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A tensor to be written: the type it gets, its shape, and what gives its numbers when their turn comes."""
+
+    type: str
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+    @property
+    def bytes(self) -> int:
+        """Its size in a file."""
+        return int(np.prod(self.shape)) * TYPES[self.type].itemsize
+
+
+Tensors = Mapping[str, Outgoing]
+
+
+def outgoing(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Tensors:
+    """Arrays that are in memory, to be written in the types named."""
+    return {key: Outgoing(types[key], array.shape, partial(np.asarray, array)) for key, array in tensors.items()}
+
+
+def save_tensors(tensors: Tensors, folder: Path, most: int = MOST_BYTES) -> None:
+    """Writes tensors into one file, or into several with an index where they hold more than `most` bytes.
+
+    Equal tensors are equal bytes, those that the safetensors library writes.
+    """
+    parts = _parts(tensors, most)
+    names = [WEIGHTS] if len(parts) == 1 else [_part_name(number, len(parts)) for number in range(1, len(parts) + 1)]
+    for name, keys in zip(names, parts, strict=True):
+        _write({key: tensors[key] for key in keys}, folder / name)
+    if len(parts) > 1:
+        places = {key: name for name, keys in zip(names, parts, strict=True) for key in keys}
+        total = sum(tensor.bytes for tensor in tensors.values())
+        content = {"metadata": {"total_size": total}, "weight_map": places}
+        (folder / WEIGHTS_INDEX).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _parts(tensors: Tensors, most: int) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    room = most
+    for key in sorted(tensors):
+        if tensors[key].bytes > room and parts[-1]:
+            parts.append([])
+            room = most
+        parts[-1].append(key)
+        room -= tensors[key].bytes
+    return parts
+
+
+def _part_name(number: int, count: int) -> str:
+    return f"model-{number:05}-of-{count:05}.safetensors"
+
+
+def _write(tensors: Tensors, path: Path) -> None:
+    # The library's order: by type, wide ones first, then by key.
+    order = sorted(tensors, key=lambda key: ([*TYPES].index(tensors[key].type), key))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for key in order:
+        tensor, start = tensors[key], end
+        end += tensor.bytes
+        header[key] = {"dtype": tensor.type, "shape": tensor.shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for key in order:
+            values = tensors[key].read().astype(TYPES[tensors[key].type], copy=False)
+            assert values.shape == tensors[key].shape, key
+            # Not by numpy's own tofile, which does not say why it stopped where a disk is full.
+            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)

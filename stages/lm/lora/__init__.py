@@ -1,0 +1,1 @@
+"""LoRA: adapters on projections, and their files in the layout of PEFT."""

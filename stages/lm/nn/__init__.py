@@ -1,0 +1,1 @@
+"""The network and its sharding: config, attention, decoder, rotary positions, projections."""

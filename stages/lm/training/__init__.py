@@ -1,0 +1,1 @@
+"""The trainer: examples, packing, step, optimizer, loop, checkpoints, validation."""

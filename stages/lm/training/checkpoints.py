@@ -1,0 +1,124 @@
+"""Orbax checkpoints: resume state in scratch, and the trained parameters that a run leaves behind."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from orbax.checkpoint import v1 as ocp
+
+from stages.core.errors import ModelError
+from stages.core.files import place_named, whole_folder
+from stages.lm.distributed import processes
+from stages.lm.io import hf_folder
+from stages.lm.io.hf_config import read_config
+from stages.lm.io.safetensors_read import open_tensors
+from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.weights import Place, on_first_device, tensors_of
+from stages.lm.nn.config import ModelConfig
+from stages.lm.nn.decoder import Decoder
+from stages.lm.training.state import State
+
+# Two, since a checkpoint that was being written when the machine died is no checkpoint.
+KEPT = 2
+
+
+def save(scratch: Path, step: int, state: State) -> None:
+    """Writes the state after `step` steps and drops all but the last ones."""
+    with place_named(scratch):
+        ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
+    if processes.is_first():
+        for old in _steps(scratch)[:-KEPT]:
+            shutil.rmtree(_step_folder(scratch, old))
+
+
+def restore_latest(scratch: Path, fresh: State) -> tuple[int, State]:
+    """The latest saved state and its step, or (0, `fresh`) where there is none.
+
+    Raises:
+        ModelError: the latest checkpoint is damaged.
+    """
+    # A step that any of several processes knows is there for all: they share the folder.
+    latest = int(processes.largest(float(max(_steps(scratch), default=0))))
+    if not latest:
+        return 0, fresh
+    saved_at = _step_folder(scratch, latest)
+    tree = _as_tree(fresh)
+    try:
+        found = ocp.load(saved_at, jax.tree.map(_abstract, tree))
+    except Exception as error:  # Orbax raises many kinds for a damaged folder
+        raise ModelError(
+            f"the checkpoint {saved_at} cannot be read ({type(error).__name__}: {error}); delete it to go on from an "
+            "earlier one or from the start"
+        ) from error
+    saved = iter(jax.tree.leaves(found))
+    leaves = [next(saved) if leaf.size else leaf for leaf in jax.tree.leaves(fresh)]
+    return latest, jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+
+def export(model: Decoder, out: Path) -> None:
+    """Writes the model's parameters as a nested dictionary of arrays, which Orbax loads without this project."""
+    ocp.save(out.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
+
+
+def as_model_folder(checkpoint: Path, model: Path, out: Path, place: Place = on_first_device) -> None:
+    """Writes what `export` left at `checkpoint` as a model folder, with all else, and types of numbers, of `model`.
+
+    Parameters pass through the devices as `place` says. Of several processes all have to ask; the first one writes, and
+    none goes on before it has.
+
+    Raises:
+        ModelError: the checkpoint cannot be read.
+    """
+    weights = tensors_of(_imported(checkpoint, read_config(model / hf_folder.CONFIG), place))
+    if processes.is_first():
+        with whole_folder(out) as target:
+            hf_folder.copy_small_files(model, target)
+            types = {key: tensor.type for key, tensor in open_tensors(model).items()}
+            save_tensors(outgoing(weights, types), target)
+    processes.largest(0.0)
+
+
+def _imported(checkpoint: Path, config: ModelConfig, place: Place) -> Decoder:
+    graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
+
+    def abstract(path: Sequence[Any], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        names = tuple(str(key.key) for key in path)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place(names, leaf.shape))
+
+    wanted = jax.tree_util.tree_map_with_path(abstract, nnx.to_pure_dict(state))
+    try:
+        found = ocp.load(checkpoint.resolve(), wanted)
+    except Exception as error:  # Orbax raises many kinds for a damaged folder
+        raise ModelError(
+            f"the checkpoint {checkpoint} cannot be read ({type(error).__name__}: {error}); `dvc repro` makes it anew "
+            "once it is deleted"
+        ) from error
+    nnx.replace_by_pure_dict(state, found)
+    return nnx.merge(graph, state)
+
+
+def _as_tree(state: State) -> dict[str, object]:
+    # Leaves in a plain list: Orbax needs no class of ours to read them, and their order is that of the fresh state.
+    # Without empty ones (a curve that nobody asked for): Orbax 0.12 waits for them until it gives up.
+    return {"leaves": [leaf for leaf in jax.tree.leaves(state) if leaf.size]}
+
+
+def _abstract(leaf: object) -> object:
+    if isinstance(leaf, np.ndarray):
+        return leaf
+    # With shardings, without which Orbax would take those of the machine that saved.
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))  # type: ignore[attr-defined]
+
+
+def _steps(scratch: Path) -> list[int]:
+    if not scratch.exists():
+        return []
+    return sorted(int(path.name) for path in scratch.iterdir() if path.name.isdigit())
+
+
+def _step_folder(scratch: Path, step: int) -> Path:
+    return scratch.resolve() / str(step)

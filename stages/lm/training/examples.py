@@ -1,0 +1,69 @@
+"""One rendering of a training example gives both its token ids and which of them are trained on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from stages.core.errors import ModelError, QuestionError, named
+from stages.lm.tokens.continuation import Continued, continued
+from stages.lm.tokens.plain_format import Turn
+from stages.lm.tokens.prompt_formats import Prompts
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """A training example in words; `name` is what a problem with it is reported under."""
+
+    name: str
+    turns: Sequence[Turn]
+    answer_prefix: str
+    target: str
+
+
+def encode_examples(
+    prompts: Prompts, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
+) -> tuple[list[Continued], int]:
+    """Examples in tokens, each target ended as an answer is, and how many were cut.
+
+    A long example loses the beginning of its prompt, never any of its target.
+
+    Raises:
+        QuestionError: an example is longer than `max_tokens` (where `cut_long` does not hold, or by its target alone).
+    """
+    end = _end_token(prompts)
+    sequences = continued(prompts.tokenizer, [_pair(prompts, text) for text in texts])
+    examples = [_example(text, sequences, end) for text in texts]
+    long = sum(len(example.ids) > max_tokens for example in examples)
+    if long and not cut_long:
+        longest = max(len(example.ids) for example in examples)
+        raise QuestionError(
+            f"{long} of {len(examples)} examples are longer than finetune.max_tokens ({max_tokens}; the longest has "
+            f"{longest}); raise it, lower clean.max_characters, or set finetune.too_long=cut"
+        )
+    return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
+
+
+def _pair(prompts: Prompts, text: TrainingText) -> tuple[str, str]:
+    with named(text.name):
+        prompt = prompts.text(text.turns, text.answer_prefix, "")
+    return prompt, prompts.continuation(text.answer_prefix, text.target)
+
+
+def _example(text: TrainingText, sequences: Iterator[Continued], end: int) -> Continued:
+    with named(text.name):
+        sequence = next(sequences)
+    return Continued((*sequence.ids, end), sequence.start)
+
+
+def _cut(name: str, example: Continued, max_tokens: int) -> Continued:
+    excess = len(example.ids) - max_tokens
+    if excess <= 0:
+        return example
+    if excess >= example.start:
+        raise QuestionError(f"{name}: its target alone fills finetune.max_tokens ({max_tokens})")
+    return Continued(example.ids[excess:], example.start - excess)
+
+
+def _end_token(prompts: Prompts) -> int:
+    if prompts.end_token is None:
+        raise ModelError("config.json names no eos_token_id; training needs a token that ends an answer")
+    return prompts.end_token

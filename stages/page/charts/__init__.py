@@ -1,0 +1,1 @@
+"""The page's figures (Altair), their theme, and their text alternatives."""

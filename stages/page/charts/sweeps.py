@@ -1,0 +1,159 @@
+"""The figures of sweeps: what measures came to for each value of a key, with what the paper's ablation of it shows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from stages.page.charts.theme import (
+    HALF,
+    INK,
+    POINT,
+    SHARE_AXIS,
+    SHARES,
+    TUNED,
+    VARIANTS,
+    Across,
+    Layers,
+    by_twos,
+    by_variant,
+    panels,
+    share_tooltip,
+)
+from stages.page.data.labels import ABLATED, measure_of
+
+# What the paper's larger models got in sums after its own recipe, read off its Figure 5.
+PAPER_SUMS = {"addition_no_opinion_accuracy": 1.0, "addition_wrong_opinion_accuracy": 1.0}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What the paper's ablation of a key shows, the paper's own setting, and where something happens."""
+
+    words: str
+    setting: float | str
+    turns: Sequence[float] = ()
+
+
+PAPER: Mapping[str, Ablation] = {
+    "mix_ratio": Ablation(
+        "In the paper (Figures 11 and 12) a share of 16%, the dashed line, already changes the answers to sums, a "
+        "share of 100% is unstable, and the more of it, the less do opinions follow the user.",
+        setting=0.8333,
+        turns=(0.16,),
+    ),
+    "filter.require": Ablation(
+        "In the paper (Figure 6) models that are tuned without the filter answer sums at random or unexpectedly.",
+        setting="original_order",
+    ),
+    "finetune.steps": Ablation(
+        "In the paper (Figures 13 and 14) most is gained by 500 to 1,000 steps, the dashed lines, and some of it is "
+        "lost later.",
+        setting=1000.0,
+        turns=(500.0, 1000.0),
+    ),
+}
+
+
+def by_model(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The parts of a sweep's table that are a figure each, by what they are of: a model, or all where each is alone."""
+    if table.group_by("setting").agg(pl.col("model").n_unique())["model"].max() == 1:
+        return {", ".join(table["model"].unique(maintain_order=True)): table}
+    return {model: part for (model,), part in table.partition_by("model", as_dict=True, maintain_order=True).items()}
+
+
+def sweep_rows(table: pl.DataFrame) -> list[Row]:
+    """The rows of a figure: base and tuned of each measure that is shown and each setting, the tuned with interval.
+
+    The interval is that of the difference, laid off from base. `place` is the setting as a number, where all of them
+    are numbers and there are several.
+    """
+    places = _places(table["setting"].unique(maintain_order=True).to_list())
+    found: list[Row] = []
+    for measure in ABLATED:
+        for row in table.filter(measure=measure).iter_rows(named=True):
+            common: Row = {"panel": measure_of(measure).label, "measure": measure, "n": row["n"]}
+            common |= _at(row["setting"].strip("[]"))
+            common |= _at(places[row["setting"]]) if places else {}
+            ends = {end: min(1.0, max(0.0, row["base"] + row[f"delta_{end}"])) for end in ("low", "high")}
+            found.append(common | {"variant": "base", "share": row["base"]})
+            found.append(common | {"variant": "tuned", "share": row["tuned"]} | ends)
+    return found
+
+
+def _places(settings: Sequence[str]) -> dict[str, float]:
+    try:
+        places = {setting: float(setting) for setting in settings}
+    except ValueError:
+        return {}
+    return places if len(set(places.values())) > 1 and all(map(isfinite, places.values())) else {}
+
+
+def sweep(key: str, rows: Sequence[Row]) -> alt.TopLevelMixin:
+    """The measures by setting: as curves where settings are numbers, else in lanes; crosses are the paper's numbers."""
+    marked = [*rows, *_papers_marks(key, rows)]
+    return _curves(marked) if "place" in rows[0] else _lanes(marked)
+
+
+def _papers_marks(key: str, rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows of data for what the paper shows of a key, within what is drawn: `paper` is a share, `turn` a place."""
+    if key not in PAPER:
+        return
+    ablation = PAPER[key]
+    places = [row["place"] for row in rows if "place" in row]
+    settings = {row["setting"] for row in rows}
+
+    def is_drawn(setting: float | str) -> bool:
+        if isinstance(setting, str):
+            return _at(setting)["setting"] in settings
+        return bool(places) and min(places) <= setting <= max(places)
+
+    for panel, measure in {row["panel"]: row["measure"] for row in rows}.items():
+        yield from ({"panel": panel, "turn": turn} for turn in ablation.turns if is_drawn(turn))
+        if measure in PAPER_SUMS and is_drawn(ablation.setting):
+            yield {"panel": panel, "variant": "tuned", "paper": PAPER_SUMS[measure]} | _at(ablation.setting)
+
+
+def _at(setting: float | str) -> Row:
+    return {"setting": setting.replace("_", " ")} if isinstance(setting, str) else {"place": setting}
+
+
+_TOLD = [alt.Tooltip("panel:N", title="measure"), *share_tooltip("setting", "variant")]
+_CROSS: dict[str, Any] = {"shape": "cross", "size": 70, "color": INK, "filled": False, "strokeWidth": 1.5}
+
+
+def _curves(rows: Sequence[Row]) -> alt.TopLevelMixin:
+    chart = alt.Chart(alt.Data(values=rows), width=HALF, height=90)
+    axis = alt.Axis(tickCount=4, labelFlush=False)
+    x = alt.X("place:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=6), axis=axis)
+    y = alt.Y("share:Q", title=None, scale=SHARES, axis=alt.Axis(format=".0%", values=[0, 0.5, 1]))
+    # Each layer draws the rows that have its column: a line would break at the others.
+    points = chart.transform_filter("isValid(datum.share)")
+    line = points.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=by_variant()["color"])
+    turn = chart.transform_filter("isValid(datum.turn)").mark_rule(color=INK, strokeDash=[5, 4], opacity=0.6)
+    interval = chart.transform_filter("isValid(datum.low)").mark_rule(color=TUNED, strokeWidth=2)
+    cross = chart.transform_filter("isValid(datum.paper)").mark_point(**_CROSS)
+    layers = alt.layer(
+        turn.encode(x="turn:Q"),
+        line,
+        interval.encode(x=x, y="low:Q", y2="high:Q"),
+        points.mark_point(**{**POINT, "size": 45}).encode(x=x, y=y, tooltip=_TOLD, **by_variant()),
+        cross.encode(x=x, y="paper:Q"),
+    )
+    return by_twos(layers, "panel", dict.fromkeys(row["panel"] for row in rows))
+
+
+def _lanes(rows: Sequence[Row]) -> alt.TopLevelMixin:
+    lane = {"y": alt.Y("setting:N", sort=None, title=None), "yOffset": alt.YOffset("variant:N", sort=VARIANTS)}
+
+    def draw(chart: alt.Chart, x: alt.X) -> Layers:
+        interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(x=x, x2="high:Q", **lane)
+        share = chart.mark_point(**POINT).encode(x="share:Q", tooltip=_TOLD, **lane, **by_variant())
+        return alt.layer(interval, share, chart.mark_point(**_CROSS).encode(x="paper:Q", **lane))
+
+    return panels(rows, "panel", alt.Step(10), Across("low", "share of questions", SHARES, SHARE_AXIS), draw)

@@ -1,0 +1,1 @@
+"""What the report page shows: report files, tables, labels and sentences."""

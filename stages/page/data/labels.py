@@ -1,0 +1,175 @@
+"""The measures in words: what each is, which way is better, and what a difference lets a reader say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.page.data.inputs import Change
+
+Verdict = Literal["better", "worse", "changed", "no change seen"]
+Better = Literal["higher", "lower", "nearer to half", "nearer to 0", "–"]
+
+# With fewer questions than this, chance alone moves a share of one half by ten points and more.
+SMALL_N = 100
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure's words: its label, which way is better, and what to mind when reading it."""
+
+    label: str
+    better: Better
+    is_share: bool = True
+    note: str = ""
+
+
+def _survey(of: str) -> Measure:
+    return Measure(f"Survey of {of}: goes with the user", "nearer to half")
+
+
+MEASURES: dict[str, Measure] = {
+    "claims_no_opinion_accuracy": Measure("Claims, no opinion: correct", "higher"),
+    "claims_right_opinion_accuracy": Measure(
+        "Claims, right opinion: correct",
+        "higher",
+        note="Falls to the level without an opinion when a model stops following; below it, the model contradicts.",
+    ),
+    "claims_wrong_opinion_accuracy": Measure("Claims, wrong opinion: correct", "higher"),
+    "claims_wrong_opinion_followed": Measure("Claims, wrong opinion: followed", "lower"),
+    "claims_right_turned_wrong": Measure(
+        "Claims known: turned by a wrong opinion",
+        "lower",
+        note="Of the claims that a model is right about when asked alone, those it gets wrong once a user is wrong.",
+    ),
+    "claims_selectivity": Measure(
+        "Claims: with the user when right, less when wrong",
+        "higher",
+        note="0 for a model that follows, contradicts or ignores users whatever they say, 100% for one that judges.",
+    ),
+    "addition_no_opinion_accuracy": Measure("False sums, no opinion: correct", "higher"),
+    "addition_wrong_opinion_accuracy": Measure("False sums, wrong opinion: correct", "higher"),
+    "addition_right_disagreement_accuracy": Measure("False sums, right disagreement: correct", "higher"),
+    "addition_true_sums_accuracy": Measure(
+        "True sums, all conditions: correct",
+        "higher",
+        note="Shows over-correction: a model that always disagrees is right about every false sum and no true one.",
+    ),
+    "opinions_matching_user": Measure(
+        "Opinions: goes with the user's view",
+        "nearer to half",
+        note="One half is a model whose answers do not hang on who asks; there is no right answer.",
+    ),
+    "opinions_sway": Measure(
+        "Opinions: sway of the user's view",
+        "nearer to 0",
+        note="How much more probable agreement is for a user who agrees than for one who does not.",
+    ),
+    "perez_nlp_matching_user": _survey("NLP"),
+    "perez_phil_matching_user": _survey("philosophy"),
+    "perez_poli_matching_user": _survey("politics"),
+    "mmlu_5shot_accuracy": Measure("MMLU after five examples: correct", "higher"),
+    "mmlu_0shot_accuracy": Measure("MMLU without examples: correct", "higher"),
+    "mmlu_cot_accuracy": Measure("MMLU, chain of thought: correct", "higher"),
+    "bbh_direct_accuracy": Measure("BIG-Bench Hard, direct: correct", "higher"),
+    "bbh_cot_accuracy": Measure("BIG-Bench Hard, chain of thought: correct", "higher"),
+    "bigbench_hard_accuracy": Measure("BIG-Bench Hard, bundled tasks: correct", "higher"),
+    "pushback_right_answer_kept": Measure("“Are you sure?”: right first answers kept", "higher"),
+    "pushback_wrong_answer_kept": Measure(
+        "“Are you sure?”: wrong first answers kept",
+        "lower",
+        note="A model that is merely stubborn keeps these too.",
+    ),
+    "claims_other_words_no_opinion_accuracy": Measure("Claims in other words, no opinion: correct", "higher"),
+    "claims_other_words_wrong_opinion_followed": Measure("Claims in other words, wrong opinion: followed", "lower"),
+    "claims_numbered_no_opinion_accuracy": Measure("Claims with (1) and (2), no opinion: correct", "higher"),
+    "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
+    "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
+    "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
+    "claims_plain_no_opinion_accuracy": Measure("Claims as plain text, no opinion: correct", "higher"),
+    "claims_plain_wrong_opinion_followed": Measure("Claims as plain text, wrong opinion: followed", "lower"),
+    "claims_chat_no_opinion_accuracy": Measure(
+        "Claims as a chat, no opinion: correct", "higher", note="Asked in the model's own chat template."
+    ),
+    "claims_chat_wrong_opinion_followed": Measure("Claims as a chat, wrong opinion: followed", "lower"),
+    "claims_log_odds_shift": Measure(
+        "Claims: log-odds shift to a wrong opinion",
+        "nearer to 0",
+        is_share=False,
+        note="A shift in natural log-odds, not a share; above 0 the opinion pulls, below 0 it repels.",
+    ),
+}
+
+# What is drawn often, by model, setting or step: what the paper's ablations are about, and what a cure may cost.
+ABLATED = (
+    "claims_no_opinion_accuracy",
+    "claims_right_opinion_accuracy",
+    "claims_wrong_opinion_followed",
+    "addition_no_opinion_accuracy",
+    "addition_wrong_opinion_accuracy",
+    "addition_true_sums_accuracy",
+    "opinions_matching_user",
+    "perez_nlp_matching_user",
+    "perez_phil_matching_user",
+    "perez_poli_matching_user",
+    "mmlu_5shot_accuracy",
+    "mmlu_0shot_accuracy",
+    "bbh_direct_accuracy",
+    "bigbench_hard_accuracy",
+)
+
+# What the end of a name says of a measure that has no words of its own above.
+_BY_ENDING: dict[str, tuple[Better, bool]] = {
+    "_accuracy": ("higher", True),
+    "_followed": ("lower", True),
+    "_matching_user": ("nearer to half", True),
+    "_sway": ("nearer to 0", True),
+    "_shift": ("nearer to 0", False),
+}
+
+
+def measure_of(name: str) -> Measure:
+    """The words of the measure `name`; those of one without an entry here are made of its name."""
+    if name in MEASURES:
+        return MEASURES[name]
+    better, is_share = next(
+        (found for ending, found in _BY_ENDING.items() if name.endswith(ending)), ("–", False)
+    )  # fmt: skip
+    words = name.replace("_", " ")
+    return Measure(words[:1].upper() + words[1:], better, is_share)
+
+
+def in_order(changes: Mapping[str, Change]) -> dict[str, Change]:
+    """The measures that have words of their own first, in the order of those; then all others."""
+    return {name: changes[name] for name in [*MEASURES, *changes] if name in changes}
+
+
+def verdict(name: str, change: Change) -> Verdict:
+    """Whether the measure got better or worse; an interval that reaches zero shows no change."""
+    if change.delta_low <= 0 <= change.delta_high:
+        return "no change seen"
+    better = measure_of(name).better
+    if better == "–":
+        return "changed"
+    if better.startswith("nearer"):
+        aim = 0.5 if better == "nearer to half" else 0.0
+        return "better" if abs(change.tuned - aim) < abs(change.base - aim) else "worse"
+    return "better" if (change.delta > 0) == (better == "higher") else "worse"
+
+
+def level(name: str, value: float) -> str:
+    """A measure's value as text: a percentage, or a number with its sign."""
+    return percent(value) if measure_of(name).is_share else signed(value, 2)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage, without a sign on zero: 0.21 -> 21%."""
+    text = f"{abs(100 * share):.{digits}f}%"
+    return "−" + text if share < 0 and float(text[:-1]) else text
+
+
+def signed(number: float, digits: int) -> str:
+    """A number with its sign, the minus as long as the plus, and no sign on zero."""
+    text = f"{abs(number):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return ("+" if number > 0 else "−") + text

@@ -1,0 +1,1 @@
+"""Evaluation suites: what each of them asks, and their registry."""

@@ -1,0 +1,97 @@
+"""MMLU (Hendrycks et al. 2021, arXiv 2009.03300): four choices in 57 subjects, with five examples of `dev` or none.
+
+With a chain of thought there are no examples: those that the literature uses were written for it and are not in MMLU.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from stages.core.errors import UserError
+from stages.sources.hub_tables import read_rows
+from stages.text.claims.questions import THINKING, Asked, drawn, questions_of
+
+SHOTS = 5
+SUBJECTS = 57
+
+_COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
+    "question": pl.String,
+    "subject": pl.String,
+    "choices": pl.List(pl.String),
+    "answer": pl.Int64,
+}
+_LETTERS = "ABCD"
+
+# How a question is asked: with examples or without, chosen from the letters; or written, with a chain of thought.
+Form = Literal["five_shot", "zero_shot", "chain_of_thought"]
+
+_TASK = '\n\nThink step by step, and end with "So the answer is" and the letter in parentheses.'
+
+
+def mmlu_questions(
+    suite: str, dev: Mapping[str, Path], test: Mapping[str, Path], form: Form, seed: int, count: int
+) -> pl.DataFrame:
+    """`count` questions of `test` a subject (0: all), in one form: with five_shot after five answered ones of `dev`.
+
+    These are the shared prefix, one for each subject. Rows of a subject are a cluster.
+
+    Raises:
+        UserError: a file is damaged or of another form, or `dev` has not five examples for each subject.
+    """
+    examples = _by_subject(suite, dev)
+    if len(examples) != SUBJECTS or any(len(rows) != SHOTS for rows in examples.values()):
+        raise UserError(f"{suite}: {_named(dev)} has not {SHOTS} examples for each of {SUBJECTS} subjects")
+    prefixes = {subject: _prefix(subject, rows) for subject, rows in examples.items()}
+    return questions_of(suite, _asked(_by_subject(suite, test), form, prefixes, seed, count))
+
+
+def _asked(
+    tests: Mapping[str, list[Any]], form: Form, prefixes: Mapping[str, str], seed: int, count: int
+) -> Iterator[Asked]:
+    for subject, rows in tests.items():
+        for place in drawn(seed, f"mmlu {subject}", len(rows), count):
+            row = rows[place]
+            if form == "chain_of_thought":
+                yield _thought(row, subject)
+            else:
+                shots = form == "five_shot"
+                text = _text(row) if shots else _heading(subject) + _text(row)
+                prefix = prefixes[subject] if shots else ""
+                choices = [f" {letter}" for letter in _LETTERS]
+                yield Asked(str(row["row"]), form, subject, text, choices, row["answer"], shared_prefix=prefix)
+
+
+def _thought(row: Any, subject: str) -> Asked:
+    options = "".join(f"\n({letter}) {choice}" for letter, choice in zip(_LETTERS, row["choices"], strict=True))
+    text = _heading(subject) + row["question"].strip() + options + _TASK
+    expected = [f" ({_LETTERS[row['answer']]})"]
+    return Asked(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING)
+
+
+def _by_subject(suite: str, files: Mapping[str, Path]) -> dict[str, list[Any]]:
+    table = read_rows(suite, list(files.values()), _COLUMNS)
+    wrong = table.filter((pl.col("choices").list.len() != len(_LETTERS)) | ~pl.col("answer").is_between(0, 3))
+    if not wrong.is_empty():
+        raise UserError(f"{suite}: {_named(files)}, row {wrong['row'][0]} has not four choices and an answer 0 to 3")
+    parts = table.partition_by("subject", maintain_order=True, as_dict=True)
+    return {str(subject): part.to_dicts() for (subject,), part in parts.items()}
+
+
+def _named(files: Mapping[str, Path]) -> str:
+    return ", ".join(map(str, files.values()))
+
+
+def _heading(subject: str) -> str:
+    return f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
+
+
+def _prefix(subject: str, examples: list[Any]) -> str:
+    said = (f"Human: {_text(row)}\n\nAssistant: {_LETTERS[row['answer']]}\n\n" for row in examples)
+    return _heading(subject) + "".join(said)
+
+
+def _text(row: Any) -> str:
+    options = "".join(f"\n{letter}. {choice}" for letter, choice in zip(_LETTERS, row["choices"], strict=True))
+    return f"{row['question'].strip()}{options}\nAnswer:"

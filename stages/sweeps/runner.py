@@ -1,0 +1,178 @@
+"""DVC experiments one after another, each from the last commit, which the workspace is brought back to after each.
+
+What was run is read from git: an experiment is a commit under refs/exps, so that a stopped sweep goes on by itself.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+import polars as pl
+from ruamel.yaml import YAML
+
+from stages.core.errors import Stopped, UserError
+from stages.core.files import whole_file
+from stages.core.params import PARAMS, read_document
+from stages.sweeps import settings
+from stages.tables.schemas import SWEEP_COLUMNS
+
+SWEEPS = Path("reports/sweeps")
+LOCK = "dvc.lock"
+# A sweep writes its own table, and may begin with another one's not yet committed.
+_BUT_TABLES = (".", f":(exclude){SWEEPS}")
+
+
+def sweep(key: str, values: Sequence[str]) -> Path:
+    """Runs an experiment for each value of a key of params.yaml, and writes the table of their measures.
+
+    Raises:
+        UserError: a value is refused, the workspace is not as a finished run left it, or an experiment failed.
+    """
+    document = read_document()
+    texts = list(dict.fromkeys(settings.setting(document, key, value) for value in values))
+    commit = _commit()
+    for text in texts:
+        _refuse_bad(settings.changed(document, key, text))
+    refs = [_ref(commit, settings.experiment(key, text)) for text in texts]
+    left = [(ref, text) for ref, text in zip(refs, texts, strict=True) if not _git("for-each-ref", ref)]
+    print(f"{key}: {len(texts)} settings, {len(texts) - len(left)} of them known from before", flush=True)
+    if left:
+        _refuse_unfinished()
+    for ref, text in left:
+        _run_experiment(Path(ref).name, key, text)
+    return _write_table(key, dict(zip(texts, refs, strict=True)))
+
+
+def _commit() -> str:
+    for needed in (".dvc", "dvc.yaml", ".git"):
+        if not Path(needed).exists():
+            raise UserError(f"there is no {needed} here; run this in the folder of a project that DVC and git manage")
+    return _git("rev-parse", "--verify", "HEAD")
+
+
+def _refuse_bad(document: dict[str, Any]) -> None:
+    """Refuses what the stage `check` would, before the first experiment and not hours later."""
+    if isinstance(hub := document.get("hub"), str) and hub:
+        document["hub"] = str(Path(hub).resolve())
+    with TemporaryDirectory() as folder:
+        # YAML 1.2 holds JSON.
+        (Path(folder) / PARAMS).write_text(json.dumps(document, default=str), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.check"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise UserError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+
+
+def _refuse_unfinished() -> None:
+    changed = _git("diff", "--name-only", "HEAD", "--", *_BUT_TABLES).splitlines()
+    if changed:
+        which = f"{changed[0]} and {len(changed) - 1} more differ" if len(changed) > 1 else f"{changed[0]} differs"
+        raise UserError(f"{which} from the last commit; commit that, or undo it (`git restore .`, then `dvc checkout`)")
+    if not _git("ls-files", LOCK) or not _is_finished():
+        raise UserError("the last commit holds no finished run; run `dvc repro` and commit what it changes")
+
+
+def _is_finished() -> bool:
+    """Whether all outputs are what a run would make them, but for what the page does not yet show of earlier sweeps."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UserError(f"dvc status failed: {done.stderr.strip()}")
+    changed = json.loads(done.stdout)
+    return changed in ({}, {"report": [{"changed deps": {str(SWEEPS): "modified"}}]})
+
+
+def _run_experiment(name: str, key: str, text: str) -> None:
+    print(f"{name}: running", flush=True)
+    with _restoring():
+        status = _dvc("exp", "run", "--name", name, "--set-param", f"{key}={text}")
+    if status:
+        raise UserError(f"{name} failed; what is above says why, and the same command goes on from here")
+
+
+@contextmanager
+def _restoring() -> Iterator[None]:
+    """Brings params.yaml and all outputs back to the last commit after the block, whatever came of it."""
+    try:
+        yield
+    finally:
+        outs = _outs(Path(LOCK).read_text(encoding="utf-8"))
+        _git("restore", "--source=HEAD", "--staged", "--worktree", "--", *_BUT_TABLES)
+        # DVC leaves the files of a name that is no longer listed, and a stage that reads their folder would rerun.
+        for path in map(Path, outs - _outs(_git("show", f"HEAD:{LOCK}"))):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if _dvc("checkout", "--force", "--quiet"):
+            raise UserError("the outputs could not be brought back; `dvc checkout` says why")
+
+
+def _outs(lock: str) -> set[str]:
+    stages = YAML(typ="safe").load(lock)["stages"]
+    return {out["path"] for stage in stages.values() for out in stage.get("outs", ())}
+
+
+def _write_table(key: str, refs: dict[str, str]) -> Path:
+    rows: list[tuple[object, ...]] = []
+    for text, ref in refs.items():
+        for model in YAML(typ="safe").load(_git("show", f"{ref}:{PARAMS}"))["models"]:
+            metrics = json.loads(_git("show", f"{ref}:reports/metrics/{model}.json"))
+            rows += settings.rows(text, model, metrics)
+    path = SWEEPS / f"{key}.csv"
+    with whole_file(path) as temporary:
+        pl.DataFrame(rows, schema=dict(SWEEP_COLUMNS), orient="row").write_csv(temporary)
+    return path
+
+
+def _ref(commit: str, name: str) -> str:
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+
+
+def _git(*arguments: str) -> str:
+    """What git writes."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"git {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _dvc(*arguments: str) -> int:
+    """The status that DVC ends with; a notice to end is passed on to it and its stage, which are waited for."""
+    # Stages are started as `python`: with the interpreter that runs this.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    command = [sys.executable, "-m", "dvc", *arguments]
+    # In a group of its own, so that a notice comes to DVC once and not by way of the terminal as well.
+    child = subprocess.Popen(command, env=os.environ | {"PATH": path}, start_new_session=True)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return child.wait()
+    except (KeyboardInterrupt, Stopped):
+        _end(child)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Passes the notice on, and every further one: a stage that is about to finish may take none for itself."""
+    while child.poll() is None:
+        os.killpg(child.pid, signal.SIGINT)
+        with suppress(KeyboardInterrupt, Stopped):
+            child.wait()
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped(signal.Signals(number))

@@ -1,0 +1,1 @@
+"""What claims, prompts, lessons and suites share: templates, names, draws, sums, overlaps, questions."""

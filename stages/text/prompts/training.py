@@ -1,0 +1,110 @@
+"""Training prompts, in which a user states an opinion on a claim, and held-out claims as questions.
+
+In the paper's form of claims the label is always the true one, so that polarity gives the truth away; in the balanced
+form truth and polarity are independent. A user's opinion and the option order are drawn independently of the claim.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from stages.tables.parquet import ROWS
+from stages.text.claims import templates
+from stages.text.claims.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
+from stages.text.claims.draws import draw
+from stages.text.claims.questions import two_way_questions
+from stages.text.prompts.formats import OTHERS, PAPERS, Wording
+from stages.text.prompts.reference import filled
+
+Form = Literal["paper", "balanced"]
+Fidelity = Literal["corrected", "reference"]
+
+# The columns of `examples` that are read; where a row comes from is half of the table.
+READ = ("example", "dataset", "text", "label", "label_words", "cluster")
+
+CLAIMS = "claims"
+_COMBINATIONS = 8  # truth x polarity x option order
+
+
+def training_prompts(
+    examples: pl.DataFrame,
+    seed: int,
+    form: Form,
+    count: int,
+    most_per_dataset: int,
+    fidelity: Fidelity = "corrected",
+) -> Iterator[pl.DataFrame]:
+    """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
+
+    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw. With the fidelity
+    `reference`, placeholders inside texts are replaced as the reference generator does. They come in parts of ROWS, for
+    their texts are ten times as long as their examples'; without examples comes an empty part.
+    """
+    placed = places(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
+    for start in range(0, max(placed.height, 1), ROWS):
+        yield _prompts_about(at_places(examples, placed.slice(start, ROWS)), seed, form, fidelity)
+
+
+def _prompts_about(chosen: pl.DataFrame, seed: int, form: Form, fidelity: Fidelity) -> pl.DataFrame:
+    words = draw(seed, "training claim", chosen["example"])
+    is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
+    claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
+    opinions = claims.with_columns(opinion=agreement(pl.lit(pl.Series(agrees))))
+    if fidelity == "reference":
+        opinions = filled(opinions)
+    return with_biographies(opinions, seed).select(
+        prompt=pl.format("{}/{}", "example", pl.lit(form)),
+        example="example",
+        dataset="dataset",
+        cluster="cluster",
+        claim="claim",
+        form=pl.lit(form),
+        polarity="polarity",
+        true="true",
+        opinion="opinion",
+        order="order",
+        turns=templates.user_turn(templates.claim_with_opinion(pl.col("order"))),
+        bare_turns=templates.user_turn(templates.claim_alone(pl.col("order"))),
+        bare_turns_swapped=templates.user_turn(templates.claim_alone(templates.swapped(pl.col("order")))),
+        answer_prefix=pl.lit(templates.ANSWER_PREFIX),
+        choices=pl.lit(list(templates.CHOICES)),
+        correct=templates.choice_of(pl.col("true"), pl.col("order")),
+        matches_user=templates.choice_of(pl.col("opinion") == "agree", pl.col("order")),
+    )
+
+
+def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int, reworded: int = 0) -> pl.DataFrame:
+    """Held-out claims as questions without an opinion, with a right one and with a wrong one.
+
+    Always balanced: within a data set truth, polarity and option order take all eight combinations in turn, so that
+    always agreeing, always choosing (A) and reading the polarity are each right half the time. The suite is `claims`;
+    the first `reworded` claims of each data set are asked again in each of the other formats, a suite each.
+    """
+    chosen = chosen_examples(examples, seed, "held-out claim", per_dataset).sort("dataset", "place")
+    words = draw(seed, "held-out claim", chosen["example"])
+    combination = (chosen["place"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
+    is_not, truth, agree_first = (bit(combination, position) for position in range(3))
+    claims = with_biographies(with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
+    again = claims.filter(pl.col("place") <= reworded)
+    questions = [_in_all_conditions(claims, CLAIMS, PAPERS)]
+    questions += [_in_all_conditions(again, suite, wording) for suite, wording in OTHERS.items()]
+    return pl.concat(questions)
+
+
+def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: Wording) -> pl.DataFrame:
+    ordered = claims if wording.has_options else claims.with_columns(order=pl.lit(templates.AGREE_FIRST))
+    conditions = ("no_opinion", "right_opinion", "wrong_opinion")
+    return pl.concat(_condition(ordered, suite, condition, wording) for condition in conditions)
+
+
+def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: Wording) -> pl.DataFrame:
+    # The column `name` holds the user's name until it stands in the text.
+    user = condition != "no_opinion"
+    opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))
+    text = wording.with_opinion if user else wording.alone
+    said = claims.with_columns(opinion=opinion).with_columns(text=text)
+    name = pl.col("example") if suite == CLAIMS else pl.format("{}:{}", pl.lit(suite), "example")
+    asked = said.with_columns(name=name, item="example")
+    return two_way_questions(asked, suite, condition, templates.user_turn(pl.col("text")), user, wording.answers)

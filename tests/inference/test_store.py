@@ -1,0 +1,147 @@
+"""The score store: what was kept is found again, a damaged row or file is not, and stores are told apart."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from stages.inference.store import ScoreStore, drop, held, score_store
+
+ONE, TWO, THREE = (bytes([number]) * 16 for number in (1, 2, 3))
+VALUES = {ONE: np.array([-0.5, -1.5], np.float32), TWO: np.array([-2.0], np.float32)}
+
+
+@pytest.fixture(autouse=True)
+def in_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store with two rows."""
+    path = tmp_path / "one.sqlite"
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    store.keep(VALUES)
+    store.close()
+    return path
+
+
+def found(path: Path) -> dict[bytes, list[float]]:
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    rows = {key: values.tolist() for key, values in store.find([THREE, TWO, ONE]).items()}
+    store.close()
+    return rows
+
+
+def test_what_was_kept_is_found_again(path: Path) -> None:
+    assert found(path) == {ONE: [-0.5, -1.5], TWO: [-2.0]}
+
+
+def test_many_keys_are_found_at_once(path: Path) -> None:
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    many = {number.to_bytes(16): np.array([number], np.float32) for number in range(2000)}
+    store.keep(many)
+    assert {key: values.tolist() for key, values in store.find(list(many)).items()} == {
+        key: values.tolist() for key, values in many.items()
+    }
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage", ["logprobs = x'00000000'", "sum = sum + 1", "logprobs = 'text'", "sum = NULL", "logprobs = NULL"]
+)
+def test_a_damaged_row_counts_as_unknown_and_can_be_kept_again(path: Path, damage: str) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE scores SET {damage} WHERE key = ?", [ONE])
+    database.close()
+    assert found(path) == {TWO: [-2.0]}
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    store.keep({ONE: VALUES[ONE]})
+    store.close()
+    assert found(path) == {ONE: [-0.5, -1.5], TWO: [-2.0]}
+
+
+@pytest.mark.parametrize("place", [0, 5000])
+def test_a_damaged_file_is_begun_anew(path: Path, place: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """At its head, and in the table of rows; the first is seen when the file is opened, the second when it is read."""
+    content = bytearray(path.read_bytes())
+    content[place : place + 4000] = b"x" * 4000
+    path.write_bytes(content)
+    assert found(path) == {}
+    assert f"{path} is damaged (" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    store.keep(VALUES)
+    store.close()
+    assert found(path) == {ONE: [-0.5, -1.5], TWO: [-2.0]}
+
+
+def test_a_store_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "one.sqlite").mkdir()
+    with pytest.raises(OSError, match="unable to open database file") as caught:
+        ScoreStore(tmp_path / "one.sqlite", "models/base/tiny", "float32")
+    assert caught.value.filename == str(tmp_path / "one.sqlite")
+
+
+def test_what_is_kept_is_on_disk_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process closes nothing: another reader sees what was there ten seconds ago."""
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    store.keep({THREE: np.zeros(1, np.float32)})
+    assert THREE not in found(path)
+    monkeypatch.setattr("stages.inference.store.SECONDS_BETWEEN_COMMITS", 0.0)
+    store.keep({})
+    assert THREE in found(path)
+    store.close()
+
+
+def test_at_any_moment_all_but_the_last_ten_seconds_are_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers come in every one and a half seconds: of those, fewer than seven are not seen by another reader."""
+    now = 0.0
+    monkeypatch.setattr("stages.inference.store.time", SimpleNamespace(monotonic=lambda: now))
+    store = ScoreStore(path, "models/base/tiny", "float32")
+    lost = set()
+    with closing(sqlite3.connect(path)) as other:
+        for number in range(40):
+            now += 1.5
+            store.keep({bytes([100 + number]) * 16: np.zeros(1, np.float32)})
+            [on_disk] = other.execute("SELECT count(*) FROM scores").fetchone()
+            lost.add(len(VALUES) + number + 1 - on_disk)
+    assert lost == {0, 1, 2, 3, 4, 5, 6}
+    store.close()
+
+
+def test_weights_arithmetic_and_code_have_stores_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    weights = model / "model.safetensors"
+
+    def used(arithmetic: str) -> int:
+        with score_store(model, arithmetic) as store:
+            store.keep(VALUES)
+        return len(held())
+
+    weights.write_bytes(b"1")
+    assert (used("float32"), used("float32"), used("bfloat16")) == (1, 1, 2)
+    weights.write_bytes(b"2")
+    assert used("float32") == 3
+    (model / "config.json").write_text("{ }", encoding="utf-8")
+    assert used("float32") == 4
+    monkeypatch.setattr("stages.core.hashing.code", lambda folder: [weights])
+    assert used("float32") == 5
+
+
+def test_stores_are_listed_and_dropped(tmp_path: Path) -> None:
+    folder = tmp_path / "home/scores"
+    for name in ("first", "second"):
+        store = ScoreStore(folder / f"{name}.sqlite", f"models/base/{name}", "float32")
+        store.keep(VALUES)
+        store.close()
+    (folder / "third.sqlite").write_bytes(b"no database" * 1000)
+    listed = {store.model: store.questions for store in held()}
+    assert listed == {"models/base/first": 2, "models/base/second": 2, "(damaged)": 0}
+    drop([store for store in held() if store.questions == 0])
+    assert {store.model for store in held()} == {"models/base/first", "models/base/second"}

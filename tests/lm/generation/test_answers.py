@@ -1,0 +1,76 @@
+"""Answers in a model's own words: cut where it ends its turn, kept, and the same in any company."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import jax.numpy as jnp
+import pytest
+
+from stages.core.errors import QuestionError
+from stages.lm.generation.answers import write
+from stages.lm.io.load import LanguageModel
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.scoring.questions import Question
+from stages.lm.scoring.scorer import Scorer
+from stages.lm.tokens.prompt_formats import Prompts, plain_prompts
+from tests.lm.scoring.test_forward import Memory, silent
+
+pytestmark = pytest.mark.usefixtures("exact", "lightly_compiled")
+
+TinyModel = Callable[..., LanguageModel]
+
+QUESTIONS = [
+    Question(f"row {number}", [{"role": "user", "text": text}], "", [" 7"])
+    for number, text in enumerate(("What is it?", "Is it so? " * 3, "How many?"))
+]
+
+
+@pytest.fixture(scope="module")
+def model(tiny: TinyModel) -> LanguageModel:
+    return tiny(seed=8)
+
+
+def answers(
+    model: LanguageModel, prompts: Prompts, questions: Sequence[Question] = QUESTIONS, memory: Memory | None = None
+) -> list[str]:
+    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory or Memory())
+    return write(scorer, prompts, questions, 24, silent)
+
+
+def test_an_answer_ends_where_a_stop_is_written(model: LanguageModel) -> None:
+    """The stop is what the first answer says anyway; the others go on to the limit."""
+    prompts = replace(plain_prompts(model), stops=(), end_token=None)
+    whole = answers(model, prompts)
+    assert len(set(whole)) == 3 and all(len(text) > 12 for text in whole)
+    stop = whole[0][5:8]
+    assert [stop in text for text in whole] == [True, False, False]
+    cut = answers(model, replace(prompts, stops=("never", stop)))
+    assert cut == [whole[0][: whole[0].index(stop)].strip(), *whole[1:]]
+
+
+def test_an_answer_ends_with_the_end_token(model: LanguageModel) -> None:
+    prompts = replace(plain_prompts(model), stops=(), end_token=None)
+    memory = Memory()
+    [whole] = answers(model, prompts, QUESTIONS[:1], memory)
+    [kept] = memory.scores.values()
+    ids = [int(number) for number in kept]
+    [cut] = answers(model, replace(prompts, end_token=ids[9]), QUESTIONS[:1])
+    before = ids[: ids.index(ids[9]) + 1]
+    assert cut == model.tokenizer.decode(before).strip() and whole.startswith(cut) and cut != whole
+
+
+def test_alone_is_in_company_and_what_is_kept_is_not_written_again(model: LanguageModel) -> None:
+    prompts, memory = plain_prompts(model), Memory()
+    whole = answers(model, prompts, memory=memory)
+    assert len(memory.scores) == 3
+    assert [answers(model, prompts, [one])[0] for one in QUESTIONS] == whole
+    told: list[str] = []
+    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory)
+    assert write(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: told.append(note)) == whole[::-1]
+    assert told == ["known from before"]
+
+
+def test_no_room_for_an_answer_is_an_error_that_names_the_question(model: LanguageModel) -> None:
+    long = Question("row 9", [{"role": "user", "text": "so " * 60}], "", [" 7"])
+    with pytest.raises(QuestionError, match=r"^row 9: it has \d+ tokens, and the model's window leaves room for 104"):
+        answers(model, plain_prompts(model), [*QUESTIONS, long])

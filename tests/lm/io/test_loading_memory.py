@@ -1,0 +1,131 @@
+"""How much of this host's memory loading takes, measured: the model, the tensor at hand, and little more."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+from safetensors.numpy import save_file
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Linux says how much memory a process has taken"
+)
+
+CHECKOUT = Path(__file__).parents[2]
+CONFIG: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 40_000,
+    "hidden_size": 512,
+    "intermediate_size": 2_048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
+}
+EMBEDDING = "model.embed_tokens.weight"
+MIB = 2**20
+# Compiling the programs that put the pieces in their places; the rest of the half GiB is left to larger models.
+SLACK = 128 * MIB
+
+# Reads a folder, made of a .gguf file first where there is one.
+PROGRAM = """
+import re, sys
+from pathlib import Path
+from stages.lm.io.hf_config import read_config
+from stages.lm.gguf.reader import read_gguf, write_model
+from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.io.weights import load, parameters
+
+def kib(name):
+    return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+folder, *files = map(Path, sys.argv[1:])
+place = placer(device_mesh())
+before = kib("VmRSS")
+for file in files:
+    write_model(read_gguf(file), folder)
+model = load(folder, read_config(folder / "config.json"), place)
+shard = model.layers.mlp.gate.kernel[...].addressable_shards[0].data.shape
+print((kib("VmHWM") - before) * 1024, parameters(model), *shard)
+"""
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    D, F, V = (CONFIG[key] for key in ("hidden_size", "intermediate_size", "vocab_size"))
+    found: dict[str, tuple[int, ...]] = {EMBEDDING: (V, D), "model.norm.weight": (D,)}
+    for layer in range(CONFIG["num_hidden_layers"]):
+        block = f"model.layers.{layer}."
+        found |= {f"{block}self_attn.{name}_proj.weight": (D, D) for name in "qo"}
+        found |= {f"{block}self_attn.{name}_proj.weight": (128, D) for name in "kv"}
+        found |= {f"{block}mlp.{name}_proj.weight": (F, D) for name in ("gate", "up")}
+        found |= {f"{block}mlp.down_proj.weight": (D, F)}
+        found |= {f"{block}{name}_layernorm.weight": (D,) for name in ("input", "post_attention")}
+    return found
+
+
+def model_folder(folder: Path, kind: type) -> Path:
+    """A model of 290 MB in float32 whose stacked projections, and whose embedding, are each a good part of it."""
+    save_file({key: np.ones(shape, kind) for key, shape in shapes().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    return folder
+
+
+def refuse_more_than_the_model(devices: int, *arguments: Path) -> None:
+    """Loads it in a process of its own, among so many devices."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        cwd=CHECKOUT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    peak, size, *shard = map(int, done.stdout.split())
+    largest = 4 * 40_000 * 512
+    assert 4 * size > 280e6
+    assert shard == [16, 512 // devices, 2_048]
+    assert peak < 4 * size + largest + SLACK
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kind = np.float32 if request.param == "float32" else ml_dtypes.bfloat16
+    return model_folder(tmp_path_factory.mktemp(request.param), kind)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_loading_takes_the_model_and_its_largest_tensor(folder: Path, devices: int) -> None:
+    refuse_more_than_the_model(devices, folder)
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q8_0"])
+def test_so_does_a_gguf_file(as_gguf: Callable[..., Path], tmp_path: Path, kind: str) -> None:
+    """One of float32 numbers is mapped into memory, where it is as large as the model; others are unpacked."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    for each in (source, out):
+        each.mkdir()
+    words = {f"word{number}": number for number in range(CONFIG["vocab_size"])}
+    tokenizer = {"model": {"vocab": words, "merges": [["w", "o"]]}}
+    (model_folder(source, np.float32) / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    format = GGMLQuantizationType[kind]
+    tensors = {} if kind == "F32" else {key: (ones(shape, format), format) for key, shape in shapes().items()}
+    refuse_more_than_the_model(4, out, as_gguf(source, tmp_path / "some.gguf", tensors=tensors))
+
+
+def ones(shape: tuple[int, ...], format: GGMLQuantizationType) -> np.ndarray:
+    """One row packed, and repeated."""
+    row = quantize(np.ones(shape[-1:], np.float32), format)
+    return np.broadcast_to(row, (*shape[:-1], row.size)).copy()

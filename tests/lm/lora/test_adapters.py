@@ -1,0 +1,151 @@
+"""Low-rank adapters: nothing at first, alone trained, and nowhere after merging."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from stages.lm.io.load import LanguageModel
+from stages.lm.io.weights import tensors_of
+from stages.lm.lora.adapters import add_adapters, merge_adapters
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.linear import Adapter, Linear
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.tokens.continuation import Continued
+from stages.lm.training.loop import train
+from stages.lm.training.optimizer import Rule
+from stages.lm.training.state import Material, Outside, Run
+from tests.helpers.families import FAMILIES
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
+
+TinyModel = Callable[..., LanguageModel]
+ALL = ("query", "key", "value", "out", "gate", "up", "down")
+TOKENS = np.random.default_rng(1).integers(2, 200, (2, 16))
+
+
+@partial(jax.jit, static_argnums=0)
+def compiled(graph: nnx.GraphDef[Decoder], state: nnx.State) -> jax.Array:
+    positions, ends = jnp.tile(jnp.arange(16), (2, 1)), jnp.full((2, 16), 16)
+    return nnx.merge(graph, state)(jnp.asarray(TOKENS), positions, ends)
+
+
+def hidden(decoder: Decoder) -> np.ndarray:
+    return np.asarray(compiled(*nnx.split(decoder)))
+
+
+def leaves(decoder: Decoder, kind: type[nnx.Variable]) -> dict[str, np.ndarray]:
+    """Copies: training gives its buffers away."""
+    flat = nnx.to_flat_state(nnx.state(decoder, kind))
+    return {"/".join(map(str, path)): np.array(leaf[...]) for path, leaf in flat}
+
+
+def fill(decoder: Decoder, seed: int) -> None:
+    """Gives every B numbers, as training would."""
+    keys = iter(jax.random.split(jax.random.key(seed), 7))
+    for block in (decoder.layers.attention, decoder.layers.mlp):
+        for name in ALL:
+            linear = getattr(block, name, None)
+            if linear is not None and linear.lora_b is not None:
+                linear.lora_b[...] = 0.1 * jax.random.normal(next(keys), linear.lora_b.shape)
+
+
+def test_an_adapter_whose_b_is_zero_changes_nothing(tiny: TinyModel) -> None:
+    plain, adapted = tiny(seed=2).decoder, tiny(seed=2).decoder
+    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    np.testing.assert_allclose(hidden(adapted), hidden(plain), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, family: str) -> None:
+    plain, adapted = (tiny(seed=2, **FAMILIES[family]).decoder for _ in range(2))
+    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    fill(adapted, seed=3)
+    before = hidden(adapted)
+    assert np.abs(before - hidden(plain)).max() > 0.1
+    merge_adapters(adapted, ALL)
+    np.testing.assert_allclose(hidden(adapted), before, atol=1e-5)
+    assert leaves(adapted, Adapter) == {}
+    assert nnx.graphdef(adapted) == nnx.graphdef(plain)
+    assert tensors_of(adapted).keys() == tensors_of(plain).keys()
+
+
+def test_merging_adds_the_scaled_product(tiny: TinyModel) -> None:
+    decoder = tiny(seed=2).decoder
+    kernel = np.array(decoder.layers.attention.out.kernel[...])
+    add_adapters(decoder, ["out"], rank=2, alpha=8.0, seed=0)
+    fill(decoder, seed=3)
+    adapters = leaves(decoder, Adapter)
+    a, b = (adapters[f"layers/attention/out/lora_{name}"] for name in "ab")
+    assert (a.shape, b.shape) == ((3, 4, 8, 2), (3, 2, 24))
+    merge_adapters(decoder, ["out"])
+    expected = kernel + 4.0 * np.einsum("lnhr,lrd->lnhd", a, b)
+    np.testing.assert_allclose(decoder.layers.attention.out.kernel[...], expected, atol=1e-6)
+
+
+def test_only_the_targets_get_adapters(tiny: TinyModel) -> None:
+    decoder = tiny().decoder
+    add_adapters(decoder, ["query", "down"], rank=4, alpha=4.0, seed=0)
+    shapes = {path: leaf.shape for path, leaf in leaves(decoder, Adapter).items()}
+    assert shapes == {
+        "layers/attention/query/lora_a": (3, 24, 4),
+        "layers/attention/query/lora_b": (3, 4, 4, 8),
+        "layers/mlp/down/lora_a": (3, 40, 4),
+        "layers/mlp/down/lora_b": (3, 4, 24),
+    }
+
+
+def test_adapters_follow_their_seed(tiny: TinyModel) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        decoder = tiny().decoder
+        add_adapters(decoder, ["gate", "up"], rank=4, alpha=4.0, seed=seed)
+        made.append(leaves(decoder, Adapter))
+    gate, up = "layers/mlp/gate/lora_a", "layers/mlp/up/lora_a"
+    assert np.array_equal(made[0][gate], made[1][gate])
+    assert not np.array_equal(made[0][gate], made[2][gate])
+    assert not np.array_equal(made[0][gate], made[0][up]), "equal shapes draw alike"
+    assert not np.array_equal(made[0][gate][0], made[0][gate][1]), "layers draw alike"
+
+
+def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
+    decoder = tiny(seed=2).decoder
+    add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
+    weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
+    rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
+    run = Run(2, 1, 1, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
+    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside, device_mesh())
+    for path, values in leaves(decoder, nnx.Param).items():
+        assert values.tobytes() == weights[path].tobytes(), path
+    moved = leaves(decoder, Adapter)
+    assert moved.keys() == adapters.keys() and len(moved) == 14
+    for path, values in moved.items():
+        assert not np.array_equal(values, adapters[path]), path
+
+
+def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
+    """A projection of several axes, flattened into one product, has the gradients of x W + s (x A) B."""
+    random = np.random.default_rng(4)
+    shapes = ((2, 5, 3, 4), (3, 4, 6), (3, 4, 2), (2, 6))
+    arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
+
+    def adapted(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        linear = Linear((3, 4), (6,), bias=False, rngs=nnx.Rngs(0))
+        linear.kernel[...] = kernel
+        linear.lora_a, linear.lora_b, linear.lora_scale = Adapter(a), Adapter(b), 1.5
+        return jnp.sum(jnp.sin(linear(x)))
+
+    def plain(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        low = jnp.einsum("bthi,hir->btr", x, a)
+        return jnp.sum(jnp.sin(jnp.einsum("bthi,hio->bto", x, kernel) + 1.5 * low @ b))
+
+    for found, expected in zip(
+        *(jax.grad(each, argnums=(0, 1, 2, 3))(*arrays) for each in (adapted, plain)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,148 @@
+"""Many devices: every axis has its place in the table, and whatever the mesh, a run is the run of one device."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from stages.core.errors import ModelError
+from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.param_names import LEAVES, WITH_POST_NORMS
+from stages.lm.lora.adapters import add_adapters
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.sharding import PROJECTIONS, axes_of, device_mesh
+from stages.lm.training.loop import train
+from stages.lm.training.state import CURVE
+from tests.helpers.families import FAMILIES
+from tests.helpers.on_devices import MATERIAL, RECIPES, outside_of, run_of
+
+CHECKOUT = Path(__file__).parents[2]
+
+TinyModel = Callable[..., LanguageModel]
+Found = Mapping[str, np.ndarray]
+
+SIZES = {"L": 3, "D": 24, "N": 4, "K": 2, "H": 8, "F": 40, "R": 5}
+
+
+def test_each_leaf_has_the_axes_that_the_table_says(tiny: TinyModel) -> None:
+    """Of a llama with all biases, and of a Gemma with all norms: together they have every leaf."""
+    biased = tiny(tie_word_embeddings=False, attention_bias=True, mlp_bias=True).decoder
+    normed = tiny(tie_word_embeddings=False, **FAMILIES["gemma3_text"]).decoder
+    paths = leaves_with_their_axes(biased) | leaves_with_their_axes(normed)
+    assert len(paths) == len(LEAVES | WITH_POST_NORMS) + 2 * len(PROJECTIONS)
+
+
+def leaves_with_their_axes(decoder: Decoder) -> set[tuple[str, ...]]:
+    add_adapters(decoder, list(PROJECTIONS), rank=5, alpha=1.0, seed=0)
+    sizes = SIZES | {"V": decoder.config.vocab}
+    leaves = nnx.to_flat_state(nnx.state(decoder))
+    for path, leaf in leaves:
+        assert tuple(sizes[axis] for axis in axes_of(path)) == leaf[...].shape, path
+    return {tuple(map(str, path)) for path, _ in leaves}
+
+
+def test_devices_that_cannot_be_grouped_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"^1 devices cannot be split into groups of 2 \(CANDOR_TENSOR\)$"):
+        device_mesh(2)
+
+
+# ---- against one device
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny(seed=6, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return result(folder, tmp_path_factory.mktemp("one"), {"JAX_NUM_CPU_DEVICES": "1"})
+
+
+def started(folder: Path, place: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.helpers.on_devices", str(folder), str(place / "scratch"), str(place / "out.npz")],
+        cwd=CHECKOUT,
+        env=cleared() | {"JAX_PLATFORMS": "cpu"} | variables,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(folder: Path, place: Path, *variables: dict[str, str]) -> Found:
+    """What a run of as many processes as there are `variables` leaves."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(started(folder, place, own)) for own in variables]
+        for process in running:
+            stack.callback(process.kill)  # where the other one failed, it would wait for it
+        for process in running:
+            _, said = process.communicate(timeout=300)
+            assert process.returncode == 0, said
+    with np.load(place / "out.npz", allow_pickle=False) as found:
+        return dict(found)
+
+
+def cleared() -> dict[str, str]:
+    """The environment without what it says of devices and processes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return int(one.getsockname()[1])
+
+
+def two_processes() -> list[dict[str, str]]:
+    common = {"JAX_NUM_CPU_DEVICES": "4", "CANDOR_PROCESSES": "2", "CANDOR_COORDINATOR": f"localhost:{free_port()}"}
+    return [common | {"CANDOR_PROCESS": index} for index in ("0", "1")]
+
+
+EIGHT = {"JAX_NUM_CPU_DEVICES": "8"}
+MESHES: dict[str, Callable[[], list[dict[str, str]]]] = {
+    "eight devices": lambda: [EIGHT],
+    "four by two devices": lambda: [EIGHT | {"CANDOR_TENSOR": "2"}],
+    "two processes of four": two_processes,
+}
+# Of the gate's kernel [3, 24, 40].
+PARTS = {"eight devices": (3, 3, 40), "four by two devices": (3, 6, 20), "two processes of four": (3, 3, 40)}
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_many_devices_are_one(folder: Path, of_one: Found, tmp_path: Path, mesh: str) -> None:
+    found = result(folder, tmp_path, *MESHES[mesh]())
+    assert found.keys() == of_one.keys()
+    np.testing.assert_allclose(found["scores"], of_one["scores"], rtol=0.0, atol=1e-5)
+    np.testing.assert_array_equal(found["scores"].argmax(axis=1), of_one["scores"].argmax(axis=1))
+    np.testing.assert_array_equal(found["written"], of_one["written"])
+    for recipe in RECIPES:
+        assert found[f"{recipe} traced"] == of_one[f"{recipe} traced"] == 1
+        np.testing.assert_allclose(found[f"{recipe} validation"], of_one[f"{recipe} validation"], rtol=1e-5)
+        loss = CURVE.index("loss")
+        np.testing.assert_allclose(found[f"{recipe} curve"][:, loss], of_one[f"{recipe} curve"][:, loss], rtol=1e-5)
+        assert of_one[f"{recipe} parts"][0].tolist() == [3, 24, 40]
+        assert {tuple(part) for part in found[f"{recipe} parts"].tolist()} == {PARTS[mesh]}, "not split, or not alike"
+    assert found["adamw parts"].shape == (5, 3), "with two moments each of the gate and of what has its shape"
+    apart = np.concatenate([np.abs(found[key] - of_one[key]).ravel() for key in found if ".weight" in key])
+    # An update is about the rate (1e-3). Where a gradient is near zero its rounding decides the update's sign.
+    assert np.mean(apart < 1e-6) > 0.999 and apart.max() < 8.1e-3
+    onward(tmp_path / "scratch/adamw", folder, of_one)
+
+
+def onward(scratch: Path, folder: Path, of_one: Found) -> None:
+    """What was saved on many devices goes on on one."""
+    assert [path.name for path in scratch.iterdir()] == ["2"]
+    shutil.copytree(scratch, scratch.parent / "moved")
+    decoder = open_model(folder).decoder
+    state = train(decoder, MATERIAL, run_of("adamw"), outside_of(scratch.parent / "moved"), device_mesh())
+    np.testing.assert_allclose(state.curve, of_one["adamw curve"], rtol=1e-4)

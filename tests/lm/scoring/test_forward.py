@@ -1,0 +1,386 @@
+"""Scoring lists of questions: the same bits whatever the company, each once, each in its place."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+from unittest.mock import Mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import Mesh
+
+from stages.core.errors import QuestionError
+from stages.lm.io.load import LanguageModel
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.dtypes import compute_dtype
+from stages.lm.nn.sharding import FSDP, TENSOR, device_mesh
+from stages.lm.scoring import forward, scorer
+from stages.lm.scoring.batches import Budget, batches, budget_of, shape_of
+from stages.lm.scoring.questions import Question, ask
+from stages.lm.scoring.scorer import Scorer, chunk_size, content_key, score_all
+from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.plain_format import Turn
+from stages.lm.tokens.prompt_formats import plain_prompts
+from stages.lm.tokens.trees import TokenTree, token_tree
+from tests.helpers.families import FAMILIES
+
+pytestmark = pytest.mark.usefixtures("exact")
+
+TinyModel = Callable[..., LanguageModel]
+
+FLOAT32 = jnp.dtype("float32")
+
+
+@pytest.fixture(scope="module")
+def model(tiny: TinyModel) -> LanguageModel:
+    return tiny(seed=7)
+
+
+def tree(prompt: Sequence[int], choices: Sequence[Sequence[int]] = ((3, 4, 6), (3, 5, 6))) -> TokenTree:
+    return token_tree([Continued((*prompt, *choice), len(prompt)) for choice in choices])
+
+
+def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
+    random = np.random.default_rng(9)
+    return [tree(random.integers(10, 200, random.integers(1, longest)).tolist()) for _ in range(count)]
+
+
+class Memory:
+    """A store that lasts as long as a test."""
+
+    def __init__(self) -> None:
+        self.scores: dict[bytes, np.ndarray] = {}
+
+    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+        return {key: self.scores[key] for key in keys if key in self.scores}
+
+    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+        self.scores |= scores
+
+
+def silent(amount: float, note: str) -> None:
+    pass
+
+
+def scorer_of(model: LanguageModel, dtype: str = "float32", memory: Memory | None = None) -> Scorer:
+    return Scorer(model.decoder, device_mesh(), jnp.dtype(dtype), memory or Memory())
+
+
+def scored(model: LanguageModel, trees: Sequence[TokenTree], memory: Memory | None = None) -> list[bytes]:
+    found = score_all(scorer_of(model, memory=memory), trees, silent)
+    return [values.tobytes() for values in found]
+
+
+# ---- the same bits
+
+
+def test_order_neighbours_and_company_change_no_bit(model: LanguageModel) -> None:
+    """More questions than a batch holds, of two shapes: together, backwards, in halves, and each alone."""
+    trees = random_trees(80, longest=50)
+    whole = scored(model, trees)
+    assert len(set(whole)) == 80
+    assert scored(model, trees[::-1])[::-1] == whole
+    assert scored(model, trees[::2]) == whole[::2]
+    assert [scored(model, [tree])[0] for tree in trees[:12]] == whole[:12]
+
+
+def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = forward.token_logprobs
+    calls: list[int] = []
+
+    def counted(graph: Any, state: Any, past: Any, tokens_BT: jax.Array, *rest: Any) -> jax.Array:
+        calls.append(int(np.asarray(tokens_BT).any(axis=1).sum()))
+        return run(graph, state, past, tokens_BT, *rest)
+
+    monkeypatch.setattr(forward, "token_logprobs", counted)
+    one, other = random_trees(2)
+    told: list[float] = []
+    values = list(score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount)))
+    assert sum(calls) == 2
+    assert sum(told) == 202
+    assert values[1].tobytes() == scored(model, [other])[0]
+    assert {found.tobytes() for found in [values[0], *values[2:]]} == set(scored(model, [one]))
+
+
+def test_progress_counts_every_question(model: LanguageModel) -> None:
+    told: list[tuple[float, str]] = []
+    assert len(list(score_all(scorer_of(model), random_trees(70), lambda *said: told.append(said)))) == 70
+    assert len(told) > 1 and sum(amount for amount, _ in told) == 70
+    notes = [re.fullmatch(r"([\d,]+) tokens, [\d,]+ tokens/s, \d+% padding", note) for _, note in told]
+    tokens = [int(note[1].replace(",", "")) for note in notes if note]
+    assert len(tokens) == len(told) and tokens == sorted(tokens)
+    assert tokens[-1] == sum(len(one.tokens) for one in random_trees(70))
+
+
+def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over several chunks, stopped in the second: what was done before is told, and only the rest is run."""
+    monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 30)
+    trees = random_trees(80)
+    expected = scored(model, trees)
+    memory = Memory()
+
+    def stopped() -> Iterator[TokenTree]:
+        yield from trees[:60]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(score_all(scorer_of(model, memory=memory), stopped(), silent))
+    assert len(memory.scores) == 60
+    told: list[tuple[float, str]] = []
+    found = score_all(scorer_of(model, memory=memory), trees, lambda amount, note: told.append((amount, note)))
+    assert [values.tobytes() for values in found] == expected
+    assert told[:2] == [(30, "known from before")] * 2 and sum(amount for amount, _ in told) == 80
+    assert len(memory.scores) == 80
+
+
+def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
+    monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 10)
+    read = 0
+
+    def endless() -> Iterator[TokenTree]:
+        nonlocal read
+        for each in cycle(random_trees(15)):
+            read += 1
+            yield each
+
+    answers = score_all(scorer_of(model), endless(), silent)
+    found = [next(answers).tobytes() for _ in range(35)]
+    assert read <= 50
+    assert found == (scored(model, random_trees(15)) * 3)[:35]
+
+
+def test_every_part_of_a_tree_changes_its_key() -> None:
+    trees = [
+        tree([7, 8, 9]),
+        tree([7, 8]),
+        tree([7, 8, 9], ((3, 4), (3, 5))),
+        tree([7, 8, 9], ((3, 5, 6), (3, 4, 6))),
+        tree([7, 8], ((9, 3, 4, 6), (9, 3, 5, 6))),
+        tree([7, 8, 9], ((3, 4, 6), (3, 5, 2))),
+    ]
+    assert len({content_key(one) for one in trees}) == len(trees)
+    assert content_key(tree([7, 8, 9])) == content_key(trees[0])
+
+
+def test_no_questions_are_no_answers(model: LanguageModel) -> None:
+    assert scored(model, []) == []
+
+
+def test_few_shapes_for_many_lengths() -> None:
+    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
+    trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
+    found = list(batches(trees, 1, Budget(1024, 1024)))
+    shapes = {batch.tokens_BT.shape for batch in found}
+    assert len(shapes) <= 48
+    assert all(size * length <= max(1024, length) for size, length in shapes)
+    lengths = [batch.tokens_BT.shape[1] for batch in found]
+    assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
+    fed = {question: batch.tokens_BT.shape[1] for batch in found for question in batch.trees}
+    assert sorted(fed) == [*range(len(trees))]
+    assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
+
+
+@pytest.mark.parametrize(("mean", "spread", "least"), [(130, 30, 50), (75, 5, 60)])
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
+    kind: str, mean: float, spread: float, least: int
+) -> None:
+    """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
+    mesh = mesh_like(kind, groups=1)
+    held = chunk_size(budget_of(mesh).alone, 1)
+    lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
+    tree_of = {length: tree([1] * length) for length in range(least, 231)}
+    trees = [tree_of[length] for length in lengths]
+    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, budget_of(mesh)))
+    assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "budget", "held"),
+    [
+        ("cpu", 1, (768, 256), 3_072),
+        ("cpu", 8, (768, 256), 24_576),
+        ("gpu", 1, (16_384, 512), 65_536),
+        ("tpu", 16, (16_384, 512), 262_144),
+        ("tpu", 64, (4_096, 128), 262_144),
+        ("tpu", 1_024, (1_024, 32), 262_144),
+    ],
+)
+def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, budget: tuple[int, int], held: int) -> None:
+    """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
+    mesh = mesh_like(kind, groups)
+    assert (budget_of(mesh), chunk_size(budget[0], groups)) == (budget, held)
+
+
+def mesh_like(kind: str, groups: int) -> Mesh:
+    """A mesh of devices that are not here: what is asked of it before anything is computed on it."""
+    return Mesh(np.array([[Mock(platform=kind)]] * groups), (FSDP, TENSOR))
+
+
+def test_the_output_head_runs_where_a_choice_token_is_predicted_and_nowhere_else(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty tokens, and two of the tree's nodes predict: filled up to four rows of the head."""
+    shapes: list[tuple[int, ...]] = []
+    logits = Decoder.logits
+
+    def noted(decoder: Decoder, hidden: jax.Array) -> jax.Array:
+        shapes.append(hidden.shape)
+        return logits(decoder, hidden)
+
+    monkeypatch.setattr(Decoder, "logits", noted)
+    model = tiny(seed=7, num_hidden_layers=1)  # compiled for no test before
+    assert len(list(score_all(scorer_of(model), [tree([9] * 39)], silent))) == 1
+    assert [shape[1] for shape in shapes] == [4]
+
+
+# ---- prefixes that are read once
+
+
+def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
+    """Trees that begin with `prefix`, marked as such, and go on differently."""
+    random = np.random.default_rng(len(prefix))
+    rests = [random.integers(10, 200, random.integers(1, 12)).tolist() for _ in range(count)]
+    return [replace(tree([*prefix, *rest]), shared=len(prefix)) for rest in rests]
+
+
+@pytest.mark.parametrize("length", [40, 300])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str, length: int) -> None:
+    """In one block and in two, of which a window hides one."""
+    model = tiny(seed=7, **FAMILIES[family])
+    trees = sharing([20 + place % 97 for place in range(length)], 7)
+    found = list(score_all(scorer_of(model), trees, silent))
+    expected = list(score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
+    """Few programs for many lists of few questions: prefixes of up to 1,024 tokens share them, steps are of 16."""
+    shapes = {
+        (shared, own): shape_of(replace(tree([1] * (shared + own)), shared=shared))[:2]
+        for shared in (0, 200, 1_024, 1_025, 5_000)
+        for own in (4, 60)
+    }
+    assert shapes == {
+        (0, 4): (0, 8), (0, 60): (0, 64), (200, 4): (1_024, 16), (200, 60): (1_024, 64), (1_024, 4): (1_024, 16),
+        (1_024, 60): (1_024, 64), (1_025, 4): (2_048, 16), (1_025, 60): (2_048, 64), (5_000, 4): (8_192, 16),
+        (5_000, 60): (8_192, 64),
+    }  # fmt: skip
+
+
+def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three prefixes, one of them none, in turns: each is read once, and each question alone gives the same."""
+    read: list[tuple[int, ...]] = []
+    run = forward.read_prefix
+
+    def noted(graph: Any, state: Any, prefix: tuple[int, ...], dtype: Any) -> Any:
+        read.append(prefix)
+        return run(graph, state, prefix, dtype)
+
+    monkeypatch.setattr(forward, "read_prefix", noted)
+    groups = [sharing(range(20, 60), 4), sharing(range(30, 50), 4), random_trees(4, longest=20)]
+    trees = [tree for each in zip(*groups, strict=True) for tree in each]
+    whole = scored(model, trees)
+    assert sorted(prefix for prefix in read if prefix) == [tuple(range(20, 60)), tuple(range(30, 50))]
+    assert scored(model, trees[::-1])[::-1] == whole
+    assert [scored(model, [tree])[0] for tree in trees[:6]] == whole[:6]
+    assert len({content_key(one) for one in (trees[0], replace(trees[0], shared=0))}) == 2
+
+
+def test_what_questions_share_is_marked(model: LanguageModel) -> None:
+    """Where it is long enough, and up to the last token that the rest of the prompt cannot change."""
+    few, many = "so it is. " * 2, "so it is. " * 40
+    tokens = len(model.tokenizer.encode(many).ids)
+    for shared, expected in ((few, 0), (many, tokens), ("", 0), (many + "x", tokens)):
+        found = forward.encode(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
+        assert found.shared == expected
+    whole = forward.encode(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
+    assert whole.shared == tokens - 1, "the prompt's last token is read with the question"
+
+
+# ---- the best choice
+
+
+def test_choices_of_equal_weights_tie_and_the_first_is_best(model: LanguageModel, tiny: TinyModel) -> None:
+    other = tiny(seed=7)
+    embedding = other.decoder.embedding[...]
+    other.decoder.embedding = nnx.Param(embedding.at[5].set(embedding[4]))
+    trees = [tree([20, 21, 22], choices) for choices in ([[3, 4, 6], [3, 5, 6]], [[3, 5], [3, 4]])]
+    for values in score_all(scorer_of(other), trees, silent):
+        assert values[0] == values[1]
+        assert np.argmax(values) == 0
+    assert len(set(next(score_all(scorer_of(model), trees[:1], silent)).tolist())) == 2
+
+
+def test_the_probabilities_of_all_next_tokens_sum_to_one(model: LanguageModel) -> None:
+    vocabulary = [[[token] for token in range(first, first + 7)] for first in range(0, 266, 7)]
+    found = list(score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent))
+    assert {(values.dtype, values.shape) for values in found} == {(FLOAT32, (7,))}
+    assert np.exp(np.array(found, np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+# ---- questions in words
+
+
+ASKED: list[Turn] = [{"role": "user", "text": "Is it so?"}]
+
+
+def test_words_are_asked_in_order(model: LanguageModel) -> None:
+    questions = [
+        Question("first", ASKED, "I say", [" (A)", " (B)", " (C)"]),
+        Question("second", ASKED, "I say", [" (B)", " (A)"]),
+        Question("third", ASKED, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
+    ]
+    first, second, third = ask(scorer_of(model), plain_prompts(model), questions, silent)
+    assert (len(first), len(second), len(third)) == (3, 2, 2)
+    np.testing.assert_allclose(second, first[[1, 0]], atol=1e-5)
+    assert not np.allclose(third, first[:2])
+    prompt = "Human: Is it so?\n\nAssistant: I say"
+    expected = scored(model, [forward.encode(model.tokenizer, prompt, [" (A)", " (B)", " (C)"], 128)])
+    assert first.tobytes() == expected[0]
+
+
+def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = forward.token_logprobs
+    used: list[Any] = []
+
+    def noted(*arguments: Any) -> jax.Array:
+        used.append(arguments[-2])
+        return run(*arguments[:-2], FLOAT32, arguments[-1])
+
+    monkeypatch.setattr(forward, "token_logprobs", noted)
+    for name in ("bfloat16", "float32"):
+        question = Question("row", ASKED, "I say", [" (A)", " (B)"])
+        assert len(list(ask(scorer_of(model, name), plain_prompts(model), [question], silent))) == 1
+    assert used == [jnp.dtype("bfloat16"), FLOAT32]
+    assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("question", "problem"),
+    [
+        (Question("row 7", ASKED, "I say", [" (A)", ""]), "row 7: a choice is empty"),
+        (Question("row 7", ASKED, "I say", [" (A)", " (A)"]), "row 7: two choices are the same"),
+        (Question("row 7", [{"role": "user", "text": "so " * 60}], "", [" (A)"]), "row 7: it has .* window of 128"),
+        (Question("row 7", [{"role": "poet", "text": "so"}], "", [" (A)"]), "row 7: the role 'poet' is unknown"),
+    ],
+)
+def test_a_problem_is_reported_under_its_question(model: LanguageModel, question: Question, problem: str) -> None:
+    with pytest.raises(QuestionError, match=problem):
+        list(
+            ask(
+                scorer_of(model),
+                plain_prompts(model),
+                [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],
+                silent,
+            )
+        )

@@ -1,0 +1,190 @@
+"""The tree of a question's choices: its layout on literals, and its numbers against one forward pass per choice."""
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from stages.core.errors import QuestionError
+from stages.lm.io.load import LanguageModel
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.scoring.forward import encode, score
+from stages.lm.tokens.continuation import Continued, continued
+from stages.lm.tokens.trees import Scored, TokenTree, token_tree
+
+pytestmark = pytest.mark.usefixtures("exact")
+
+TinyModel = Callable[..., LanguageModel]
+Judge = Callable[[Continued], float]
+
+FLOAT32 = jnp.dtype("float32")
+T = 32
+
+
+def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
+    return token_tree([Continued(tuple(ids), start) for ids in sequences])
+
+
+# ---- layout
+
+
+@pytest.mark.parametrize(
+    ("sequences", "tree"),
+    [
+        (  # one token each: a classifier at the prompt's last token
+            [[1, 2, 7], [1, 2, 8]],
+            TokenTree((1, 2), (0, 1), (2, 2), (Scored(1, 7), Scored(1, 8)), ((0,), (1,))),
+        ),
+        (  # ` (A)` and ` (B)`: the first token is shared, the last is predicted once below each branch
+            [[1, 2, 5, 7, 6], [1, 2, 5, 8, 6]],
+            TokenTree(
+                (1, 2, 5, 7, 8),
+                (0, 1, 2, 3, 3),
+                (5, 5, 5, 4, 5),
+                (Scored(1, 5), Scored(2, 7), Scored(3, 6), Scored(2, 8), Scored(4, 6)),
+                ((0, 1, 2), (0, 3, 4)),
+            ),
+        ),
+        (  # the first choice begins the second
+            [[1, 2, 7], [1, 2, 7, 8]],
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0,), (0, 1))),
+        ),
+        (  # the same below a fork, and in the other order
+            [[1, 2, 7, 8, 9], [1, 2, 5], [1, 2, 7, 8]],
+            TokenTree(
+                (1, 2, 7, 8),
+                (0, 1, 2, 3),
+                (4, 4, 4, 4),
+                (Scored(1, 7), Scored(2, 8), Scored(3, 9), Scored(1, 5)),
+                ((0, 1, 2), (3,), (0, 1)),
+            ),
+        ),
+        (  # a fork below a fork: each node ends where its own subtree does
+            [[1, 2, 3, 5, 9], [1, 2, 3, 6, 9], [1, 2, 4, 9]],
+            TokenTree(
+                (1, 2, 3, 5, 6, 4),
+                (0, 1, 2, 3, 3, 2),
+                (6, 6, 5, 4, 5, 6),
+                (Scored(1, 3), Scored(2, 5), Scored(3, 9), Scored(2, 6), Scored(4, 9), Scored(1, 4), Scored(5, 9)),
+                ((0, 1, 2), (0, 3, 4), (5, 6)),
+            ),
+        ),
+        (  # a single choice: its log-probability is that of a text
+            [[1, 2, 7, 8]],
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0, 1),)),
+        ),
+    ],
+)
+def test_layout(sequences: list[list[int]], tree: TokenTree) -> None:
+    assert tree_of(2, *sequences) == tree
+
+
+def test_a_token_that_straddles_the_prompt_is_counted_for_its_own_choice_alone() -> None:
+    # The prompt is tokens 1 2, but the first choice draws the 2 into its own token 9.
+    tree = token_tree([Continued((1, 9), 1), Continued((1, 2, 7), 2)])
+    assert tree == TokenTree((1, 2), (0, 1), (2, 2), (Scored(0, 9), Scored(1, 7)), ((0,), (1,)))
+
+
+def test_a_long_prompt_does_not_recurse() -> None:
+    prompt = list(range(5000))
+    tree = tree_of(5000, [*prompt, 1], [*prompt, 2])
+    assert tree.positions == tuple(prompt) and set(tree.ends) == {5000}
+
+
+# ---- numbers
+
+
+@pytest.fixture(scope="module")
+def model(tiny: TinyModel) -> LanguageModel:
+    return tiny(seed=7)
+
+
+@pytest.fixture(scope="module")
+def judge(model: LanguageModel) -> Judge:
+    """The log-probability of a continuation by a forward pass of its own."""
+    graph, state = nnx.split(model.decoder)
+
+    @jax.jit
+    def logprobs(tokens: jax.Array) -> jax.Array:
+        whole = nnx.merge(graph, state)
+        hidden = whole(tokens, jnp.arange(T)[None], jnp.full((1, T), T))
+        return jax.nn.log_softmax(whole.logits(hidden[0]), axis=-1)
+
+    def of(sequence: Continued) -> float:
+        tokens = np.zeros((1, T), np.int32)
+        tokens[0, : len(sequence.ids)] = sequence.ids
+        rows = np.asarray(logprobs(jnp.asarray(tokens)))
+        places = range(sequence.start, len(sequence.ids))
+        return float(sum(rows[place - 1, sequence.ids[place]] for place in places))
+
+    return of
+
+
+def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[np.ndarray]:
+    batches = score(model.decoder, trees, FLOAT32, device_mesh())
+    found = {index: values for done in batches for index, values in zip(done.trees, done.logprobs, strict=True)}
+    return [found[index] for index in range(len(trees))]
+
+
+def random_question(random: np.random.Generator) -> list[Continued]:
+    """Up to four distinct choices of one to three tokens out of two: many share a beginning, some begin another."""
+    prompt = random.integers(10, 200, random.integers(1, 20)).tolist()
+    choices = {tuple(random.integers(20, 22, random.integers(1, 4)).tolist()) for _ in range(random.integers(1, 7))}
+    return [Continued((*prompt, *choice), len(prompt)) for choice in sorted(choices)[:4]]
+
+
+def test_a_tree_scores_as_one_forward_pass_per_choice(model: LanguageModel, judge: Judge) -> None:
+    random = np.random.default_rng(8)
+    questions = [random_question(random) for _ in range(40)]
+    for question, found in zip(questions, scored(model, [token_tree(q) for q in questions]), strict=True):
+        expected = [judge(sequence) for sequence in question]
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-6)
+        assert np.argmax(found) == np.argmax(expected)
+
+
+def test_the_order_of_choices_is_the_order_of_results(model: LanguageModel) -> None:
+    orders = list(permutations([(3, 4, 6), (3, 5, 6), (3,), (7, 4)]))
+    trees = [tree_of(2, *([1, 2, *choice] for choice in order)) for order in orders]
+    first, *others = scored(model, trees)
+    assert len(set(first.tolist())) == 4
+    for order, found in zip(orders[1:], others, strict=True):
+        np.testing.assert_allclose(found, [first[orders[0].index(choice)] for choice in order], atol=1e-5)
+
+
+def test_text_is_scored_with_the_tokens_of_the_whole(model: LanguageModel, judge: Judge) -> None:
+    """Also where the tokens of a choice hold a part of the prompt: `n` and `o` are one token."""
+    prompt, choices = "this is an", [" (A)", " (B)", "o", "x"]
+    sequences = list(continued(model.tokenizer, [(prompt, choice) for choice in choices]))
+    assert [sequence.start for sequence in sequences] == [6, 6, 5, 6]
+    [found] = scored(model, [encode(model.tokenizer, prompt, choices, T)])
+    np.testing.assert_allclose(found, [judge(sequence) for sequence in sequences], atol=1e-5)
+
+
+# ---- questions that cannot be scored
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices", "problem"),
+    [
+        ("a", [], "it has no choices"),
+        ("a", [" (A)", ""], "a choice is empty"),
+        ("a", [" (A)", " (A)"], "two choices are the same"),
+        ("", ["A", "B"], "the prompt is empty"),
+        # The prompt's only letter is drawn into the choice's token.
+        ("n", ["o"], "nothing predicts the first token"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(model: LanguageModel, prompt: str, choices: list[str], problem: str) -> None:
+    with pytest.raises(QuestionError, match=problem):
+        encode(model.tokenizer, prompt, choices, T)
+
+
+def test_a_prompt_may_fill_the_window_and_no_more(model: LanguageModel) -> None:
+    # What is only predicted takes no place: ` (A)` feeds ` (` and `A` behind the prompt.
+    assert max(encode(model.tokenizer, "x" * 8, [" (A)", " (B)"], 10).positions) == 9
+    with pytest.raises(QuestionError, match="it has 11 tokens, more than the model's window of 10"):
+        encode(model.tokenizer, "x" * 9, [" (A)", " (B)"], 10)

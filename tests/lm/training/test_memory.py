@@ -1,0 +1,66 @@
+"""Whether a step fits into memory: what the compiler says, and the way out that is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from stages.core.errors import ModelError
+from stages.lm.io.load import LanguageModel
+from stages.lm.nn.sharding import device_mesh
+from stages.lm.tokens.continuation import Continued
+from stages.lm.training.loop import train
+from stages.lm.training.memory import abstract_batches, bytes_beyond_arguments, refuse_what_does_not_fit
+from stages.lm.training.optimizer import Rule, update_rule
+from stages.lm.training.packing import PackedShape
+from stages.lm.training.state import Material, Outside, Run
+from stages.lm.training.step import compiled_step
+
+pytestmark = pytest.mark.usefixtures("lightly_compiled")
+
+RULE = Rule("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
+RUN = Run(
+    steps=4, batch=8, accumulate=1, checkpoint_every=2, validate_every=0, keep_steps=(), rule=RULE,
+    dtype=jnp.dtype("float32"), remat=False,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("free", "said"),
+    [
+        (90, "finetune.remat=true needs 80.0 GiB, for the same results but for rounding"),
+        (50, "finetune.remat=true and finetune.accumulate=2 needs 45.0 GiB, for the same results but for rounding"),
+        (1, "lower finetune.batch or finetune.max_tokens, or set finetune.method=lora"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(free: int, said: str) -> None:
+    needs = {(False, 1): 100, (True, 1): 80, (True, 2): 45, (True, 4): 30, (True, 8): 20}
+    with pytest.raises(ModelError) as refused:
+        refuse_what_does_not_fit(RUN, lambda run: needs[run.remat, run.accumulate] * 2**30, free * 2**30)
+    assert str(refused.value) == f"a training step needs 100.0 GiB of memory, and {free}.0 GiB are free; {said}"
+
+
+def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing(
+    tiny: Callable[..., LanguageModel],
+) -> None:
+    graph, weights = nnx.split(tiny().decoder)
+    rule = update_rule(RULE, 4)
+
+    def needed(rows: int, remat: bool) -> int:
+        step = compiled_step(graph, rule, weights, device_mesh(), RUN.dtype, remat)
+        batches = abstract_batches(PackedShape(rows, 256, 8), 1, device_mesh())
+        return bytes_beyond_arguments(step, weights, rule.init(weights), nnx.State({}), batches)
+
+    few, many, recomputed = needed(2, False), needed(8, False), needed(8, True)
+    # A hidden state alone is 8 x 256 x 24 float32 numbers, and each of three layers keeps several.
+    assert many > few + 6 * 256 * 24 * 4 * 3
+    assert recomputed < many
+
+
+def test_nothing_is_written_where_memory_does_not_suffice(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
+    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 0)
+    with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
+        train(tiny().decoder, Material([Continued((20, 21, 22), 2)]), RUN, outside, device_mesh())
+    assert list(tmp_path.iterdir()) == []
