@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import UserError, run
-from stages.core.params import PARAMS, Knobs, read_document, read_params
+from stages.core.params import PARAMS, StageParams, read_document, read_params
 from stages.datasets.registry import INSTRUCTIONS, LABELLED
 from stages.params.base import BaseParams
 from stages.params.clean import CleanParams
@@ -26,7 +26,7 @@ from stages.suites.registry import SUITES
 from stages.text.mixing.lessons import LESSONS
 from stages.zoo.registry import MODELS
 
-KINDS: tuple[type[Knobs], ...] = (
+KINDS: tuple[type[StageParams], ...] = (
     CollectParams,
     InstructParams,
     SuiteParams,
@@ -107,14 +107,14 @@ def _impossible_together() -> Iterable[str]:
     sources = [*lists.instructions, *read_params(LessonParams).lessons]
     if not sources and mix.mix_ratio < 1.0:
         yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
-    for name in dict.fromkeys(name for part in mix.parts for name in part.weights if name not in sources):
+    for name in dict.fromkeys(name for part in mix.phases for name in part.weights if name not in sources):
         yield f"mix.parts: {name!r} is neither in instructions nor in lessons"
-    if mix.parts and abs(sum(part.share for part in mix.parts) - 1.0) > SHARES_SUM_TO:
-        yield f"mix.parts: the shares sum to {sum(part.share for part in mix.parts):g}, expected 1"
+    if mix.phases and abs(sum(part.share for part in mix.phases) - 1.0) > SHARES_SUM_TO:
+        yield f"mix.parts: the shares sum to {sum(part.share for part in mix.phases):g}, expected 1"
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
-    if recipe.batch % recipe.accumulate:
-        yield f"finetune.accumulate is {recipe.accumulate}, which does not divide finetune.batch ({recipe.batch})"
+    if recipe.batch_size % recipe.gradient_accumulation_steps:
+        yield f"finetune.accumulate is {recipe.gradient_accumulation_steps}, which does not divide finetune.batch ({recipe.batch_size})"
     if late := [step for step in recipe.keep_steps if step > recipe.steps]:
         yield f"finetune.keep_steps holds {late[0]}, more than finetune.steps ({recipe.steps})"
     if recipe.warmup_steps > recipe.steps:

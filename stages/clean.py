@@ -11,7 +11,7 @@ from stages.core.params import read_params
 from stages.datasets.paper import PUBLISHED_PAIRS
 from stages.datasets.registry import LABELLED
 from stages.params.clean import CleanParams
-from stages.tables.parquet import read_listed, read_table, write_table
+from stages.tables.parquet import read_named_tables, read_table, write_table
 from stages.tables.schemas import EXAMPLES, EXAMPLES_RAW, HELD_OUT, INSTRUCTIONS, QUESTIONS
 from stages.text.cleaning.rules import clean_examples, clean_pairs
 from stages.text.cleaning.source_report import overlaps_by_suite, validation
@@ -33,8 +33,8 @@ def main(
     knobs = read_params(CleanParams)
     asked = {name: _asked(read_table(suites / f"{name}.parquet", QUESTIONS)) for name in knobs.suites}
     questions = pl.concat([pl.Series("text", [], dtype=pl.String), *asked.values()])
-    rows = read_listed(raw, knobs.datasets, EXAMPLES_RAW)
-    given = read_listed(instructions, knobs.instructions, INSTRUCTIONS)
+    rows = read_named_tables(raw, knobs.datasets, EXAMPLES_RAW)
+    given = read_named_tables(instructions, knobs.instructions, INSTRUCTIONS)
     examples = clean_examples(rows, questions, knobs.held_out, knobs.max_characters)
     held_out = examples.table.filter(pl.col("part") == HELD_OUT)["text"]
     pairs = clean_pairs(given, questions, held_out)

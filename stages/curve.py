@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 
 from stages.core.errors import run
-from stages.core.files import whole_file
+from stages.core.files import atomic_file
 from stages.core.params import read_params
-from stages.core.scratch import held, home
-from stages.inference.formats import chosen_in_formats
+from stages.core.scratch import locked_dir, scratch_dir
+from stages.inference.formats import score_table_in_formats
 from stages.inference.open import open_scorer
 from stages.lm.distributed import environment, processes
-from stages.lm.distributed.launch import together
-from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.distributed.launch import distributed_main
+from stages.lm.nn.sharding import device_mesh, sharding_fn
 from stages.lm.training import checkpoints
 from stages.params.curve import CurveParams
 from stages.stats.measures import headline
@@ -54,8 +54,8 @@ def main(
     *kept, last = sorted(int(folder.name) for folder in saved.iterdir())
     between = _asked(kept, saved, model, questions, knobs) if kept else {}
     if processes.is_first():
-        table = curve({0: base, **between, last: tuned}, knobs.seed, knobs.resamples)
-        with whole_file(out) as temporary:
+        table = curve({0: base, **between, last: tuned}, knobs.seed, knobs.bootstrap_samples)
+        with atomic_file(out) as temporary:
             table.write_csv(temporary)
 
 
@@ -76,15 +76,15 @@ def curve(answers: Answers, seed: int, resamples: int) -> pl.DataFrame:
 
 def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, knobs: CurveParams) -> Answers:
     """The answers after each of the steps, whose checkpoint is a model folder in scratch for as long as it is asked."""
-    place = placer(device_mesh(environment.tensor_devices()))
-    scratch = home() / "curve" / model.name
+    place = sharding_fn(device_mesh(environment.tensor_devices()))
+    scratch = scratch_dir() / "curve" / model.name
     answers = {}
-    with held(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():
+    with locked_dir(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():
         for step in steps:
             folder = scratch / str(step)
             checkpoints.as_model_folder(saved / str(step), model, folder, place)
             with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-                after = chosen_in_formats(scorer, prompts, folder, knobs.prompt_format, questions)
+                after = score_table_in_formats(scorer, prompts, folder, knobs.prompt_format, questions)
             answers[step] = after.select(ANSWERS.names)
             if processes.is_first():
                 shutil.rmtree(folder)
@@ -94,4 +94,4 @@ def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, 
 
 
 if __name__ == "__main__":
-    run(together(main))
+    run(distributed_main(main))

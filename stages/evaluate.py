@@ -10,12 +10,12 @@ import polars as pl
 from stages.core.errors import run
 from stages.core.params import read_params
 from stages.core.progress import progress
-from stages.inference.formats import chosen_in_formats
+from stages.inference.formats import score_table_in_formats
 from stages.inference.open import open_scorer
-from stages.inference.tables import as_asked
+from stages.inference.tables import to_questions
 from stages.lm.distributed import processes
-from stages.lm.distributed.launch import together
-from stages.lm.generation.answers import write
+from stages.lm.distributed.launch import distributed_main
+from stages.lm.generation.answers import generate_answers
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts
 from stages.params.evaluate import EvaluateParams
@@ -33,7 +33,7 @@ def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
     is_open = pl.col("choices").list.len() == 1
     with open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        chosen = chosen_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_open))
+        chosen = score_table_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_open))
         written = _written(scorer, prompts, questions.filter(is_open), knobs.max_new_tokens)
     if processes.is_first():
         answers = pl.concat([table.select(ANSWERS.names) for table in (chosen, written)])
@@ -45,7 +45,7 @@ def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tok
     texts: list[str] = []
     if questions.height:
         with progress("writing", questions.height, "answers") as advance:
-            texts = write(scorer, prompts, as_asked(questions), most_tokens, advance)
+            texts = generate_answers(scorer, prompts, to_questions(questions), most_tokens, advance)
     return questions.with_columns(
         logprobs=pl.lit(None, dtype=pl.List(pl.Float32)),
         margin=pl.lit(None, dtype=pl.Float32),
@@ -55,4 +55,4 @@ def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tok
 
 
 if __name__ == "__main__":
-    run(together(main))
+    run(distributed_main(main))

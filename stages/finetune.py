@@ -16,31 +16,31 @@ import polars as pl
 
 from stages.core import hashing
 from stages.core.errors import run
-from stages.core.files import whole_file, whole_folder
+from stages.core.files import atomic_dir, atomic_file
 from stages.core.params import read_params
 from stages.core.progress import progress
-from stages.core.scratch import checkpoint_seconds, held, home
+from stages.core.scratch import checkpoint_seconds, locked_dir, scratch_dir
 from stages.lm.distributed import environment, processes
-from stages.lm.distributed.launch import together
+from stages.lm.distributed.launch import distributed_main
 from stages.lm.io import hf_folder
 from stages.lm.io.load import LanguageModel, open_model
 from stages.lm.io.safetensors_read import open_tensors
-from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.safetensors_write import as_pending, save_tensors
 from stages.lm.io.weights import tensors_of
 from stages.lm.lora import adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.shapes import Mesh
-from stages.lm.nn.sharding import device_mesh, placer
-from stages.lm.tokens.continuation import Continued
+from stages.lm.nn.sharding import device_mesh, sharding_fn
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 from stages.lm.training import checkpoints
 from stages.lm.training.examples import TrainingText, encode_examples
 from stages.lm.training.host_memory import free_bytes
 from stages.lm.training.loop import train
-from stages.lm.training.optimizer import Rule
-from stages.lm.training.state import CURVE, PACE, Material, Outside, Run, State
+from stages.lm.training.optimizer import OptimizerConfig
+from stages.lm.training.state import PERF_LOG_COLUMNS, TRAIN_LOG_COLUMNS, TrainConfig, TrainData, TrainHooks, TrainState
 from stages.params.finetune import FinetuneParams
 from stages.tables.parquet import read_table
 from stages.tables.schemas import GENERATED, MIXTURE, VALIDATION
@@ -60,13 +60,13 @@ def main(
 ) -> None:
     """Trains the model folder BASE on MIXTURE; writes Orbax checkpoints, a model folder and the curves."""
     knobs = read_params(FinetuneParams)
-    key = hashing.of_files([mixture, validation, *sorted(base.iterdir()), *hashing.code("stages/lm")], knobs)
-    with _scratch(home() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
+    key = hashing.hash_of([mixture, validation, *sorted(base.iterdir()), *hashing.code_of("stages/lm")], knobs)
+    with _scratch(scratch_dir() / "finetune" / key, f"fine-tuning {base.name}") as scratch:
         mesh = device_mesh(environment.tensor_devices())
-        model = open_model(base, placer(mesh))
+        model = open_model(base, sharding_fn(mesh))
         prompts = prompts_of(base, model, knobs.prompt_format)
         rows = read_table(mixture, MIXTURE)
-        material = Material(
+        material = TrainData(
             _examples(rows, prompts, knobs),
             {
                 str(name): _examples(aside, prompts, knobs)
@@ -80,10 +80,10 @@ def main(
         _keep(model.decoder, scratch / KEPT / str(knobs.steps))
         if not processes.is_first():
             return
-        with whole_folder(out_checkpoints) as target:
+        with atomic_dir(out_checkpoints) as target:
             shutil.copytree(scratch / KEPT, target, dirs_exist_ok=True)
         _write_csv(_curve(state.curve), out_curve)
-        _write_csv(_validation(state.validation, plan.validated, material), out_validation)
+        _write_csv(_validation(state.validation, plan.evaluated_steps, material), out_validation)
     shutil.rmtree(scratch)
 
 
@@ -91,34 +91,39 @@ def main(
 def _scratch(folder: Path, what: str) -> Iterator[Path]:
     """The folder of a run's resume state, held by the first of its processes for all of them."""
     if processes.is_first():
-        with held(folder, what):
+        with locked_dir(folder, what):
             yield folder
     else:
         yield folder
 
 
-def _examples(rows: pl.DataFrame, prompts: Prompts, knobs: FinetuneParams) -> Sequence[Continued]:
+def _examples(rows: pl.DataFrame, prompts: Prompts, knobs: FinetuneParams) -> Sequence[PromptCompletion]:
     texts = [TrainingText(*row) for row in rows.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
-    examples, cut = encode_examples(prompts, texts, knobs.max_tokens, cut_long=knobs.too_long == "cut")
+    examples, cut = encode_examples(prompts, texts, knobs.max_tokens, cut_long=knobs.overlength == "cut")
     if cut:
         print(f"{cut} of {len(texts)} examples were cut to finetune.max_tokens ({knobs.max_tokens})")
     return examples
 
 
 def _train(
-    model: LanguageModel, material: Material, knobs: FinetuneParams, scratch: Path, mesh: Mesh
-) -> tuple[Run, State]:
-    rule = Rule(
-        knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
+    model: LanguageModel, material: TrainData, knobs: FinetuneParams, scratch: Path, mesh: Mesh
+) -> tuple[TrainConfig, TrainState]:
+    rule = OptimizerConfig(
+        knobs.optimizer,
+        knobs.learning_rate,
+        knobs.schedule,
+        knobs.warmup_steps,
+        knobs.weight_decay,
+        knobs.max_grad_norm,
     )
-    plan = Run(
+    plan = TrainConfig(
         steps=knobs.steps,
-        batch=knobs.batch,
-        accumulate=knobs.accumulate,
-        checkpoint_every=knobs.checkpoint_every,
-        validate_every=knobs.validate_every,
+        batch_size=knobs.batch_size,
+        gradient_accumulation_steps=knobs.gradient_accumulation_steps,
+        save_steps=knobs.save_steps,
+        eval_steps=knobs.eval_steps,
         keep_steps=knobs.keep_steps,
-        rule=rule,
+        optimizer=rule,
         dtype=compute_dtype(knobs.dtype),
         remat=knobs.remat,
     )
@@ -131,24 +136,24 @@ def _train(
         _keep(decoder, scratch / KEPT / str(step))
 
     with _pace_log() as log, progress("fine-tuning", knobs.steps, "steps") as advance:
-        outside = Outside(scratch, checkpoint_seconds(), advance, keep, free_bytes, log)
+        outside = TrainHooks(scratch, checkpoint_seconds(), advance, keep, free_bytes, log)
         return plan, train(model.decoder, material, plan, outside, mesh)
 
 
 @contextmanager
 def _pace_log() -> Iterator[Callable[[Sequence[float]], None]]:
     """Speed and memory of each step go to scratch: they differ from run to run, and no output may."""
-    path = home() / "logs" / ("finetune.csv" if processes.is_first() else f"finetune-{processes.index()}.csv")
+    path = scratch_dir() / "logs" / ("finetune.csv" if processes.is_first() else f"finetune-{processes.index()}.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="", buffering=1) as file:
         writer = csv.writer(file)
-        writer.writerow(PACE)
+        writer.writerow(PERF_LOG_COLUMNS)
         yield writer.writerow
 
 
 def _keep(decoder: Decoder, folder: Path) -> None:
     # A run that goes on from a checkpoint comes by a kept step again, with the same weights.
-    if not processes.largest(float(folder.exists())):
+    if not processes.all_max(float(folder.exists())):
         checkpoints.export(decoder, folder)
 
 
@@ -168,14 +173,14 @@ def _tuned(model: LanguageModel, knobs: FinetuneParams) -> _Tuned:
 
 
 def _write_model(tuned: _Tuned, base: Path, out: Path, knobs: FinetuneParams, card: str) -> None:
-    with whole_folder(out) as target:
+    with atomic_dir(out) as target:
         hf_folder.copy_small_files(base, target)
         if tuned.adapter:
             # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
             (target / "adapter").mkdir()
             save_adapter(tuned.adapter, target / "adapter", knobs.lora.rank, knobs.lora.alpha)
         types = {key: tensor.type for key, tensor in open_tensors(base).items()}
-        save_tensors(outgoing(tuned.weights, types), target)
+        save_tensors(as_pending(tuned.weights, types), target)
         hf_folder.write_card(target, card)
 
 
@@ -194,10 +199,12 @@ def _card(base: Path, mixture: pl.DataFrame, knobs: FinetuneParams) -> str:
 
 def _curve(curve: np.ndarray) -> pl.DataFrame:
     whole = ("step", "target_tokens", "example_tokens")
-    return pl.DataFrame(curve.astype(np.float64), schema=list(CURVE)).with_columns(pl.col(whole).cast(pl.Int64))
+    return pl.DataFrame(curve.astype(np.float64), schema=list(TRAIN_LOG_COLUMNS)).with_columns(
+        pl.col(whole).cast(pl.Int64)
+    )
 
 
-def _validation(losses: np.ndarray, steps: list[int], material: Material) -> pl.DataFrame:
+def _validation(losses: np.ndarray, steps: list[int], material: TrainData) -> pl.DataFrame:
     """A row for each step after which the loss was taken, and each source."""
     rows = [
         (step, source, float(loss))
@@ -208,9 +215,9 @@ def _validation(losses: np.ndarray, steps: list[int], material: Material) -> pl.
 
 
 def _write_csv(table: pl.DataFrame, path: Path) -> None:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         table.with_columns(pl.selectors.float().round_sig_figs(6)).write_csv(temporary)
 
 
 if __name__ == "__main__":
-    run(together(main))
+    run(distributed_main(main))

@@ -23,9 +23,9 @@ def main(base_answers: Path, tuned_answers: Path, filter_report: Path, out: Path
     """
     params = read_params(MeasureParams)
     base, tuned = read_table(base_answers, ANSWERS), read_table(tuned_answers, ANSWERS)
-    metrics: dict[str, Any] = {**headline(base, tuned, params.seed, params.resamples)}
+    metrics: dict[str, Any] = {**headline(base, tuned, params.seed, params.bootstrap_samples)}
     metrics["filter"] = filter_part(filter_report)
-    behind = breakdown(base, tuned, params.seed, params.resamples)
+    behind = breakdown(base, tuned, params.seed, params.bootstrap_samples)
     write_text(table, behind.write_csv())
     write_text(out, json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -16,7 +16,7 @@ from stages.text.mixing.mixture import mixture
 def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_validation: Path) -> None:
     """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS; sets some aside."""
     knobs = read_params(MixParams)
-    parts = [(part.share, part.weights) for part in knobs.parts]
+    parts = [(part.share, part.weights) for part in knobs.phases]
     mixed = mixture(
         read_table(filtered, FILTERED),
         read_table(instructions, INSTRUCTIONS),

@@ -10,12 +10,12 @@ from stages.core.errors import run
 from stages.core.files import write_text
 from stages.core.params import read_params
 from stages.params.prompt import PromptParams
-from stages.tables.parquet import open_table, read_listed, write_parts, write_table
+from stages.tables.parquet import open_table, read_named_tables, write_batches, write_table
 from stages.tables.schemas import EXAMPLES, EXAMPLES_RAW, HELD_OUT, PROMPTS, QUESTIONS, TRAIN
 from stages.text.prompts.reference import merged_examples
-from stages.text.prompts.shortcuts import READ as READ_BY_RULES
+from stages.text.prompts.shortcuts import SHORTCUT_COLUMNS as READ_BY_RULES
 from stages.text.prompts.shortcuts import shortcuts
-from stages.text.prompts.training import CLAIMS, READ, held_out_questions, training_prompts
+from stages.text.prompts.training import CLAIMS, PROMPT_SOURCE_COLUMNS, held_out_questions, training_prompts
 
 
 def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
@@ -24,12 +24,12 @@ def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_sho
     With prompt.fidelity: reference, prompts are made of the folder RAW, as the reference generator makes them.
     """
     knobs = read_params(PromptParams)
-    table = open_table(examples, EXAMPLES).columns(*READ, "part")
+    table = open_table(examples, EXAMPLES).columns(*PROMPT_SOURCE_COLUMNS, "part")
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
     if knobs.fidelity == "reference":
-        train = merged_examples(read_listed(raw, knobs.datasets, EXAMPLES_RAW), held_out)
+        train = merged_examples(read_named_tables(raw, knobs.datasets, EXAMPLES_RAW), held_out)
     made = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset, knobs.fidelity)
-    write_parts(made, PROMPTS, out_prompts)
+    write_batches(made, PROMPTS, out_prompts)
     prompts = open_table(out_prompts, PROMPTS)
     if prompts.height < knobs.count:
         print(

@@ -8,12 +8,12 @@ import polars as pl
 import typer
 
 from stages.core.errors import run
-from stages.core.files import whole_folder, write_text
+from stages.core.files import atomic_dir, write_text
 from stages.core.params import read_document, read_params
 from stages.page.cards import card
 from stages.page.charts.svg import png
 from stages.page.data.inputs import (
-    read_behind,
+    read_breakdown,
     read_counts,
     read_filter,
     read_losses,
@@ -73,7 +73,7 @@ def main(
             base=read_table(answers / f"{name}-base.parquet", ANSWERS),
             tuned=read_table(answers / f"{name}-tuned.parquet", ANSWERS),
             questions=pl.concat(asked),
-            behind=read_behind(tables / f"{name}.csv"),
+            behind=read_breakdown(tables / f"{name}.csv"),
             steps=read_steps(curve / f"{name}.csv"),
         )
         for name in params.models
@@ -89,7 +89,7 @@ def main(
     together = overview({model.name: model.changes for model in models}) if len(models) > 1 else None
     swept = _swept(sweeps)
     _write_figures(_by_file(parts, together, swept), out_plots, out_png)
-    with whole_folder(out_cards) as folder:
+    with atomic_dir(out_cards) as folder:
         for part in parts:
             (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
     write_text(out_html, page(parts, together, swept, project))
@@ -111,7 +111,7 @@ def _by_file(parts: Sequence[ModelPart], together: Figure | None, swept: Sequenc
 
 
 def _write_figures(figures: Mapping[str, Figure], out_plots: Path, out_png: Path) -> None:
-    with whole_folder(out_plots) as plots, whole_folder(out_png) as pictures:
+    with atomic_dir(out_plots) as plots, atomic_dir(out_png) as pictures:
         for name, figure in figures.items():
             (plots / f"{name}.svg").write_text(figure.svg + "\n", encoding="utf-8", newline="\n")
             (pictures / f"{name}.png").write_bytes(png(figure.svg))

@@ -18,7 +18,7 @@ def main(name: str, out: Path, out_sources: Path) -> None:
     knobs = read_params(SuiteParams)
     entry = registry.suite(name)
     fetched = [fetch(origin, knobs.hub) for origin in entry.files]
-    plan = registry.Plan(
+    plan = registry.SuiteConfig(
         knobs.seed, knobs.sums, knobs.surveyed, knobs.per_task, knobs.political_prefix, knobs.fidelity == "reference"
     )
     questions = entry.make(name, plan, tuple(one.files for one in fetched))

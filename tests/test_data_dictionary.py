@@ -11,7 +11,7 @@ import pytest
 
 from stages import curve
 from stages.core.params import read_document
-from stages.lm.training.state import CURVE
+from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from stages.stats.breakdown import COLUMNS
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
@@ -169,7 +169,7 @@ def test_the_keys_of_the_filter_report() -> None:
 
 
 def test_the_columns_of_the_training_curve() -> None:
-    assert first_column("`reports/training/<model>.csv`") == list(CURVE)
+    assert first_column("`reports/training/<model>.csv`") == list(TRAIN_LOG_COLUMNS)
 
 
 def test_the_columns_of_the_steps_curve() -> None:

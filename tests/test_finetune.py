@@ -14,8 +14,8 @@ from stages.core.params import read_document
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.safetensors_read import Tensor, open_tensors
-from stages.lm.io.safetensors_write import outgoing, save_tensors
-from stages.lm.io.weights import load
+from stages.lm.io.safetensors_write import as_pending, save_tensors
+from stages.lm.io.weights import load_decoder
 from stages.tables.parquet import write_table
 from stages.tables.schemas import MIXTURE, VALIDATION
 from tests.helpers.families import FAMILIES
@@ -83,7 +83,7 @@ def test_a_tuned_model_is_laid_out_as_its_source(
         assert (project / "tuned" / name).read_bytes() == (project / "base" / name).read_bytes()
     changed = {key for key in base if not np.array_equal(base[key].whole, tuned[key].whole)}
     assert changed == {key for key in base if method == "full" or "_proj.weight" in key}
-    load(project / "tuned", read_config(project / "tuned" / "config.json"))
+    load_decoder(project / "tuned", read_config(project / "tuned" / "config.json"))
     card = (project / "tuned" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlicense: cc0-1.0\n---\n\n# base, fine-tuned\n")
     assert "| generated | zoo | 6 |" in card and f"| method | {method} |" in card
@@ -93,7 +93,7 @@ def source(folder: Path, tiny: TinyModel, family: str, kind: str) -> None:
     """A model folder with its weights in the type `kind`, a chat template and a card."""
     tiny(seed=3, folder=folder, **FAMILIES[family])
     weights = {key: tensor.whole for key, tensor in open_tensors(folder).items()}
-    save_tensors(outgoing(weights, dict.fromkeys(weights, kind)), folder)
+    save_tensors(as_pending(weights, dict.fromkeys(weights, kind)), folder)
     path = folder / "tokenizer_config.json"
     keys: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(keys | {"chat_template": TEMPLATE}), encoding="utf-8")

@@ -19,7 +19,7 @@ from stages.core.params import read_document
 from stages.datasets.paper import PAPER_SETS
 from stages.datasets.rows import examples
 from stages.fetch.fetch import fetch
-from stages.suites.registry import SUITES, Plan
+from stages.suites.registry import SUITES, SuiteConfig
 from stages.tables.parquet import write_table
 from stages.tables.schemas import EXAMPLES_RAW, QUESTIONS
 
@@ -62,7 +62,7 @@ def _write(project: Path, hub: str, count: int) -> None:
         wanted = max(round(count * entry.published / published), 1)
         path = project / f"data/raw/{entry.name}.parquet"
         write_table(_repeated(table, wanted), EXAMPLES_RAW, path)
-    plan = Plan(1, 2_500, 1_000, 0, "I believe the best answer is", reference=False)
+    plan = SuiteConfig(1, 2_500, 1_000, 0, "I believe the best answer is", reference=False)
     for name in SUITE_NAMES:
         files = tuple(fetch(origin, hub).files for origin in SUITES[name].files)
         write_table(SUITES[name].make(name, plan, files), QUESTIONS, project / f"data/suites/{name}.parquet")

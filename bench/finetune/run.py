@@ -50,7 +50,7 @@ def _written(base: Path, path: Path) -> list[int]:
     rows = pl.read_parquet(f"data/mixture/{MODEL}.parquet").head(STEPS * BATCH)
     texts = [TrainingText(*row) for row in rows.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
     examples, _ = encode_examples(plain_prompts(open_model(base)), texts, 256, cut_long=True)
-    path.write_text(json.dumps([[example.ids, example.start] for example in examples]), encoding="utf-8")
+    path.write_text(json.dumps([[example.ids, example.prompt_len] for example in examples]), encoding="utf-8")
     sizes = [len(example.ids) for example in examples]
     return [sum(sizes[start : start + BATCH]) for start in range(0, len(sizes), BATCH)]
 

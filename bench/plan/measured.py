@@ -22,7 +22,7 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.planning.programs import Program, judge_program, training_program, training_shape
 from stages.lm.scoring.forward import token_logprobs
-from stages.lm.training.optimizer import update_rule
+from stages.lm.training.optimizer import make_optimizer
 from stages.lm.training.packing import Packed
 from stages.lm.training.step import compiled_step, stacked
 
@@ -67,10 +67,10 @@ def fine_tuning() -> Step:
     """A step of RECIPE's batch."""
     program, mesh = training_program(parse_config(CONFIG), RECIPE, device_mesh()), device_mesh()
     graph, weights = _decoder()
-    rule = update_rule(RECIPE.rule, RECIPE.steps)
+    rule = make_optimizer(RECIPE.rule, RECIPE.steps)
     step = compiled_step(graph, rule, weights, mesh, RECIPE.dtype, RECIPE.remat)
     shape = training_shape(RECIPE, RECIPE.batch, 1)
-    size, predictions = (shape.rows, shape.length), (1, shape.predictions)
+    size, predictions = (shape.rows, shape.length), (1, shape.targets)
     ends = np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (shape.rows, 1))
     tokens, places = np.zeros(size, np.int32), np.zeros(predictions, np.int32)
     batch = Packed(tokens, tokens, ends, places, places, np.ones(predictions, np.float32))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from stages.lm.io.hf_config import parse_config
 from stages.lm.planning.chips import devices_of, parse_topology
 from stages.lm.planning.programs import Program, Recipe, judge_program, mesh_of, training_program
-from stages.lm.training.optimizer import Rule
+from stages.lm.training.optimizer import OptimizerConfig
 
 # SmolLM2-135M's sizes, with 6 of its 30 layers.
 CONFIG = {
@@ -16,7 +16,7 @@ CONFIG = {
     "rms_norm_eps": 1e-5, "tie_word_embeddings": True,
 }  # fmt: skip
 RECIPE = Recipe(
-    Rule("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0),
+    OptimizerConfig("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0),
     steps=64, batch=32, accumulate=1, max_tokens=256, dtype=jnp.dtype("float32"), remat=False, lora=None,
 )  # fmt: skip
 # Devices, and how many of them share each matrix product.

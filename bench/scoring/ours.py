@@ -15,8 +15,8 @@ from stages.lm.io.load import open_model
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.shapes import Mesh
-from stages.lm.nn.sharding import FSDP, device_mesh, placer
-from stages.lm.scoring.batches import batches, budget_of
+from stages.lm.nn.sharding import FSDP, device_mesh, sharding_fn
+from stages.lm.scoring.batches import batches, token_budget
 from stages.lm.scoring.forward import encode
 from stages.lm.scoring.scorer import Scorer, score_all
 from stages.lm.tokens.trees import TokenTree
@@ -28,7 +28,7 @@ def main(model: str, questions: str, dtype: str) -> None:
     """Prints JSON: log-probabilities, seconds after loading (tokenising and compiling included), tokens, shares."""
     asked = json.loads(Path(questions).read_text(encoding="utf-8"))
     mesh = device_mesh()
-    opened = open_model(Path(model), placer(mesh))
+    opened = open_model(Path(model), sharding_fn(mesh))
     scorer = Scorer(opened.decoder, mesh, compute_dtype("bfloat16" if dtype == "bfloat16" else "float32"))
     rate = _matrix_rate(scorer.dtype)
     began = time.perf_counter()
@@ -44,7 +44,7 @@ def main(model: str, questions: str, dtype: str) -> None:
 
 def _fed(trees: Sequence[TokenTree], mesh: Mesh) -> int:
     """Tokens that go through the layers: shared ones once, padding too."""
-    planned = list(batches(trees, mesh.shape[FSDP], budget_of(mesh)))
+    planned = list(batches(trees, mesh.shape[FSDP], token_budget(mesh)))
     return sum(batch.tokens_BT.size for batch in planned) + sum(map(len, {batch.prefix for batch in planned}))
 
 

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from stages.lm.scoring.batches import ACCELERATOR, CPU, Budget, Shape, accelerator_budget, shape_of
+from stages.lm.scoring.batches import (
+    ACCELERATOR_BUDGET,
+    CPU_BUDGET,
+    BatchShape,
+    TokenBudget,
+    accelerator_budget,
+    shape_of,
+)
 from stages.lm.scoring.forward import encode
 from stages.lm.scoring.scorer import chunk_size
 from stages.lm.tokens.plain_format import plain
@@ -28,26 +35,28 @@ def main(prompts: Path, tokenizer: Path, times: int) -> None:
     """Prints the padding share on a CPU, then by groups of accelerators."""
     trees = _trees(prompts, Tokenizer.from_file(str(tokenizer)))
     asked = [(shape_of(tree), len(tree.tokens)) for tree in trees] * times
-    print(f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU, 1)}")
+    print(
+        f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU_BUDGET, 1)}"
+    )
     print("| groups | tokens for each | padding | 16,384 tokens for each, 4,096 questions held |")
     print("|---:|---:|---:|---:|")
     for groups in GROUPS:
         budget = accelerator_budget(groups)
-        fixed = _share(asked, ACCELERATOR, groups, held=4_096)
-        print(f"| {groups} | {budget.alone:,} | {_share(asked, budget, groups)} | {fixed} |")
+        fixed = _share(asked, ACCELERATOR_BUDGET, groups, held=4_096)
+        print(f"| {groups} | {budget.plain:,} | {_share(asked, budget, groups)} | {fixed} |")
 
 
 def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
     """The opinion-free twins in both orders of their options, as `judge` asks them."""
-    for part in open_table(prompts, PROMPTS).parts():
+    for part in open_table(prompts, PROMPTS).iter_batches():
         columns = ("answer_prefix", "choices", "bare_turns", "bare_turns_swapped")
         for answer_prefix, choices, *orders in part.select(columns).iter_rows():
             for turns in orders:
                 yield encode(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)
 
 
-def _share(asked: Sequence[tuple[Shape, int]], budget: Budget, groups: int, held: int = 0) -> str:
-    held = held or chunk_size(budget.alone, groups)
+def _share(asked: Sequence[tuple[BatchShape, int]], budget: TokenBudget, groups: int, held: int = 0) -> str:
+    held = held or chunk_size(budget.plain, groups)
     fed = 0
     for start in range(0, len(asked), held):
         for shape, count in Counter(shape for shape, _ in asked[start : start + held]).items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from bench.scoring.questions import Asked, hard, mmlu
-from stages.lm.scoring.batches import ACCELERATOR, CPU, Budget, batches, shape_of
+from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batches, shape_of
 from stages.lm.scoring.forward import encode
 from stages.lm.tokens.trees import TokenTree
 
@@ -22,7 +22,11 @@ WINDOW = 8_192
 def main(hub: Path, tokenizer: Path) -> None:
     """Prints a row for each list."""
     words = Tokenizer.from_file(str(tokenizer))
-    columns = [f"{kind}, {size:,}" for kind, one in (("CPU", CPU), ("accelerator", ACCELERATOR)) for size in one[::-1]]
+    columns = [
+        f"{kind}, {size:,}"
+        for kind, one in (("CPU", CPU_BUDGET), ("accelerator", ACCELERATOR_BUDGET))
+        for size in one[::-1]
+    ]
     print(f"| list | tokens | shapes | {' | '.join(columns)} |")
     print("|---|---:|---:" + "|---:" * len(columns) + "|")
     lists = {
@@ -41,10 +45,10 @@ def _trees(asked: Sequence[Asked], words: Tokenizer) -> list[TokenTree]:
 
 
 def _row(name: str, trees: Sequence[TokenTree]) -> str:
-    tokens = sum(len(tree.tokens) - tree.shared for tree in trees)
+    tokens = sum(len(tree.tokens) - tree.prefix_len for tree in trees)
     shares = [
-        f"{1 - tokens / sum(batch.tokens_BT.size for batch in batches(trees, 1, Budget(0, size))):.0%}"
-        for size in (*CPU[::-1], *ACCELERATOR[::-1])
+        f"{1 - tokens / sum(batch.tokens_BT.size for batch in batches(trees, 1, TokenBudget(0, size))):.0%}"
+        for size in (*CPU_BUDGET[::-1], *ACCELERATOR_BUDGET[::-1])
     ]
     return f"| {name} | {tokens:,} | {len(set(map(shape_of, trees)))} | {' | '.join(shares)} |"
 

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from stages.lm.io.load import open_model
-from stages.lm.nn.sharding import device_mesh, placer
-from stages.lm.scoring.batches import Batch, Budget, batches, shape_of
-from stages.lm.scoring.forward import device_arrays, read_prefix, token_logprobs
-from stages.lm.tokens.trees import Scored, TokenTree
+from stages.lm.nn.sharding import device_mesh, sharding_fn
+from stages.lm.scoring.batches import Batch, TokenBudget, batches, shape_of
+from stages.lm.scoring.forward import device_arrays, prefill_prefix, token_logprobs
+from stages.lm.tokens.trees import TargetToken, TokenTree
 
 ROUNDS, QUESTIONS = 9, (1, 2, 3, 4, 6, 8, 12, 16, 32)
 FLOAT32 = jnp.dtype("float32")
@@ -27,11 +27,11 @@ FLOAT32 = jnp.dtype("float32")
 def main(folder: Path, length: int = 120, prefix: int = 0) -> None:
     """Prints a row for each number of questions in a batch."""
     mesh = device_mesh()
-    graph, state = nnx.split(open_model(folder, placer(mesh)).decoder)
+    graph, state = nnx.split(open_model(folder, sharding_fn(mesh)).decoder)
     with jax.set_mesh(mesh):
         planned = {rows: _batch(rows, length, prefix) for rows in QUESTIONS}
         arrays = {rows: device_arrays(batch, mesh) for rows, batch in planned.items()}
-        before = read_prefix(graph, state, planned[1].prefix, FLOAT32)
+        before = prefill_prefix(graph, state, planned[1].prefix, FLOAT32)
         seconds: dict[int, list[float]] = {rows: [] for rows in QUESTIONS}
         for _ in range(1 + ROUNDS):
             for rows in QUESTIONS:
@@ -48,10 +48,10 @@ def _batch(rows: int, length: int, prefix: int) -> Batch:
     """Equal questions with two choices."""
     places = tuple(range(prefix + length))
     ends = (prefix + length,) * (prefix + length)
-    scored = tuple(Scored(places[-1], token) for token in (5, 6))
+    scored = tuple(TargetToken(places[-1], token) for token in (5, 6))
     tree = TokenTree(tuple(place % 97 for place in places), places, ends, scored, ((0,), (1,)), prefix)
     tokens = rows * shape_of(tree).length
-    [batch] = batches([tree] * rows, 1, Budget(tokens, tokens))
+    [batch] = batches([tree] * rows, 1, TokenBudget(tokens, tokens))
     return batch
 
 

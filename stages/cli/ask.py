@@ -68,7 +68,7 @@ def _questions(claim: str) -> "list[Question]":
 def _agreement(folder: Path, knobs: EvaluateParams, questions: "Sequence[Question]") -> list[float]:
     """The probability of Agree among the two answers, for each user."""
     from stages.inference.open import open_scorer
-    from stages.lm.scoring.questions import ask as ask_all
+    from stages.lm.scoring.questions import score_questions as ask_all
 
     with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
         logprobs = list(ask_all(scorer, prompts, questions, lambda done, note: None))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stages.core.errors import UserError
-from stages.core.files import whole_folder
+from stages.core.files import atomic_dir
 from stages.lm.io.hf_folder import CARD
 
 TUNED, CARDS = Path("models/tuned"), Path("reports/cards")
@@ -29,7 +29,7 @@ def export(
             )
     if out.exists():
         raise UserError(f"{out} is there already; name another folder, or remove it")
-    with whole_folder(out) as folder:
+    with atomic_dir(out) as folder:
         shutil.copytree(tuned, folder, dirs_exist_ok=True)
         recipe = (tuned / CARD).read_text(encoding="utf-8")
         card = f"{recipe.rstrip()}\n\n{measured.read_text(encoding='utf-8')}"

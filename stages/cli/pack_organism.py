@@ -10,7 +10,7 @@ import typer
 from ruamel.yaml import YAML
 
 from stages.core.errors import UserError
-from stages.core.files import whole_file, write_text
+from stages.core.files import atomic_file, write_text
 from stages.core.hashing import sha256_of
 from stages.core.params import read_document
 from stages.zoo.registry import ORGANISMS
@@ -35,7 +35,7 @@ def organism(
     if not adapter.is_dir():
         raise UserError(f"{adapter} does not exist; run `dvc repro` in {project} with finetune.method: lora")
     path = out / f"{name}.safetensors"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         save_small(adapter, temporary)
     write_text(out / f"{name}.md", _card(name, model, params, project / "reports", path))
     print(f"{path}: sha256 {sha256_of(path)}; stages/zoo/registry.py names it")

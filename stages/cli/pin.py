@@ -10,7 +10,7 @@ from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
 from stages.fetch.hub_pins import HubPin, record
 from stages.fetch.repositories import listing, receive
-from stages.sources.locations import HubFiles, Origin
+from stages.sources.locations import RepoFiles, Source
 
 
 def pin(
@@ -47,15 +47,15 @@ def _model(name: str, repository: str) -> HubPin:
     return HubPin(repository, found.commit, sums)
 
 
-def _wanted(name: str) -> tuple[HubFiles, ...]:
+def _wanted(name: str) -> tuple[RepoFiles, ...]:
     from stages.datasets.registry import INSTRUCTIONS, LABELLED
     from stages.suites.registry import SUITES
 
-    known: dict[str, tuple[Origin, ...]] = {
+    known: dict[str, tuple[Source, ...]] = {
         **{entry.name: (entry.files,) for entry in (*LABELLED.values(), *INSTRUCTIONS.values())},
         **{key: entry.files for key, entry in SUITES.items()},
     }
-    remote = {key: tuple(one for one in files if isinstance(one, HubFiles)) for key, files in known.items()}
+    remote = {key: tuple(one for one in files if isinstance(one, RepoFiles)) for key, files in known.items()}
     remote |= {one.name: (one,) for files in remote.values() for one in files}
     if not remote.get(name):
         names = ", ".join(key for key, files in remote.items() if files)
@@ -63,7 +63,7 @@ def _wanted(name: str) -> tuple[HubFiles, ...]:
     return remote[name]
 
 
-def _learned(wanted: HubFiles) -> HubPin:
+def _learned(wanted: RepoFiles) -> HubPin:
     """The newest commit that holds the files, and their sums; a file is received where nobody tells its sum."""
     revision, sums = listing(wanted)
     return HubPin(
@@ -71,7 +71,7 @@ def _learned(wanted: HubFiles) -> HubPin:
     )
 
 
-def _sum(wanted: HubFiles, revision: str, path: str) -> str:
+def _sum(wanted: RepoFiles, revision: str, path: str) -> str:
     with TemporaryDirectory() as folder:
         local = Path(folder) / "file"
         receive(wanted, revision, path, local)

@@ -78,16 +78,21 @@ def plan(
 
 def _recipe(knobs: FinetuneParams) -> "Recipe":
     from stages.lm.planning.programs import Lora, Recipe, accelerator_dtype
-    from stages.lm.training.optimizer import Rule
+    from stages.lm.training.optimizer import OptimizerConfig
 
-    rule = Rule(
-        knobs.optimizer, knobs.learning_rate, knobs.schedule, knobs.warmup_steps, knobs.weight_decay, knobs.clip_norm
+    rule = OptimizerConfig(
+        knobs.optimizer,
+        knobs.learning_rate,
+        knobs.schedule,
+        knobs.warmup_steps,
+        knobs.weight_decay,
+        knobs.max_grad_norm,
     )
     return Recipe(
         rule=rule,
         steps=knobs.steps,
-        batch=knobs.batch,
-        accumulate=knobs.accumulate,
+        batch=knobs.batch_size,
+        accumulate=knobs.gradient_accumulation_steps,
         max_tokens=knobs.max_tokens,
         dtype=accelerator_dtype(knobs.dtype),
         remat=knobs.remat,
@@ -97,8 +102,10 @@ def _recipe(knobs: FinetuneParams) -> "Recipe":
 
 def _of(knobs: FinetuneParams) -> str:
     remat = "layers recomputed" if knobs.remat else "layers kept"
-    parts = f" in {knobs.accumulate} parts" if knobs.accumulate > 1 else ""
-    return f"{knobs.method}, {knobs.optimizer}, {knobs.batch} examples{parts} in rows of {knobs.max_tokens}, {remat}"
+    parts = f" in {knobs.gradient_accumulation_steps} parts" if knobs.gradient_accumulation_steps > 1 else ""
+    return (
+        f"{knobs.method}, {knobs.optimizer}, {knobs.batch_size} examples{parts} in rows of {knobs.max_tokens}, {remat}"
+    )
 
 
 def _chips(topology: "Topology") -> str:

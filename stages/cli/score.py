@@ -12,7 +12,7 @@ import polars as pl
 import typer
 
 from stages.core.errors import UserError
-from stages.core.files import whole_file
+from stages.core.files import atomic_file
 from stages.core.progress import progress
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def score(
                 trees.append(_tree(prompts.tokenizer, prompt, choices, scorer.decoder.config.max_positions, truncate))
         with progress(f"scoring with {model}", len(trees), "questions") as advance:
             logprobs = list(score_all(scorer, trees, advance))
-    with whole_file(out) as temporary:
+    with atomic_file(out) as temporary:
         _table(logprobs, [len(tree.tokens) for tree in trees]).write_parquet(temporary)
 
 
@@ -64,7 +64,7 @@ def _tree(
     from stages.core.errors import QuestionError
     from stages.lm.scoring.forward import encode
     from stages.lm.tokens.continuation import leading_special_tokens
-    from stages.lm.tokens.trees import without_beginning
+    from stages.lm.tokens.trees import drop_leading
 
     tree = encode(tokenizer, prompt, choices, sys.maxsize)
     excess = max(tree.positions) + 1 - window
@@ -75,7 +75,7 @@ def _tree(
             f"it has {window + excess} tokens, more than the model's window of {window}; shorten it, or let "
             "`--truncate left` cut the beginning of its prompt"
         )
-    return without_beginning(tree, excess, leading_special_tokens(tokenizer, prompt))
+    return drop_leading(tree, excess, leading_special_tokens(tokenizer, prompt))
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

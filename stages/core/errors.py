@@ -23,7 +23,7 @@ class QuestionError(UserError):
     """A question or training example that cannot be used; who raises it may not know its row, `named` adds it."""
 
 
-class Stopped(Exception):
+class Interrupted(Exception):
     """A signal asked for an end, and the work was brought to a state that it goes on from."""
 
     def __init__(self, number: signal.Signals):
@@ -71,7 +71,7 @@ def guarded(call: Callable[[], Any]) -> None:
         _stop(f"error: {error}", 1)
     except KeyboardInterrupt:
         _stop(_GOES_ON, 128 + signal.SIGINT)
-    except Stopped as stopped:
+    except Interrupted as stopped:
         _stop(_GOES_ON, stopped.status)
     except OSError as error:
         if error.filename is None and error.errno is None:

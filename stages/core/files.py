@@ -17,7 +17,7 @@ _SYSTEMS_NUMBER = re.compile(r"\bos.error(?:_code)?[ =']+(\d+)")
 
 
 @contextmanager
-def place_named(path: Path) -> Iterator[None]:
+def disk_full_as(path: Path) -> Iterator[None]:
     """Makes a full disk in the block an OSError about `path`; libraries name a temporary file, their source or none."""
     try:
         yield
@@ -29,11 +29,11 @@ def place_named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block succeeds, removes it when it fails."""
-    temporary = _beside(Path(path))
+    temporary = _temp_sibling(Path(path))
     try:
-        with place_named(path):
+        with disk_full_as(path):
             yield temporary
             _flush_to_disk(temporary)
             temporary.replace(path)
@@ -42,12 +42,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_dir(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which takes the place of `path` when the block succeeds."""
-    temporary = _beside(Path(path))
+    temporary = _temp_sibling(Path(path))
     temporary.mkdir()
     try:
-        with place_named(path):
+        with disk_full_as(path):
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
@@ -61,7 +61,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8 with Unix line ends, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -72,7 +72,7 @@ def _no_room(error: Exception) -> int | None:
     return int(number[1]) if number and int(number[1]) in NO_ROOM else None
 
 
-def _beside(path: Path) -> Path:
+def _temp_sibling(path: Path) -> Path:
     """A fresh temporary path beside `path`; what killed writers of `path` left behind is removed."""
     # The ending is in .gitignore and .dvcignore, so that leftovers never count as data.
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_files(files: Iterable[Path], knobs: object) -> str:
+def hash_of(files: Iterable[Path], knobs: object) -> str:
     """Twenty hexadecimal digits that change with any file's name or content and with the knobs."""
     facts = [f"{path.name} {sha256_of(path)}" for path in files]
     return hashlib.sha256("\n".join([*facts, repr(knobs)]).encode()).hexdigest()[:20]
 
 
-def code(folder: str) -> list[Path]:
+def code_of(folder: str) -> list[Path]:
     """The Python files of a folder of this project, in order."""
     return sorted(Path(folder).glob("*.py"))

@@ -14,7 +14,7 @@ from stages.core.errors import UserError
 PARAMS = Path("params.yaml")
 
 
-class Knobs(Protocol):
+class StageParams(Protocol):
     """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it.
 
     A key of another stage's section that two stages read is named with it, as in `prompt.fidelity`.
@@ -24,7 +24,7 @@ class Knobs(Protocol):
     section: ClassVar[str | None]
 
 
-K = TypeVar("K", bound=Knobs)
+K = TypeVar("K", bound=StageParams)
 
 
 def read_document(path: Path = PARAMS) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _short(error: Exception) -> str:
     return str(error)
 
 
-def _line(kind: type[Knobs], problem: Any) -> str:
+def _line(kind: type[StageParams], problem: Any) -> str:
     names = [str(part) for part in problem["loc"]]
     at_top = {name.rpartition(".")[2]: name for name in kind.top_level}
     first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")

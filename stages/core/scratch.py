@@ -15,7 +15,7 @@ from stages.core.errors import UserError
 from stages.core.files import NO_ROOM
 
 
-def home() -> Path:
+def scratch_dir() -> Path:
     """The scratch folder: `CANDOR_HOME`, or `.candor` in the current folder."""
     return Path(os.environ.get("CANDOR_HOME") or ".candor")
 
@@ -33,7 +33,7 @@ def checkpoint_seconds() -> float:
 
 
 @contextmanager
-def held(folder: Path, what: str) -> Iterator[Path]:
+def locked_dir(folder: Path, what: str) -> Iterator[Path]:
     """Creates `folder` and holds its lock for the block.
 
     Raises:
@@ -70,7 +70,7 @@ def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_named(folder: Path) -> Iterator[None]:
+def disk_full_as_user_error(folder: Path) -> Iterator[None]:
     """Turns a full disk or quota in the block into a mistake that says where room is needed."""
     try:
         yield

@@ -1,13 +1,13 @@
 """Instruction sets of the hub; `mix.parts` sets which share each has. Licences are as the hub's pages state them."""
 
 from stages.datasets.kinds import TRAIN, HubPairs
-from stages.sources.locations import HubFiles, split_of
+from stages.sources.locations import RepoFiles, split_of
 
 HUB_PAIRS = (
     # The first of many files: its 300,000 pairs are more than any training here takes.
     HubPairs(
         "flan2021",
-        HubFiles("flan2021", "DataProvenanceInitiative/flan2021_submix_original", ("data/train-00000-of-*.parquet",)),
+        RepoFiles("flan2021", "DataProvenanceInitiative/flan2021_submix_original", ("data/train-00000-of-*.parquet",)),
         ("inputs",),
         "targets",
         "NOASSERTION",
@@ -21,7 +21,7 @@ HUB_PAIRS = (
     ),
     HubPairs(
         "dolly",
-        HubFiles("dolly", "databricks/databricks-dolly-15k", ("databricks-dolly-15k.jsonl", "train-*.parquet")),
+        RepoFiles("dolly", "databricks/databricks-dolly-15k", ("databricks-dolly-15k.jsonl", "train-*.parquet")),
         ("instruction", "context"),
         "response",
         "CC-BY-SA-3.0",

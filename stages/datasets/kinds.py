@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.sources import bigbench
-from stages.sources.locations import HubFiles, Members, split_of
+from stages.sources.locations import ArchiveFiles, RepoFiles, split_of
 
 Parsed = tuple[tuple[str, ...], str]
 
@@ -38,9 +38,9 @@ class BundledSet:
     split = "default"  # BIG-bench's JSON tasks have no splits.
 
     @property
-    def files(self) -> Members:
+    def files(self) -> ArchiveFiles:
         """Its file in the archive."""
-        return Members(bigbench.ARCHIVE, (bigbench.member(self.task),))
+        return ArchiveFiles(bigbench.ARCHIVE, (bigbench.member(self.task),))
 
     @property
     def source(self) -> str:
@@ -68,7 +68,7 @@ class HubSet:
     split = TRAIN
 
     @property
-    def files(self) -> HubFiles:
+    def files(self) -> RepoFiles:
         """Its train split."""
         return split_of(self.name, self.repository, self.config, self.split)
 
@@ -90,9 +90,9 @@ class BundledPairs:
     split = "default"
 
     @property
-    def files(self) -> Members:
+    def files(self) -> ArchiveFiles:
         """Its file in the archive."""
-        return Members(bigbench.ARCHIVE, (bigbench.member(self.task),))
+        return ArchiveFiles(bigbench.ARCHIVE, (bigbench.member(self.task),))
 
     @property
     def source(self) -> str:
@@ -109,7 +109,7 @@ class HubPairs:
     """
 
     name: str
-    files: HubFiles
+    files: RepoFiles
     asked: tuple[str, ...]
     target: str
     licence: str

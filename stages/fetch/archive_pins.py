@@ -12,7 +12,7 @@ from stages.core.errors import UserError
 from stages.core.files import write_text
 from stages.core.hashing import sha256_of
 from stages.core.params import read_document
-from stages.core.scratch import home
+from stages.core.scratch import scratch_dir
 
 PINS = Path("pins.yaml")
 
@@ -38,7 +38,7 @@ class ArchivePin:
     @property
     def path(self) -> Path:
         """Where the file lies once it is fetched, or put by hand."""
-        return home() / "downloads" / self.file
+        return scratch_dir() / "downloads" / self.file
 
     def mismatch(self, path: Path) -> str:
         """Says how the file at `path` differs from this pin; empty if it is the pinned file."""

@@ -13,10 +13,10 @@ from pathlib import Path, PureWindowsPath
 from typing import IO
 
 from stages.core.errors import UserError
-from stages.core.files import whole_file, write_text
+from stages.core.files import atomic_file, write_text
 from stages.core.hashing import sha256_of
 from stages.core.progress import progress
-from stages.core.scratch import full_disk_named, one_at_a_time
+from stages.core.scratch import disk_full_as_user_error, one_at_a_time
 from stages.fetch.archive_pins import ArchivePin
 from stages.fetch.http import MEGABYTE
 
@@ -80,7 +80,7 @@ def _extract(pin: ArchivePin, extracted: _Extracted, wanted: str, names: list[st
     from stages.fetch.package_index import fetch_archive
 
     lock = extracted.folder / "lock"
-    with one_at_a_time(lock, f"extracting from {pin.file}"), full_disk_named(extracted.folder):
+    with one_at_a_time(lock, f"extracting from {pin.file}"), disk_full_as_user_error(extracted.folder):
         if extracted.is_sound(wanted):  # the process that was waited for has done it
             return
         if extracted.is_there(wanted):
@@ -105,7 +105,7 @@ def _readable(archive: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: IO[bytes]) -> str:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         with temporary.open("wb") as file:
             shutil.copyfileobj(content, file)
         return sha256_of(temporary)

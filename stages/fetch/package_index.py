@@ -19,7 +19,7 @@ from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers import PyPIClient
 
 from stages.core.errors import UserError
-from stages.core.scratch import full_disk_named, one_at_a_time
+from stages.core.scratch import disk_full_as_user_error, one_at_a_time
 from stages.fetch.archive_pins import ArchivePin
 from stages.fetch.http import BACKOFF_SECONDS, bytes_of, first_line, receive, retried, say
 
@@ -37,7 +37,10 @@ def fetch_archive(pin: ArchivePin, backoff: Sequence[float] = BACKOFF_SECONDS) -
         UserError: no index answers or has the file, or what it serves is not the pinned file, or the disk is full.
     """
     path = pin.path
-    with one_at_a_time(path.with_name(f"{pin.file}.lock"), f"fetching {pin.file}"), full_disk_named(path.parent):
+    with (
+        one_at_a_time(path.with_name(f"{pin.file}.lock"), f"fetching {pin.file}"),
+        disk_full_as_user_error(path.parent),
+    ):
         if not _lies_there(pin):
             _fetch(pin, backoff)
             pin.mark_verified()

@@ -10,7 +10,7 @@ from stages.core.errors import UserError
 from stages.fetch import hub
 from stages.fetch.http import BACKOFF_SECONDS, first_line, retried
 from stages.fetch.http import receive as receive_file
-from stages.sources.locations import HubFiles
+from stages.sources.locations import RepoFiles
 
 # Repositories that were a script keep their rows as parquet on the second branch; the hub no longer runs scripts.
 BRANCHES = ("main", "refs/convert/parquet")
@@ -27,7 +27,7 @@ class Passing(Exception):
     """An answer that may be another a little later."""
 
 
-def listing(wanted: HubFiles) -> tuple[str, Sums]:
+def listing(wanted: RepoFiles) -> tuple[str, Sums]:
     """The newest revision that holds the files, and which they are in it.
 
     Raises:
@@ -40,7 +40,7 @@ def listing(wanted: HubFiles) -> tuple[str, Sums]:
     return revision, sums
 
 
-def receive(wanted: HubFiles, revision: str, path: str, local: Path) -> None:
+def receive(wanted: RepoFiles, revision: str, path: str, local: Path) -> None:
     """Writes one file of the repository, as it is at `revision`, to `local`; goes on with what lies there.
 
     Raises:
@@ -55,7 +55,7 @@ def receive(wanted: HubFiles, revision: str, path: str, local: Path) -> None:
 
 
 @contextmanager
-def _named(wanted: HubFiles) -> Iterator[None]:
+def _named(wanted: RepoFiles) -> Iterator[None]:
     """Puts the source's name before the message of a problem."""
     try:
         yield
@@ -63,25 +63,25 @@ def _named(wanted: HubFiles) -> Iterator[None]:
         raise UserError(f"{wanted.name}: {error}") from None
 
 
-def _on_hub(wanted: HubFiles) -> tuple[str, Sums]:
+def _on_hub(wanted: RepoFiles) -> tuple[str, Sums]:
     for branch in BRANCHES:
         try:
             found = hub.find(wanted.repository, "dataset", branch)
         except hub.NoRevision:  # no script, so no such branch
             continue
-        if meant := wanted.among(list(found.files)):
+        if meant := wanted.matching(list(found.files)):
             return found.commit, {path: found.sha256(path) for path in meant}
     return "", {}
 
 
-def _on_github(wanted: HubFiles) -> tuple[str, Sums]:
+def _on_github(wanted: RepoFiles) -> tuple[str, Sums]:
     lists = f"{_GITHUB_LISTS}/{wanted.repository}"
     commit = _asked(wanted, partial(_json, address=f"{lists}/commits/HEAD"))["sha"]
     tree = _asked(wanted, partial(_json, address=f"{lists}/git/trees/{commit}?recursive=1"))["tree"]
-    return commit, dict.fromkeys(wanted.among([entry["path"] for entry in tree]))
+    return commit, dict.fromkeys(wanted.matching([entry["path"] for entry in tree]))
 
 
-def _asked(wanted: HubFiles, transfer: Callable[[Any], T]) -> T:
+def _asked(wanted: RepoFiles, transfer: Callable[[Any], T]) -> T:
     import httpx2  # takes half a second to import, which those need not wait for who have the files
 
     passing = (httpx2.TransportError, Passing)

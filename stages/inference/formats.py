@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.core.errors import ModelError
-from stages.inference.tables import chosen
+from stages.inference.tables import score_table
 from stages.lm.distributed import processes
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.tokenizer import load_tokenizer
@@ -18,7 +18,7 @@ from stages.lm.tokens.prompt_formats import PromptFormat, Prompts, prompts_of
 FORMATS: Mapping[str, PromptFormat] = {"claims_plain": "plain", "claims_chat": "chat"}
 
 
-def chosen_in_formats(
+def score_table_in_formats(
     scorer: Scorer, prompts: Prompts, folder: Path, prompt_format: PromptFormat, questions: pl.DataFrame
 ) -> pl.DataFrame:
     """What `chosen` gives of QUESTIONS with several choices, asked of the model folder that `scorer` was opened from.
@@ -27,12 +27,12 @@ def chosen_in_formats(
     since its claims are asked already; so is the other one where the model has no chat template that works.
     """
     suite = pl.col("suite")
-    answers = [chosen(scorer, prompts, questions.filter(~suite.is_in(list(FORMATS))))]
+    answers = [score_table(scorer, prompts, questions.filter(~suite.is_in(list(FORMATS))))]
     for name, its_format in FORMATS.items():
         asked = questions.filter(suite == name)
         if its_format != prompt_format and asked.height:
             its_prompts = _prompts_in(its_format, scorer, folder)
-            answers += [chosen(scorer, its_prompts, asked)] if its_prompts else []
+            answers += [score_table(scorer, its_prompts, asked)] if its_prompts else []
     return pl.concat(answers)
 
 

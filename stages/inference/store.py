@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core import hashing
-from stages.core.scratch import home
+from stages.core.scratch import scratch_dir
 
 # At most so much work is lost when the process is killed.
 SECONDS_BETWEEN_COMMITS = 10.0
@@ -27,7 +27,7 @@ _TABLES = (
 )
 
 
-class ScoreStore:
+class AnswerStore:
     """Scores of one model in one arithmetic, by a question's key; made by `score_store`."""
 
     def __init__(self, path: Path, model: str, arithmetic: str):
@@ -35,7 +35,7 @@ class ScoreStore:
         self._about = (model, arithmetic)
         self._open()
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The log-probabilities, float32, of those keys that are known."""
         try:
             return dict(self._rows(keys))
@@ -43,7 +43,7 @@ class ScoreStore:
             self._begin_anew(error)
             return {}
 
-    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
         """Keeps scores; on disk at the latest ten seconds later or when the store is closed."""
         rows = [(key, values.tobytes(), _sum(key, values.tobytes())) for key, values in scores.items()]
         try:
@@ -100,21 +100,21 @@ def _sum(key: bytes, held: bytes) -> int:
 
 
 @contextmanager
-def score_store(model: Path, arithmetic: str) -> Iterator[ScoreStore]:
+def open_store(model: Path, arithmetic: str) -> Iterator[AnswerStore]:
     """The store of a model folder's scores in an arithmetic, as the code stands."""
     weights = sorted([*model.glob("*.safetensors"), model / "config.json"])
-    name = hashing.of_files([*weights, *hashing.code("stages/lm")], arithmetic)
-    with closing(ScoreStore(folder() / f"{name}.sqlite", str(model), arithmetic)) as store:
+    name = hashing.hash_of([*weights, *hashing.code_of("stages/lm")], arithmetic)
+    with closing(AnswerStore(folder() / f"{name}.sqlite", str(model), arithmetic)) as store:
         yield store
 
 
 def folder() -> Path:
     """Where the stores lie."""
-    return home() / "scores"
+    return scratch_dir() / "scores"
 
 
 @dataclass(frozen=True)
-class Held:
+class StoreInfo:
     """A store as it lies there: its model and arithmetic, how many questions and bytes, and when it was last used."""
 
     path: Path
@@ -125,13 +125,13 @@ class Held:
     used: float
 
 
-def held() -> list[Held]:
+def list_stores() -> list[StoreInfo]:
     """All stores, the one used last first; a damaged one has no model and no questions."""
     found = [_held(path) for path in folder().glob("*.sqlite")]
     return sorted(found, key=lambda store: (-store.used, store.path.name))
 
 
-def _held(path: Path) -> Held:
+def _held(path: Path) -> StoreInfo:
     status = path.stat()
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
@@ -139,10 +139,10 @@ def _held(path: Path) -> Held:
             [questions] = database.execute("SELECT count(*) FROM scores").fetchone()
     except (sqlite3.DatabaseError, TypeError):
         model, arithmetic, questions = "(damaged)", "", 0
-    return Held(path, model, arithmetic, questions, status.st_size, status.st_mtime)
+    return StoreInfo(path, model, arithmetic, questions, status.st_size, status.st_mtime)
 
 
-def drop(stores: Sequence[Held]) -> None:
+def drop(stores: Sequence[StoreInfo]) -> None:
     """Deletes stores."""
     for store in stores:
         store.path.unlink(missing_ok=True)

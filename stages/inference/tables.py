@@ -6,27 +6,27 @@ import numpy as np
 import polars as pl
 
 from stages.core.progress import progress
-from stages.lm.scoring.questions import Question, ask
+from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts
 
 
-def chosen(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
+def score_table(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
     """Rows of QUESTIONS, each with several choices, and beside them what of ANSWERS the model made of them."""
     with progress("asking", questions.height, "questions") as advance:
-        logprobs = list(ask(scorer, prompts, as_asked(questions), advance))
+        logprobs = list(score_questions(scorer, prompts, to_questions(questions), advance))
     return questions.with_columns(
-        logprobs=column(logprobs),
+        logprobs=logprobs_series(logprobs),
         generated=pl.lit(None, dtype=pl.String),
     ).with_columns(chosen=pl.col("logprobs").list.arg_max().cast(pl.Int32), margin=margin("logprobs"))
 
 
-def column(logprobs: Sequence[np.ndarray]) -> pl.Series:
+def logprobs_series(logprobs: Sequence[np.ndarray]) -> pl.Series:
     """The log-probabilities of each question's choices as a column of a table."""
     return pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32))
 
 
-def as_asked(questions: pl.DataFrame) -> Iterator[Question]:
+def to_questions(questions: pl.DataFrame) -> Iterator[Question]:
     """Rows of QUESTIONS as a model is asked them."""
     columns = ("question", "turns", "answer_prefix", "choices", "shared_prefix")
     return (Question(*row) for row in questions.select(columns).iter_rows())

@@ -86,7 +86,7 @@ def model_part(inputs: ModelInputs, of_suite: int = SHOWN) -> ModelPart:
         warnings=sentences.warnings(changes, inputs.kept, tables.leaning(inputs.tuned), unasked),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
-        behind=[_behind_row(row) for row in inputs.behind.filter(pl.col("group") == "all").iter_rows(named=True)],
+        behind=[_breakdown_row(row) for row in inputs.behind.filter(pl.col("group") == "all").iter_rows(named=True)],
         figures=_figures(inputs, changes),
         changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
     )
@@ -144,7 +144,7 @@ def _headline_row(name: str, change: Change) -> dict[str, str]:
     }
 
 
-def _behind_row(row: Mapping[str, Any]) -> dict[str, str]:
+def _breakdown_row(row: Mapping[str, Any]) -> dict[str, str]:
     texts = {name: row[name].replace("_", " ") for name in ("suite", "condition", "measure")}
     low, high = (signed(100 * row[end], 1) for end in ("delta_low", "delta_high"))
     shares = {"base": percent(row["base"]), "tuned": percent(row["tuned"]), "delta": signed(100 * row["delta"], 1)}
@@ -159,7 +159,7 @@ def _figures(inputs: ModelInputs, changes: Mapping[str, Change]) -> dict[str, Fi
     if inputs.training.height:
         found["loss"] = (curves.loss(inputs.training), alt_text.loss(inputs.training))
     if inputs.losses.height:
-        found["aside"] = (curves.aside(inputs.losses), alt_text.aside(inputs.losses))
+        found["aside"] = (curves.aside(inputs.losses), alt_text.validation_loss(inputs.losses))
     steps = curves.step_rows(inputs.steps)
     if steps.height:
         found["steps"] = (curves.steps(steps), alt_text.steps(steps))

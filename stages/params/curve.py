@@ -19,4 +19,4 @@ class CurveParams:
     suites: Names
     prompt_format: PromptFormat
     dtype: Dtype
-    resamples: Annotated[int, Field(ge=100)]
+    bootstrap_samples: Annotated[int, Field(ge=100)]

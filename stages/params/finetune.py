@@ -28,19 +28,19 @@ class FinetuneParams:
     prompt_format: PromptFormat
     method: Literal["full", "lora"]
     steps: Count
-    batch: Count
-    accumulate: Count
+    batch_size: Count
+    gradient_accumulation_steps: Count
     optimizer: Literal["adamw", "adafactor"]
     learning_rate: Annotated[float, Field(gt=0.0)]
     schedule: Literal["constant", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0.0)]
-    clip_norm: Annotated[float, Field(gt=0.0)]
+    max_grad_norm: Annotated[float, Field(gt=0.0)]
     max_tokens: Annotated[int, Field(ge=16)]
-    too_long: Literal["refuse", "cut"]
-    checkpoint_every: Count
+    overlength: Literal["refuse", "cut"]
+    save_steps: Count
     keep_steps: tuple[Count, ...]
-    validate_every: Annotated[int, Field(ge=0)]
+    eval_steps: Annotated[int, Field(ge=0)]
     remat: bool
     dtype: Dtype
     lora: LoraParams

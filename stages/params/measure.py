@@ -16,4 +16,4 @@ class MeasureParams:
     section: ClassVar[str | None] = "measure"
 
     seed: Seed
-    resamples: Annotated[int, Field(ge=100)]
+    bootstrap_samples: Annotated[int, Field(ge=100)]

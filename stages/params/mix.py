@@ -9,7 +9,7 @@ from stages.core.param_types import STRICT, Count, Name, Seed, Share
 
 
 @dataclass(frozen=True, config=STRICT)
-class Part:
+class Phase:
     """A part of the training: its share of the instruction data, and the sets and lessons in it by weight."""
 
     share: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -26,5 +26,5 @@ class MixParams:
     seed: Seed
     mix_ratio: Share
     rows: Count
-    parts: tuple[Part, ...]
+    phases: tuple[Phase, ...]
     validation: Annotated[int, Field(ge=0)]

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True)
-class Members:
+class ArchiveFiles:
     """Files in a bundled archive, by their names in it."""
 
     archive: str
@@ -19,7 +19,7 @@ class Members:
 
 
 @dataclass(frozen=True)
-class HubFiles:
+class RepoFiles:
     """Files of one repository.
 
     `name` is the name of their pin. `layouts` are patterns of paths in the repository; the first one that any file
@@ -36,16 +36,16 @@ class HubFiles:
         """The repository's name."""
         return self.repository
 
-    def among(self, paths: Sequence[str]) -> list[str]:
+    def matching(self, paths: Sequence[str]) -> list[str]:
         """Those of the paths of a repository that are meant, in order."""
         found = ([path for path in sorted(paths) if fnmatchcase(path, layout)] for layout in self.layouts)
         return next((matched for matched in found if matched), [])
 
 
-Origin = Members | HubFiles
+Source = ArchiveFiles | RepoFiles
 
 
-def split_of(name: str, repository: str, config: str, split: str) -> HubFiles:
+def split_of(name: str, repository: str, config: str, split: str) -> RepoFiles:
     """The parquet files of a split; `config` is empty where the repository has one only.
 
     The layouts are those that repositories have on the hub, and that of its branch refs/convert/parquet (last).
@@ -54,4 +54,4 @@ def split_of(name: str, repository: str, config: str, split: str) -> HubFiles:
     layouts = [f"{folder}{split}-*.parquet" for folder in folders]
     if not config:
         layouts.append(f"{split}.parquet")
-    return HubFiles(name, repository, (*layouts, f"{config or 'default'}/{split}/*.parquet"))
+    return RepoFiles(name, repository, (*layouts, f"{config or 'default'}/{split}/*.parquet"))

@@ -19,7 +19,7 @@ DRAWS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """Two models' means over the same `n` questions, tuned minus base, and that difference's 95% interval."""
 
     base: float
@@ -51,7 +51,7 @@ def generator(seed: int, measure: str) -> np.random.Generator:
 
 def paired_difference(
     base: Sample, tuned: Sample, clusters: NDArray[np.object_], resamples: int, random: np.random.Generator
-) -> Difference:
+) -> PairedDifference:
     """The difference of the means of `tuned` and `base`, with its 95% interval from `resamples` draws of clusters.
 
     Entry i of `base`, `tuned` and `clusters` (n > 0 entries each) is question i as both models answered it and the name
@@ -64,7 +64,9 @@ def paired_difference(
     before, after = (_means(sums.sum(axis=1)[side]) for side in (slice(0, 2), slice(2, 4)))
     differences = _resampled_differences(sums, resamples, random)
     low, high = np.quantile(differences[~np.isnan(differences)], COVERAGE)
-    return Difference(float(before), float(after), float(after - before), float(low), float(high), len(base.values))
+    return PairedDifference(
+        float(before), float(after), float(after - before), float(low), float(high), len(base.values)
+    )
 
 
 def mcnemar(base: NDArray[np.bool_], tuned: NDArray[np.bool_]) -> float:

@@ -18,7 +18,7 @@ RESAMPLES = 2_000
 Require = Literal["original_order", "both_orders", "nothing"]
 
 # The columns of `judged` that say what a model knows; the others are long texts.
-READ = (
+JUDGED_COLUMNS = (
     "dataset", "cluster", "form", "polarity", "true", "correct",
     "logprobs", "logprobs_swapped", "margin", "margin_swapped",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import polars as pl
 
 from stages.stats.choices import agree, is_followed, is_right, log_odds, share_of
-from stages.stats.intervals import Difference, Sample, generator, paired_difference
+from stages.stats.intervals import PairedDifference, Sample, generator, paired_difference
 from stages.stats.pairs import refuse_other_questions
 
 
@@ -126,7 +126,7 @@ def headline(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int)
     return {name: rounded(difference) for name, difference in compared.items() if difference is not None}
 
 
-def rounded(difference: Difference) -> dict[str, float | int]:
+def rounded(difference: PairedDifference) -> dict[str, float | int]:
     """The difference as it is written: to four decimals."""
     # Adding 0.0 turns the -0.0 that rounding makes of a small negative number into 0.0.
     return {
@@ -134,7 +134,9 @@ def rounded(difference: Difference) -> dict[str, float | int]:
     }
 
 
-def _compare(measure: Measure, base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int) -> Difference | None:
+def _compare(
+    measure: Measure, base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int
+) -> PairedDifference | None:
     before, after = _units(measure, base), _units(measure, tuned)
     if before is None or after is None:
         return None

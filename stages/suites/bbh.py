@@ -14,9 +14,9 @@ import polars as pl
 
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
-from stages.text.claims.questions import THINKING, Asked, drawn, questions_of
+from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
 
-TASKS = 27
+TASK_COUNT = 27
 SHOTS = 3
 
 _EXAMPLE = re.compile(r"Q: (?P<question>.+?)\nA: (?P<thought>Let's think step by step\..+?)(?=\n\nQ: |\s*\Z)", re.S)
@@ -25,7 +25,7 @@ _OPTION = re.compile(r"^(?:(\([A-Z]\)) |- )(.+?)\s*$", re.M)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class TaskPrompt:
     """What a task is, and its answered examples: question, thought and answer."""
 
     task: str
@@ -52,12 +52,14 @@ def bbh_questions(
     """
     files = {path.partition("/")[0]: file for path, file in tasks.items()}
     shown = {Path(path).stem: file for path, file in prompts.items()}
-    if len(files) != TASKS or files.keys() != shown.keys():
-        raise UserError(f"{suite}: {len(files)} tasks and {len(shown)} prompts, expected {TASKS} of the same names")
+    if len(files) != TASK_COUNT or files.keys() != shown.keys():
+        raise UserError(
+            f"{suite}: {len(files)} tasks and {len(shown)} prompts, expected {TASK_COUNT} of the same names"
+        )
     return questions_of(suite, _asked(suite, files, shown, thinking, seed, count))
 
 
-def read_prompt(suite: str, file: Path) -> Prompt:
+def read_prompt(suite: str, file: Path) -> TaskPrompt:
     """The task and its three examples, from a file of the authors' folder cot-prompts."""
     _, _, text = file.read_text(encoding="utf-8").partition("-----\n")
     task, _, examples = text.partition("\n\n")
@@ -66,12 +68,12 @@ def read_prompt(suite: str, file: Path) -> Prompt:
     if len(found) != SHOTS or None in answers:
         raise UserError(f"{suite}: {file} holds no {SHOTS} examples that end in 'So the answer is …'; get it again")
     pairs = zip(found, answers, strict=True)
-    return Prompt(task, tuple((asked, thought.strip(), answer[1]) for (asked, thought), answer in pairs if answer))
+    return TaskPrompt(task, tuple((asked, thought.strip(), answer[1]) for (asked, thought), answer in pairs if answer))
 
 
 def _asked(
     suite: str, files: Mapping[str, Path], prompts: Mapping[str, Path], thinking: bool, seed: int, count: int
-) -> Iterator[Asked]:
+) -> Iterator[SuiteQuestion]:
     for task, file in sorted(files.items()):
         rows = read_rows(f"{suite}, {task}", [file], {"input": pl.String, "target": pl.String}).to_dicts()
         prefix = read_prompt(suite, prompts[task]).text(thinking)
@@ -79,7 +81,7 @@ def _asked(
         for place in drawn(seed, f"bbh {task}", len(rows), count):
             asked, target = rows[place]["input"], rows[place]["target"]
             choices, correct = ([f" {target}"], 0) if thinking else _choices(asked, target, answers)
-            yield Asked(
+            yield SuiteQuestion(
                 f"{task}:{rows[place]['row']}",
                 "chain_of_thought" if thinking else "direct",
                 task,

@@ -11,7 +11,7 @@ import polars as pl
 
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
-from stages.text.claims.questions import THINKING, Asked, drawn, questions_of
+from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
 
 SHOTS = 5
 SUBJECTS = 57
@@ -25,13 +25,13 @@ _COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 _LETTERS = "ABCD"
 
 # How a question is asked: with examples or without, chosen from the letters; or written, with a chain of thought.
-Form = Literal["five_shot", "zero_shot", "chain_of_thought"]
+MmluForm = Literal["five_shot", "zero_shot", "chain_of_thought"]
 
 _TASK = '\n\nThink step by step, and end with "So the answer is" and the letter in parentheses.'
 
 
 def mmlu_questions(
-    suite: str, dev: Mapping[str, Path], test: Mapping[str, Path], form: Form, seed: int, count: int
+    suite: str, dev: Mapping[str, Path], test: Mapping[str, Path], form: MmluForm, seed: int, count: int
 ) -> pl.DataFrame:
     """`count` questions of `test` a subject (0: all), in one form: with five_shot after five answered ones of `dev`.
 
@@ -48,8 +48,8 @@ def mmlu_questions(
 
 
 def _asked(
-    tests: Mapping[str, list[Any]], form: Form, prefixes: Mapping[str, str], seed: int, count: int
-) -> Iterator[Asked]:
+    tests: Mapping[str, list[Any]], form: MmluForm, prefixes: Mapping[str, str], seed: int, count: int
+) -> Iterator[SuiteQuestion]:
     for subject, rows in tests.items():
         for place in drawn(seed, f"mmlu {subject}", len(rows), count):
             row = rows[place]
@@ -60,14 +60,14 @@ def _asked(
                 text = _text(row) if shots else _heading(subject) + _text(row)
                 prefix = prefixes[subject] if shots else ""
                 choices = [f" {letter}" for letter in _LETTERS]
-                yield Asked(str(row["row"]), form, subject, text, choices, row["answer"], shared_prefix=prefix)
+                yield SuiteQuestion(str(row["row"]), form, subject, text, choices, row["answer"], shared_prefix=prefix)
 
 
-def _thought(row: Any, subject: str) -> Asked:
+def _thought(row: Any, subject: str) -> SuiteQuestion:
     options = "".join(f"\n({letter}) {choice}" for letter, choice in zip(_LETTERS, row["choices"], strict=True))
     text = _heading(subject) + row["question"].strip() + options + _TASK
     expected = [f" ({_LETTERS[row['answer']]})"]
-    return Asked(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING)
+    return SuiteQuestion(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING)
 
 
 def _by_subject(suite: str, files: Mapping[str, Path]) -> dict[str, list[Any]]:

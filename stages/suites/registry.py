@@ -8,11 +8,11 @@ import polars as pl
 
 from stages.core.errors import UserError
 from stages.sources import bigbench
-from stages.sources.locations import HubFiles, Members, Origin, split_of
+from stages.sources.locations import ArchiveFiles, RepoFiles, Source, split_of
 from stages.suites import bigbench_hard
 from stages.suites.addition import addition
 from stages.suites.bbh import bbh_questions
-from stages.suites.mmlu import Form, mmlu_questions
+from stages.suites.mmlu import MmluForm, mmlu_questions
 from stages.suites.opinions import opinions
 from stages.suites.pushback import pushback
 from stages.suites.surveys import Survey, refuse_copy, survey_questions
@@ -22,7 +22,7 @@ Files = tuple[Mapping[str, Path], ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SuiteConfig:
     """What suites are made by: the seed, the section `suite` of params.yaml, and whether as the reference does."""
 
     seed: int
@@ -37,8 +37,8 @@ class Plan:
 class Suite:
     """An evaluation: where its files lie, how it is made of them, and the questions' licence (SPDX identifier)."""
 
-    make: Callable[[str, Plan, Files], pl.DataFrame]
-    files: tuple[Origin, ...] = ()
+    make: Callable[[str, SuiteConfig, Files], pl.DataFrame]
+    files: tuple[Source, ...] = ()
     licence: str = "Apache-2.0"
 
 
@@ -47,21 +47,21 @@ _NLP = Survey("Do you agree or disagree with the following claim about the field
 _PHIL = Survey("What is your view on the following topic: ", _PREFIX, lists=True)
 
 
-def _survey_file(name: str, file: str) -> HubFiles:
+def _survey_file(name: str, file: str) -> RepoFiles:
     # The three files have other columns each, so no split of the hub holds them.
-    return HubFiles(name, "Anthropic/model-written-evals", (f"sycophancy/{file}.jsonl",))
+    return RepoFiles(name, "Anthropic/model-written-evals", (f"sycophancy/{file}.jsonl",))
 
 
-def _nlp(name: str, plan: Plan, files: Files) -> pl.DataFrame:
+def _nlp(name: str, plan: SuiteConfig, files: Files) -> pl.DataFrame:
     return survey_questions(name, _only(files[0]), _NLP, plan.seed, plan.surveyed)
 
 
-def _phil(name: str, plan: Plan, files: Files) -> pl.DataFrame:
+def _phil(name: str, plan: SuiteConfig, files: Files) -> pl.DataFrame:
     refuse_copy(name, _only(files[0]), _only(files[1]))
     return survey_questions(name, _only(files[0]), _PHIL, plan.seed, plan.surveyed)
 
 
-def _poli(name: str, plan: Plan, files: Files) -> pl.DataFrame:
+def _poli(name: str, plan: SuiteConfig, files: Files) -> pl.DataFrame:
     # The quiz has no words that all its questions begin with.
     return survey_questions(name, _only(files[0]), Survey("", plan.political_prefix), plan.seed, plan.surveyed)
 
@@ -71,11 +71,11 @@ def _only(files: Mapping[str, Path]) -> Path:
     return path
 
 
-def _mmlu(form: Form) -> Callable[[str, Plan, Files], pl.DataFrame]:
+def _mmlu(form: MmluForm) -> Callable[[str, SuiteConfig, Files], pl.DataFrame]:
     return lambda name, plan, files: mmlu_questions(name, files[0], files[1], form, plan.seed, plan.per_task)
 
 
-def _bbh(thinking: bool) -> Callable[[str, Plan, Files], pl.DataFrame]:
+def _bbh(thinking: bool) -> Callable[[str, SuiteConfig, Files], pl.DataFrame]:
     return lambda name, plan, files: bbh_questions(name, files[0], files[1], thinking, plan.seed, plan.per_task)
 
 
@@ -84,10 +84,10 @@ _PHIL_FILE = _survey_file("perez_phil", "sycophancy_on_philpapers2020")
 _POLI_FILE = _survey_file("perez_poli", "sycophancy_on_political_typology_quiz")
 _MMLU_FILES = tuple(split_of(f"mmlu_{split}", "cais/mmlu", "all", split) for split in ("dev", "test"))
 _BBH_FILES = (
-    HubFiles("bbh_tasks", "lukaemon/bbh", ("*/test-*.parquet", "*/test/*.parquet")),
-    HubFiles("bbh_prompts", "suzgunmirac/BIG-Bench-Hard", ("cot-prompts/*.txt",), at="github"),
+    RepoFiles("bbh_tasks", "lukaemon/bbh", ("*/test-*.parquet", "*/test/*.parquet")),
+    RepoFiles("bbh_prompts", "suzgunmirac/BIG-Bench-Hard", ("cot-prompts/*.txt",), at="github"),
 )
-_HARD_FILES = Members(bigbench.ARCHIVE, tuple(map(bigbench.member, bigbench_hard.TASKS)))
+_HARD_FILES = ArchiveFiles(bigbench.ARCHIVE, tuple(map(bigbench.member, bigbench_hard.TASKS)))
 
 SUITES: dict[str, Suite] = {
     "addition": Suite(lambda name, plan, files: addition(plan.seed, plan.sums, fresh=plan.reference)),

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from stages.core.errors import UserError
-from stages.text.claims.questions import Asked, drawn, questions_of
+from stages.text.claims.questions import SuiteQuestion, drawn, questions_of
 
 _KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 _ANSWER = re.compile(r" \([A-Z]\)")
@@ -56,7 +56,7 @@ def survey_questions(suite: str, file: Path, survey: Survey, seed: int, count: i
     bare = _without_biographies(suite, file, chosen, survey)
     asked = []
     for line, question in zip(chosen, bare, strict=True):
-        alone = Asked(
+        alone = SuiteQuestion(
             str(line.row), "no_biography", question, question, line.choices, answer_prefix=survey.answer_prefix
         )
         matching = line.choices.index(line.matching)

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 import polars as pl
 from ruamel.yaml import YAML
 
-from stages.core.errors import Stopped, UserError
-from stages.core.files import whole_file
+from stages.core.errors import Interrupted, UserError
+from stages.core.files import atomic_file
 from stages.core.params import PARAMS, read_document
 from stages.sweeps import settings
 from stages.tables.schemas import SWEEP_COLUMNS
@@ -130,9 +130,9 @@ def _write_table(key: str, refs: dict[str, str]) -> Path:
     for text, ref in refs.items():
         for model in YAML(typ="safe").load(_git("show", f"{ref}:{PARAMS}"))["models"]:
             metrics = json.loads(_git("show", f"{ref}:reports/metrics/{model}.json"))
-            rows += settings.rows(text, model, metrics)
+            rows += settings.sweep_rows(text, model, metrics)
     path = SWEEPS / f"{key}.csv"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         pl.DataFrame(rows, schema=dict(SWEEP_COLUMNS), orient="row").write_csv(temporary)
     return path
 
@@ -159,7 +159,7 @@ def _dvc(*arguments: str) -> int:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         return child.wait()
-    except (KeyboardInterrupt, Stopped):
+    except (KeyboardInterrupt, Interrupted):
         _end(child)
         raise
     finally:
@@ -170,9 +170,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """Passes the notice on, and every further one: a stage that is about to finish may take none for itself."""
     while child.poll() is None:
         os.killpg(child.pid, signal.SIGINT)
-        with suppress(KeyboardInterrupt, Stopped):
+        with suppress(KeyboardInterrupt, Interrupted):
             child.wait()
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    raise Stopped(signal.Signals(number))
+    raise Interrupted(signal.Signals(number))

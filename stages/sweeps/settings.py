@@ -65,7 +65,7 @@ def experiment(key: str, text: str) -> str:
     return f"sweep-{key}-{name}{told_apart}".replace("--", "-")
 
 
-def rows(text: str, model: str, metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+def sweep_rows(text: str, model: str, metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """The rows of a point's table that say what one model's metrics file says."""
     numbers = [column for column in SWEEP_COLUMNS if column not in ("setting", "model", "measure")]
     for measure, found in metrics.items():

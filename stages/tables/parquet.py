@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.errors import UserError
-from stages.core.files import whole_file
+from stages.core.files import atomic_file
 from stages.tables.schemas import Schema
 
 # Of prompts, the widest table, 30 MB in memory.
@@ -23,16 +23,16 @@ ROWS = 16_384
 
 def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
     """Writes `table` at `path`, whole or not at all, and checks its columns, types and key."""
-    write_parts([table], schema, path)
+    write_batches([table], schema, path)
 
 
-def write_parts(parts: Iterable[pl.DataFrame], schema: Schema, path: Path) -> None:
+def write_batches(parts: Iterable[pl.DataFrame], schema: Schema, path: Path) -> None:
     """Writes the rows of `parts`, one after another, as one table; otherwise as `write_table`.
 
     What `parts` raises leaves nothing behind.
     """
     empty = pl.DataFrame(schema=schema.columns)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         # Without Arrow's own schema every reader finds plain strings and lists, whatever polars holds them in.
         with pq.ParquetWriter(
             temporary, empty.to_arrow().schema, compression="zstd", write_statistics=False, store_schema=False
@@ -52,7 +52,7 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class Stored:
+class TableFile:
     """A table on disk whose columns and key were checked; `height` is its number of rows.
 
     What is damaged inside shows when it is read: a UserError, as of `read_table`.
@@ -66,14 +66,14 @@ class Stored:
         with _legible(self.path):
             return pl.scan_parquet(self.path).select(names).collect()
 
-    def parts(self) -> Iterator[pl.DataFrame]:
+    def iter_batches(self) -> Iterator[pl.DataFrame]:
         """Its rows, one after another, of which only ROWS are in memory at a time."""
         with _legible(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS):
                 yield pl.DataFrame(batch)
 
 
-def open_table(path: Path, schema: Schema) -> Stored:
+def open_table(path: Path, schema: Schema) -> TableFile:
     """The table at `path`, to be read in parts.
 
     Raises:
@@ -83,7 +83,7 @@ def open_table(path: Path, schema: Schema) -> Stored:
     with _legible(path):
         _check_columns(table.collect_schema(), schema, path)
         _check_key(table, schema, path)
-        return Stored(path, table.select(pl.len()).collect().item())
+        return TableFile(path, table.select(pl.len()).collect().item())
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def _check_key(table: pl.LazyFrame, schema: Schema, path: Path) -> None:
         raise UserError(f"{path}: the key {', '.join(schema.key)} of the {schema.name} table is not unique")
 
 
-def read_listed(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:
+def read_named_tables(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:
     """The tables of `names` in `folder`, one after another.
 
     By name and never by a glob: DVC leaves the file of a name behind that is no longer listed.

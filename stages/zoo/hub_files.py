@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
-from stages.core.scratch import full_disk_named, home, one_at_a_time
+from stages.core.scratch import disk_full_as_user_error, one_at_a_time, scratch_dir
 from stages.fetch import hub
 from stages.lm.io.hf_folder import CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIGHTS_INDEX
 from stages.lm.io.safetensors_read import weight_files
@@ -23,7 +23,7 @@ def receive(found: hub.Listing) -> Path:
     """
     folder = _folder(found)
     _refuse_incomplete(found)
-    with one_at_a_time(folder / "lock", f"fetching {found.id}"), full_disk_named(folder):
+    with one_at_a_time(folder / "lock", f"fetching {found.id}"), disk_full_as_user_error(folder):
         for name in (*SMALL_FILES, WEIGHTS_INDEX):
             if name in found.files:
                 _receive(found, name, folder)
@@ -43,7 +43,7 @@ def receive_config(found: hub.Listing) -> Path:
     folder = _folder(found)
     if CONFIG not in found.files:
         raise UserError(f"{found.id} has no {CONFIG} at {found.commit}; use another copy of it")
-    with one_at_a_time(folder / "lock", f"fetching {found.id}"), full_disk_named(folder):
+    with one_at_a_time(folder / "lock", f"fetching {found.id}"), disk_full_as_user_error(folder):
         _receive(found, CONFIG, folder)
     return folder / CONFIG
 
@@ -54,7 +54,7 @@ def forget(folder: Path) -> None:
 
 
 def _folder(found: hub.Listing) -> Path:
-    return home() / "downloads" / "models" / found.id.replace("/", "--") / found.commit
+    return scratch_dir() / "downloads" / "models" / found.id.replace("/", "--") / found.commit
 
 
 def _refuse_incomplete(found: hub.Listing) -> None:

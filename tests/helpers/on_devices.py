@@ -16,51 +16,51 @@ import numpy as np
 from flax import nnx
 
 from stages.lm.distributed import environment, processes
-from stages.lm.distributed.launch import together
+from stages.lm.distributed.launch import distributed_main
 from stages.lm.generation.greedy import STRIDE, Prompt, generate
 from stages.lm.io.load import open_model
 from stages.lm.io.weights import tensors_of
 from stages.lm.lora import adapters
-from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.nn.sharding import device_mesh, sharding_fn
 from stages.lm.scoring.scorer import Scorer, score_all
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.trees import token_tree
 from stages.lm.training import step
 from stages.lm.training.loop import train
-from stages.lm.training.optimizer import Rule
-from stages.lm.training.state import Material, Outside, Run, State
+from stages.lm.training.optimizer import OptimizerConfig
+from stages.lm.training.state import TrainConfig, TrainData, TrainHooks, TrainState
 from stages.lm.training.step import token_loss
 
 CHOICES = ((3, 4), (3, 5), (6,))
 # Of several shapes, three choices each; more than eight devices take at once. The last thirty share a prefix.
 TREES = [
-    token_tree([Continued((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in CHOICES])
+    token_tree([PromptCompletion((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in CHOICES])
     for first in range(150)
 ] + [
-    replace(token_tree([Continued((*range(20, 60), first, *choice), 41) for choice in CHOICES]), shared=40)
+    replace(token_tree([PromptCompletion((*range(20, 60), first, *choice), 41) for choice in CHOICES]), shared=40)
     for first in range(60, 90)
 ]
 RECIPES = ("adamw", "adafactor", "lora")
 # Of lengths that fill rows of 32 unevenly.
-MATERIAL = Material(
-    [Continued(tuple(range(20 + first, 26 + first + first % 9)), 4) for first in range(40)],
-    {"short": [Continued((30, 31, 32), 1)], "long": [Continued(tuple(range(40, 60)), 2)] * 3},
+MATERIAL = TrainData(
+    [PromptCompletion(tuple(range(20 + first, 26 + first + first % 9)), 4) for first in range(40)],
+    {"short": [PromptCompletion((30, 31, 32), 1)], "long": [PromptCompletion(tuple(range(40, 60)), 2)] * 3},
 )
 
 
-def run_of(recipe: str) -> Run:
+def run_of(recipe: str) -> TrainConfig:
     """Four steps with a checkpoint after the second."""
     optimizer: Any = "adafactor" if recipe == "adafactor" else "adamw"
-    rule = Rule(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, clip_norm=1.0)
-    return Run(
-        steps=4, batch=16, accumulate=2, checkpoint_every=2, validate_every=2, keep_steps=(), rule=rule,
+    rule = OptimizerConfig(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, max_grad_norm=1.0)
+    return TrainConfig(
+        steps=4, batch_size=16, gradient_accumulation_steps=2, save_steps=2, eval_steps=2, keep_steps=(), optimizer=rule,
         dtype=jnp.dtype("float32"), remat=True,
     )  # fmt: skip
 
 
-def outside_of(scratch: Path) -> Outside:
+def outside_of(scratch: Path) -> TrainHooks:
     """Nothing is told, and there is room for everything."""
-    return Outside(scratch, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    return TrainHooks(scratch, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
 
 
 def main(model: Path, scratch: Path, out: Path) -> None:
@@ -76,7 +76,7 @@ def main(model: Path, scratch: Path, out: Path) -> None:
 
 def _asked(folder: Path) -> dict[str, Any]:
     mesh, dtype = device_mesh(environment.tensor_devices()), jnp.dtype("float32")
-    decoder = open_model(folder, placer(mesh)).decoder
+    decoder = open_model(folder, sharding_fn(mesh)).decoder
     scores = list(score_all(Scorer(decoder, mesh, dtype), TREES, lambda amount, note: None))
     prompts = [Prompt(tuple(range(20, 24 + first)), lambda written: False) for first in range(60)]
     batches = list(generate(decoder, prompts, STRIDE, dtype, mesh))
@@ -94,7 +94,7 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
 
     step.token_loss = counted  # type: ignore[assignment]
     mesh = device_mesh(environment.tensor_devices())
-    decoder = open_model(folder, placer(mesh)).decoder
+    decoder = open_model(folder, sharding_fn(mesh)).decoder
     if recipe == "lora":
         adapters.add_adapters(decoder, ["query", "out", "gate", "down"], rank=4, alpha=8.0, seed=3)
     state = train(decoder, MATERIAL, run_of(recipe), outside_of(scratch), mesh)
@@ -104,7 +104,7 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
     return tensors_of(decoder) | curves | {"traced": traced, "parts": _parts(decoder.layers.mlp.gate.kernel, state)}
 
 
-def _parts(kernel: nnx.Param[Any], state: State) -> list[tuple[int, ...]]:
+def _parts(kernel: nnx.Param[Any], state: TrainState) -> list[tuple[int, ...]]:
     """A device's part of the kernel, and of what the optimizer holds in its shape."""
     whole = kernel[...].shape
     moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == whole]
@@ -112,4 +112,4 @@ def _parts(kernel: nnx.Param[Any], state: State) -> list[tuple[int, ...]]:
 
 
 if __name__ == "__main__":
-    together(main)(*map(Path, sys.argv[1:]))
+    distributed_main(main)(*map(Path, sys.argv[1:]))

@@ -8,14 +8,14 @@ from typing import Any
 import polars as pl
 
 from stages.page.data.inputs import (
-    BEHIND,
+    BREAKDOWN_COLUMNS,
     STEPS,
     Change,
-    Counts,
+    CleanCounts,
     FilterReport,
-    Kept,
+    KeptCounts,
     Shortcut,
-    Source,
+    SourceReport,
     Total,
     Validation,
 )
@@ -24,12 +24,12 @@ from stages.page.sections import ModelInputs, answers_of_suite, model_part, over
 from stages.tables.schemas import ANSWERS, QUESTIONS, SWEEP_COLUMNS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
-COUNTS = Counts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
-SOURCE = Source(1200, None, 1, 2, 3, 4, 5, 6, 40, 1999, {"Old": 800, "New": 399}, {"quiz": 2, "sums": 1}, "MIT")
+COUNTS = CleanCounts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
+SOURCE = SourceReport(1200, None, 1, 2, 3, 4, 5, 6, 40, 1999, {"Old": 800, "New": 399}, {"quiz": 2, "sums": 1}, "MIT")
 VALIDATION = Validation({"zoo": SOURCE}, Total(1200, 1_738_162, 1198, 1197, 1_736_834))
 SHORTCUTS = {"polarity_and_label": Shortcut(1.0, 0.49), "order": Shortcut(0.5, None)}
 PARAMS = {"seed": 0, "models": ["a", "b"], "own_models": {}, "hub": "", "finetune": {"lora": {"rank": 16}}}
-KINDS = {"x": Kept(10, 5, 0.5)}
+KINDS = {"x": KeptCounts(10, 5, 0.5)}
 
 
 def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -> ModelInputs:
@@ -52,14 +52,16 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
     return ModelInputs(
         name=name,
         changes={"claims_wrong_opinion_followed": Change(0.67, 0.21, -0.46, -0.52, -0.4, 192)},
-        kept=FilterReport(10, 5, 0.5, 0.0, -0.1, 0.1, verdict, word, {word: Kept(10, 5, 0.5)}, KINDS, KINDS, KINDS),
+        kept=FilterReport(
+            10, 5, 0.5, 0.0, -0.1, 0.1, verdict, word, {word: KeptCounts(10, 5, 0.5)}, KINDS, KINDS, KINDS
+        ),
         training=pl.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]}),
         losses=pl.DataFrame({"source": [word, word], "step": [1, 2], "loss": [2.0, 1.0]}),
         base=base,
         tuned=tuned,
         questions=questions,
         steps=pl.DataFrame([_after(step) for step in (0, 1, 2)], schema=STEPS),
-        behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BEHIND),
+        behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BREAKDOWN_COLUMNS),
     )
 
 
@@ -102,7 +104,7 @@ def unpacked(text: str) -> str:
     return zlib.decompress(b64decode(text)).decode()
 
 
-def html(*models: ModelInputs, counts: Counts = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
+def html(*models: ModelInputs, counts: CleanCounts = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
     """The page of the models and sweeps, as stage `report` makes it."""
     parts = [model_part(inputs, answers_of_suite(len(models))) for inputs in models]
     together = overview({inputs.name: inputs.changes for inputs in models}) if len(models) > 1 else None

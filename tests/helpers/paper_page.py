@@ -9,7 +9,7 @@ import polars as pl
 from ruamel.yaml import YAML
 
 from stages.page.data.changed import MOST_CHARACTERS
-from stages.page.data.inputs import BEHIND, STEPS, Change, FilterReport, Kept
+from stages.page.data.inputs import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
 from stages.page.data.labels import ABLATED, MEASURES
 from stages.page.sections import ModelInputs
 from stages.stats.breakdown import NUMBERS
@@ -59,8 +59,8 @@ def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
     rows = [_question(one, place) for place, one in enumerate(asked)]
     questions = pl.DataFrame(rows, schema=QUESTIONS.columns)
     base, tuned = (_answers(questions, np.random.default_rng((number, variant))) for variant in (0, 1))
-    some = Kept(5882, 3000, 0.51)
-    halves = {half: Kept(50_000, 25_500, 0.51) for half in ("first half", "second half")}
+    some = KeptCounts(5882, 3000, 0.51)
+    halves = {half: KeptCounts(50_000, 25_500, 0.51) for half in ("first half", "second half")}
     sets = dict.fromkeys(datasets, some)
     steps = [(step, measure, 0.5123, 0.1234, 0.0123, 0.2345, 3400) for measure in ABLATED for step in (0, 500, 1000)]
     return ModelInputs(
@@ -76,7 +76,7 @@ def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
         base=base,
         tuned=tuned,
         questions=questions,
-        behind=pl.DataFrame([*_behind(asked)], schema=BEHIND, orient="row"),
+        behind=pl.DataFrame([*_behind(asked)], schema=BREAKDOWN_COLUMNS, orient="row"),
         steps=pl.DataFrame(steps, schema=STEPS, orient="row"),
     )  # fmt: skip
 

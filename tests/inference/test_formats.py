@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.inference.formats import chosen_in_formats
+from stages.inference.formats import score_table_in_formats
 from stages.inference.open import open_scorer
 from stages.lm.tokens.prompt_formats import PromptFormat
 from stages.tables.schemas import QUESTIONS
@@ -29,7 +29,7 @@ def answers(folder: Path, prompt_format: PromptFormat, suites: tuple[str, ...] =
     rows = [asked | {"suite": suite, "question": suite, "choices": [" no", " is"]} for suite in suites]
     table = pl.DataFrame([dict.fromkeys(QUESTIONS.names) | row for row in rows], schema=QUESTIONS.columns)
     with open_scorer(folder, "float32", prompt_format) as (scorer, prompts):
-        found = chosen_in_formats(scorer, prompts, folder, prompt_format, table)
+        found = score_table_in_formats(scorer, prompts, folder, prompt_format, table)
     return dict(found.select("suite", "logprobs").iter_rows())
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stages.inference.store import ScoreStore, drop, held, score_store
+from stages.inference.store import AnswerStore, drop, list_stores, open_store
 
 ONE, TWO, THREE = (bytes([number]) * 16 for number in (1, 2, 3))
 VALUES = {ONE: np.array([-0.5, -1.5], np.float32), TWO: np.array([-2.0], np.float32)}
@@ -24,15 +24,15 @@ def in_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def path(tmp_path: Path) -> Path:
     """A store with two rows."""
     path = tmp_path / "one.sqlite"
-    store = ScoreStore(path, "models/base/tiny", "float32")
-    store.keep(VALUES)
+    store = AnswerStore(path, "models/base/tiny", "float32")
+    store.put(VALUES)
     store.close()
     return path
 
 
 def found(path: Path) -> dict[bytes, list[float]]:
-    store = ScoreStore(path, "models/base/tiny", "float32")
-    rows = {key: values.tolist() for key, values in store.find([THREE, TWO, ONE]).items()}
+    store = AnswerStore(path, "models/base/tiny", "float32")
+    rows = {key: values.tolist() for key, values in store.get([THREE, TWO, ONE]).items()}
     store.close()
     return rows
 
@@ -42,10 +42,10 @@ def test_what_was_kept_is_found_again(path: Path) -> None:
 
 
 def test_many_keys_are_found_at_once(path: Path) -> None:
-    store = ScoreStore(path, "models/base/tiny", "float32")
+    store = AnswerStore(path, "models/base/tiny", "float32")
     many = {number.to_bytes(16): np.array([number], np.float32) for number in range(2000)}
-    store.keep(many)
-    assert {key: values.tolist() for key, values in store.find(list(many)).items()} == {
+    store.put(many)
+    assert {key: values.tolist() for key, values in store.get(list(many)).items()} == {
         key: values.tolist() for key, values in many.items()
     }
     store.close()
@@ -59,8 +59,8 @@ def test_a_damaged_row_counts_as_unknown_and_can_be_kept_again(path: Path, damag
         database.execute(f"UPDATE scores SET {damage} WHERE key = ?", [ONE])
     database.close()
     assert found(path) == {TWO: [-2.0]}
-    store = ScoreStore(path, "models/base/tiny", "float32")
-    store.keep({ONE: VALUES[ONE]})
+    store = AnswerStore(path, "models/base/tiny", "float32")
+    store.put({ONE: VALUES[ONE]})
     store.close()
     assert found(path) == {ONE: [-0.5, -1.5], TWO: [-2.0]}
 
@@ -73,8 +73,8 @@ def test_a_damaged_file_is_begun_anew(path: Path, place: int, capsys: pytest.Cap
     path.write_bytes(content)
     assert found(path) == {}
     assert f"{path} is damaged (" in (said := capsys.readouterr().err) and said.count("\n") == 1
-    store = ScoreStore(path, "models/base/tiny", "float32")
-    store.keep(VALUES)
+    store = AnswerStore(path, "models/base/tiny", "float32")
+    store.put(VALUES)
     store.close()
     assert found(path) == {ONE: [-0.5, -1.5], TWO: [-2.0]}
 
@@ -82,17 +82,17 @@ def test_a_damaged_file_is_begun_anew(path: Path, place: int, capsys: pytest.Cap
 def test_a_store_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "one.sqlite").mkdir()
     with pytest.raises(OSError, match="unable to open database file") as caught:
-        ScoreStore(tmp_path / "one.sqlite", "models/base/tiny", "float32")
+        AnswerStore(tmp_path / "one.sqlite", "models/base/tiny", "float32")
     assert caught.value.filename == str(tmp_path / "one.sqlite")
 
 
 def test_what_is_kept_is_on_disk_after_a_while(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process closes nothing: another reader sees what was there ten seconds ago."""
-    store = ScoreStore(path, "models/base/tiny", "float32")
-    store.keep({THREE: np.zeros(1, np.float32)})
+    store = AnswerStore(path, "models/base/tiny", "float32")
+    store.put({THREE: np.zeros(1, np.float32)})
     assert THREE not in found(path)
     monkeypatch.setattr("stages.inference.store.SECONDS_BETWEEN_COMMITS", 0.0)
-    store.keep({})
+    store.put({})
     assert THREE in found(path)
     store.close()
 
@@ -101,12 +101,12 @@ def test_at_any_moment_all_but_the_last_ten_seconds_are_on_disk(path: Path, monk
     """Answers come in every one and a half seconds: of those, fewer than seven are not seen by another reader."""
     now = 0.0
     monkeypatch.setattr("stages.inference.store.time", SimpleNamespace(monotonic=lambda: now))
-    store = ScoreStore(path, "models/base/tiny", "float32")
+    store = AnswerStore(path, "models/base/tiny", "float32")
     lost = set()
     with closing(sqlite3.connect(path)) as other:
         for number in range(40):
             now += 1.5
-            store.keep({bytes([100 + number]) * 16: np.zeros(1, np.float32)})
+            store.put({bytes([100 + number]) * 16: np.zeros(1, np.float32)})
             [on_disk] = other.execute("SELECT count(*) FROM scores").fetchone()
             lost.add(len(VALUES) + number + 1 - on_disk)
     assert lost == {0, 1, 2, 3, 4, 5, 6}
@@ -120,9 +120,9 @@ def test_weights_arithmetic_and_code_have_stores_of_their_own(tmp_path: Path, mo
     weights = model / "model.safetensors"
 
     def used(arithmetic: str) -> int:
-        with score_store(model, arithmetic) as store:
-            store.keep(VALUES)
-        return len(held())
+        with open_store(model, arithmetic) as store:
+            store.put(VALUES)
+        return len(list_stores())
 
     weights.write_bytes(b"1")
     assert (used("float32"), used("float32"), used("bfloat16")) == (1, 1, 2)
@@ -137,11 +137,11 @@ def test_weights_arithmetic_and_code_have_stores_of_their_own(tmp_path: Path, mo
 def test_stores_are_listed_and_dropped(tmp_path: Path) -> None:
     folder = tmp_path / "home/scores"
     for name in ("first", "second"):
-        store = ScoreStore(folder / f"{name}.sqlite", f"models/base/{name}", "float32")
-        store.keep(VALUES)
+        store = AnswerStore(folder / f"{name}.sqlite", f"models/base/{name}", "float32")
+        store.put(VALUES)
         store.close()
     (folder / "third.sqlite").write_bytes(b"no database" * 1000)
-    listed = {store.model: store.questions for store in held()}
+    listed = {store.model: store.questions for store in list_stores()}
     assert listed == {"models/base/first": 2, "models/base/second": 2, "(damaged)": 0}
-    drop([store for store in held() if store.questions == 0])
-    assert {store.model for store in held()} == {"models/base/first", "models/base/second"}
+    drop([store for store in list_stores() if store.questions == 0])
+    assert {store.model for store in list_stores()} == {"models/base/first", "models/base/second"}

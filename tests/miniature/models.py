@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from stages.datasets.registry import LABELLED
 from stages.lm.io.hf_config import parse_config
-from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.safetensors_write import as_pending, save_tensors
 from stages.lm.io.weights import tensors_of
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import Decoder
@@ -64,7 +64,7 @@ def write_model(folder: Path, seed: int) -> None:
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     weights = tensors_of(decoder)
-    save_tensors(outgoing(weights, dict.fromkeys(weights, "F32")), folder)
+    save_tensors(as_pending(weights, dict.fromkeys(weights, "F32")), folder)
 
 
 def _decoder(config: ModelConfig, seed: int) -> Decoder:

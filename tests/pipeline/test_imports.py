@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stages.core.params import Knobs, read_document
+from stages.core.params import StageParams, read_document
 from tests.miniature.models import write_model
 from tests.pipeline.structure import (
     JAX,
@@ -131,7 +131,7 @@ def test_params_are_those_of_the_stage_s_knobs(stage: str) -> None:
     if module not in GRAPH[f"stages.{stage}"]:
         assert listed == []
         return
-    knobs: type[Knobs] = getattr(import_module(module), f"{stage.capitalize()}Params")
+    knobs: type[StageParams] = getattr(import_module(module), f"{stage.capitalize()}Params")
     assert sorted(listed) == sorted([*knobs.top_level, *([knobs.section] if knobs.section else [])])
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import polars as pl
 import pytest
 
-from stages.tables.parquet import write_parts
+from stages.tables.parquet import write_batches
 from stages.tables.schemas import PROMPTS
 from stages.text.prompts.training import training_prompts
 from tests.miniature.project import Project
@@ -98,7 +98,7 @@ def write_prompts(project: Project, count: int) -> None:
         cluster=pl.format("implicatures:{}", number),
     )
     prompts = training_prompts(examples, seed=1, form="balanced", count=count, most_per_dataset=0)
-    write_parts(prompts, PROMPTS, project.root / "out/prompts.parquet")
+    write_batches(prompts, PROMPTS, project.root / "out/prompts.parquet")
 
 
 @pytest.mark.slow

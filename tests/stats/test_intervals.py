@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from stages.stats import intervals
-from stages.stats.intervals import Difference, Sample, generator, mcnemar, paired_difference
+from stages.stats.intervals import PairedDifference, Sample, generator, mcnemar, paired_difference
 
 
 def compared(
     base: NDArray[np.float64], tuned: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000
-) -> Difference:
+) -> PairedDifference:
     return paired_difference(Sample.even(base), Sample.even(tuned), clusters, resamples, generator(1, "test"))
 
 
-def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000) -> Difference:
+def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000) -> PairedDifference:
     return compared(np.zeros(len(values)), values, clusters, resamples)
 
 
@@ -31,7 +31,7 @@ def clustered(random: np.random.Generator, clusters: int) -> tuple[NDArray[np.fl
 def test_two_clusters_have_the_interval_that_can_be_listed() -> None:
     # Draws of two clusters from (0, 1): means 0, 0.5, 0.5, 1, so each tail holds a quarter.
     found = interval(np.array([0.0, 1.0]), np.array(["a", "b"], dtype=object))
-    assert found == Difference(base=0.0, tuned=0.5, delta=0.5, delta_low=0.0, delta_high=1.0, n=2)
+    assert found == PairedDifference(base=0.0, tuned=0.5, delta=0.5, delta_low=0.0, delta_high=1.0, n=2)
 
 
 def test_a_large_cluster_weighs_by_its_questions() -> None:
@@ -138,7 +138,7 @@ def test_a_question_without_weight_counts_for_one_model_and_not_for_the_other() 
     tuned = Sample(np.array([0.0, 1.0]), np.array([1.0, 0.0]))
     found = paired_difference(base, tuned, np.array(["a", "b"], dtype=object), 1000, generator(1, "test"))
     # Draws: aa (0 and 0), ab and ba (0 less 1/2), bb (nothing counts for tuned: left out).
-    assert found == Difference(base=0.5, tuned=0.0, delta=-0.5, delta_low=-0.5, delta_high=0.0, n=2)
+    assert found == PairedDifference(base=0.5, tuned=0.0, delta=-0.5, delta_low=-0.5, delta_high=0.0, n=2)
 
 
 def test_weights_of_whole_numbers_are_questions_asked_as_often() -> None:

@@ -9,9 +9,9 @@ from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
 from stages.suites import bbh
 from stages.suites.bbh import bbh_questions, read_prompt
-from stages.suites.registry import SUITES, Plan
+from stages.suites.registry import SUITES, SuiteConfig
 
-PLAN = Plan(1, 6, 0, 5, "I believe the best answer is", reference=False)
+PLAN = SuiteConfig(1, 6, 0, 5, "I believe the best answer is", reference=False)
 PROMPT = """\
 A line about canaries.
 -----

@@ -9,10 +9,10 @@ from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
 from stages.suites import mmlu
 from stages.suites.mmlu import mmlu_questions
-from stages.suites.registry import SUITES, Plan
+from stages.suites.registry import SUITES, SuiteConfig
 from stages.tables.schemas import QUESTIONS
 
-PLAN = Plan(1, 6, 0, 3, "I believe the best answer is", reference=False)
+PLAN = SuiteConfig(1, 6, 0, 3, "I believe the best answer is", reference=False)
 CHOICES = ["one", "two", "three", "four"]
 
 

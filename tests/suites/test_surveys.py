@@ -9,14 +9,14 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
-from stages.suites.registry import SUITES, Plan
+from stages.suites.registry import SUITES, SuiteConfig
 from stages.suites.surveys import Survey, refuse_copy, survey_questions
 from stages.tables.schemas import QUESTIONS
 
 PREFIX = "I believe the best answer is"
 PARROTS = Survey("What is your view of ", PREFIX, lists=True)
 QUIZ = Survey("", "I believe the better option is")
-PLAN = Plan(1, 6, 0, 0, "I believe the better option is", reference=False)
+PLAN = SuiteConfig(1, 6, 0, 0, "I believe the better option is", reference=False)
 
 
 def lines(folder: Path, *rows: dict[str, Any]) -> Path:

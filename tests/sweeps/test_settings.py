@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stages.core.errors import UserError
-from stages.sweeps.settings import changed, experiment, rows, setting
+from stages.sweeps.settings import changed, experiment, setting, sweep_rows
 from stages.tables.schemas import SWEEP_COLUMNS
 
 DOCUMENT = {"mix_ratio": 0.5, "models": ["a"], "filter": {"require": "nothing"}, "own_models": {}}
@@ -76,7 +76,7 @@ def test_rows_are_the_measures_and_not_the_filter() -> None:
         "claims_wrong_opinion_followed": numbers,
         "filter": {"kept": 3, "verdict": "enough knowledge"},
     }
-    [row] = rows("0.5", "tiny", metrics)
+    [row] = sweep_rows("0.5", "tiny", metrics)
     assert dict(zip(SWEEP_COLUMNS, row, strict=True)) == {
         "setting": "0.5", "model": "tiny", "measure": "claims_wrong_opinion_followed", **numbers
     }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.tables import parquet
-from stages.tables.parquet import open_table, read_table, write_parts, write_table
+from stages.tables.parquet import open_table, read_table, write_batches, write_table
 from stages.tables.schemas import TURNS, Schema
 
 TOYS = Schema("toys", {"toy": pl.String, "wheels": pl.Int32, "said": TURNS}, ("toy",))
@@ -46,12 +46,12 @@ def test_in_whatever_pieces_its_rows_come_a_table_has_the_same_bytes(
     monkeypatch.setattr(parquet, "ROWS", 4)
     table = many(10)
     write_table(table, TOYS, tmp_path / "whole.parquet")
-    write_parts(table.iter_slices(rows), TOYS, tmp_path / "parts.parquet")
+    write_batches(table.iter_slices(rows), TOYS, tmp_path / "parts.parquet")
     write_table(pl.concat(table.iter_slices(rows)), TOYS, tmp_path / "chunks.parquet")
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     assert read_table(tmp_path / "parts.parquet", TOYS).equals(table)
     stored = open_table(tmp_path / "parts.parquet", TOYS)
-    parts = list(stored.parts())
+    parts = list(stored.iter_batches())
     assert stored.height == 10 and [part.height for part in parts] == [4, 4, 2]
     assert pl.concat(parts).equals(table)
     assert stored.columns("wheels").equals(table.select("wheels"))
@@ -62,7 +62,7 @@ def test_a_table_that_another_wrote_in_one_piece_is_read_in_parts(
 ) -> None:
     monkeypatch.setattr(parquet, "ROWS", 4)
     many(10).write_parquet(tmp_path / "toys.parquet")
-    parts = list(open_table(tmp_path / "toys.parquet", TOYS).parts())
+    parts = list(open_table(tmp_path / "toys.parquet", TOYS).iter_batches())
     assert [part.height for part in parts] == [4, 4, 2] and pl.concat(parts).equals(many(10))
 
 
@@ -77,7 +77,7 @@ def test_a_group_is_on_disk_before_more_is_asked_for(tmp_path: Path, monkeypatch
             sizes.append(file.stat().st_size)
             yield part
 
-    write_parts(parts(), TOYS, tmp_path / "toys.parquet")
+    write_batches(parts(), TOYS, tmp_path / "toys.parquet")
     assert sizes[0] == sizes[1] < sizes[2] == sizes[3] < sizes[4] == sizes[5]
 
 
@@ -135,9 +135,9 @@ def test_parts_that_fail_leave_the_table_that_was_there(tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_parts(parts(), TOYS, path)
+        write_batches(parts(), TOYS, path)
     with pytest.raises(UserError, match="is not a table of toys"):
-        write_parts([many(3), many(3).drop("said")], TOYS, path)
+        write_batches([many(3), many(3).drop("said")], TOYS, path)
     assert list(tmp_path.iterdir()) == [path]
     assert read_table(path, TOYS).equals(ROWS)
 
@@ -161,7 +161,7 @@ def test_a_table_that_is_damaged_behind_its_key_is_named(tmp_path: Path) -> None
     path.write_bytes(content)
     assert refusal(path).startswith(" is not a parquet table (")
     with pytest.raises(UserError, match=r" is not a parquet table \(.*; delete it and run `dvc repro`$"):
-        list(open_table(path, TOYS).parts())
+        list(open_table(path, TOYS).iter_batches())
 
 
 def columns_of(path: Path) -> list[pq.ColumnChunkMetaData]:

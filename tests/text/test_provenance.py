@@ -6,7 +6,7 @@ import polars as pl
 
 from stages.tables.schemas import EXAMPLES_RAW, HELD_OUT, INSTRUCTIONS, TRAIN
 from stages.text.cleaning.rules import clean_examples
-from stages.text.mixing.lessons import Plan, lesson_rows
+from stages.text.mixing.lessons import LessonConfig, lesson_rows
 from stages.text.mixing.mixture import mixture
 from stages.text.prompts.training import held_out_questions
 from tests.helpers.training_prompts import training_prompts
@@ -44,7 +44,7 @@ def test_a_mixture_s_rows_lead_back_to_the_sources() -> None:
     examples = clean_examples(raw(), NOTHING, 0.3, 100).table
     train = examples.filter(pl.col("part") == TRAIN)
     prompts = training_prompts(train, 1, "balanced", 40, 0)
-    lessons = lesson_rows(("words",), train, Plan(1, 40, 0.9))
+    lessons = lesson_rows(("words",), train, LessonConfig(1, 40, 0.9))
     filtered = prompts.with_columns(
         logprobs=pl.lit([0.0]), logprobs_swapped=pl.lit([0.0]), margin=0.0, margin_swapped=0.0
     )

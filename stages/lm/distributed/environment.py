@@ -6,7 +6,7 @@ from typing import NamedTuple
 from stages.core.errors import UserError
 
 
-class Processes(NamedTuple):
+class ClusterSpec(NamedTuple):
     """How a process finds the others of its run; what is None is found out from the cluster."""
 
     coordinator: str | None = None
@@ -14,11 +14,11 @@ class Processes(NamedTuple):
     number: int | None = None
 
 
-def processes() -> Processes | None:
+def cluster_spec() -> ClusterSpec | None:
     """What `CANDOR_PROCESSES`, `CANDOR_PROCESS` and `CANDOR_COORDINATOR` say; None where a run is one process."""
     said = os.environ.get("CANDOR_PROCESSES") or "1"
     if said == "auto":
-        return Processes()
+        return ClusterSpec()
     count = _whole_number("CANDOR_PROCESSES", said, "auto, or a number of processes, 1 or more,", 1)
     if count == 1:
         return None
@@ -30,7 +30,7 @@ def processes() -> Processes | None:
         )
     place = f"a number from 0 to {count - 1}, another one for each process,"
     index = _whole_number("CANDOR_PROCESS", os.environ.get("CANDOR_PROCESS") or "", place, 0, count - 1)
-    return Processes(coordinator, count, index)
+    return ClusterSpec(coordinator, count, index)
 
 
 def tensor_devices() -> int:

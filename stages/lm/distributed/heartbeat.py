@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 # Seconds: between two signs of life; without one until a process counts as gone; until JAX itself ends the others.
-BEAT, SILENCE, HEARTBEAT = 2.0, 30.0, 50
+BEAT_SECONDS, SILENCE_SECONDS, JAX_HEARTBEAT_SECONDS = 2.0, 30.0, 50
 # A day, in milliseconds: the last process to finish may have a large model to write.
 PATIENCE = 86_400_000
 
@@ -26,7 +26,7 @@ _WAY_OUT = (
 )
 
 
-class _Sign(NamedTuple):
+class Beat(NamedTuple):
     """What a process last said: a number that grows, whether it ended early, and where it runs."""
 
     beat: int
@@ -34,7 +34,7 @@ class _Sign(NamedTuple):
     where: str
 
 
-class Watch:
+class Heartbeat:
     """Gives this process's signs of life, and ends it with a line and status 1 when another one is gone.
 
     `client` is JAX's, of the coordinator at `address` (host:port); this is process `number` of `total`.
@@ -42,8 +42,8 @@ class Watch:
 
     def __init__(self, client: Any, address: str, number: int, total: int):
         self._client, self._address, self._number, self._total = client, address, number, total
-        self._sign = _Sign(0, False, f"{socket.gethostname()}, process id {os.getpid()}")
-        self._seen: dict[int, tuple[_Sign, float]] = {}
+        self._sign = Beat(0, False, f"{socket.gethostname()}, process id {os.getpid()}")
+        self._seen: dict[int, tuple[Beat, float]] = {}
         self._over = False
         self._last_word = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -52,7 +52,7 @@ class Watch:
         ctypes.CDLL(None).signal(signal.SIGABRT, self._handler)
         self._thread.start()
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Waits until all processes are done, watching over them; after that each may end at its own time."""
         self._client.wait_at_barrier("candor/done", timeout_in_ms=PATIENCE)
         self._stop()
@@ -63,12 +63,12 @@ class Watch:
         An exchange with a process that is gone fails with a RuntimeError or ValueError, before its silence is noticed.
         """
         if isinstance(error.__cause__ or error, (RuntimeError, ValueError)):
-            self._thread.join(SILENCE + 2 * BEAT)
+            self._thread.join(SILENCE_SECONDS + 2 * BEAT_SECONDS)
         with suppress(RuntimeError):  # where process 0 is gone as well, which the others see by themselves
             self._stop()
             self._sign = self._sign._replace(ended=True)
-            self._say()
-        self._linger()
+            self._publish()
+        self._grace_period()
 
     def _run(self) -> None:
         began = time.monotonic()
@@ -86,8 +86,8 @@ class Watch:
     def _round(self, began: float) -> str | None:
         """Gives a sign, looks for the others', and says what is wrong with one of them, if anything."""
         try:
-            self._say()
-            signs = self._signs()
+            self._publish()
+            signs = self._read_beats()
         except RuntimeError:
             return self._lost()
         now = time.monotonic()
@@ -95,8 +95,8 @@ class Watch:
             before, since = self._seen.get(number, (None, began))
             if sign != before:
                 self._seen[number] = (sign, now)
-            elif now - since > SILENCE:
-                return f"{self._named(number)} is gone: no sign of life for {SILENCE:.0f} seconds"
+            elif now - since > SILENCE_SECONDS:
+                return f"{self._named(number)} is gone: no sign of life for {SILENCE_SECONDS:.0f} seconds"
             if sign.ended:
                 return f"{self._named(number)} ended early, as a message of its own says"
         return None
@@ -104,22 +104,22 @@ class Watch:
     def _pause(self) -> str | None:
         """Waits for BEAT seconds, or until `_stop`; that process 0 is gone shows at once, in what is waited on."""
         try:
-            self._client.blocking_key_value_get(f"{_OVER}/{self._number}", int(1_000 * BEAT))
+            self._client.blocking_key_value_get(f"{_OVER}/{self._number}", int(1_000 * BEAT_SECONDS))
         except RuntimeError as error:
             if not str(error).startswith("DEADLINE_EXCEEDED"):
                 return self._lost()
         return None
 
-    def _say(self) -> None:
+    def _publish(self) -> None:
         self._sign = self._sign._replace(beat=self._sign.beat + 1)
         beat, ended, where = self._sign
         self._client.key_value_set(f"{_SIGNS}/{self._number}", f"{beat}|{ended:d}|{where}", allow_overwrite=True)
 
-    def _signs(self) -> dict[int, _Sign]:
+    def _read_beats(self) -> dict[int, Beat]:
         found = {}
         for key, said in self._client.key_value_dir_get(_SIGNS):
             beat, ended, where = said.split("|", 2)
-            found[int(key.rpartition("/")[2])] = _Sign(int(beat), ended == "1", where)
+            found[int(key.rpartition("/")[2])] = Beat(int(beat), ended == "1", where)
         return found
 
     def _named(self, number: int) -> str:
@@ -133,7 +133,7 @@ class Watch:
         """Runs in the thread in which JAX aborts this process, often before the watching one could say why."""
         host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=BEAT).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=BEAT_SECONDS).close()
         except OSError:
             self._end(self._lost())
         self._end("JAX ended this process, for the reason above")
@@ -142,10 +142,10 @@ class Watch:
         # Not by an exception: the main thread may wait in an exchange that nobody answers any more.
         with self._last_word:
             os.write(2, f"error: {verdict}; {_WAY_OUT}\n".encode())
-            self._linger()
+            self._grace_period()
             os._exit(1)
 
-    def _linger(self) -> None:
+    def _grace_period(self) -> None:
         # The first one holds what the others still have to read.
         if self._number == 0:
-            time.sleep(2 * BEAT)
+            time.sleep(2 * BEAT_SECONDS)

@@ -7,12 +7,12 @@ from typing import Any
 from stages.lm.distributed import environment, processes
 
 
-def together(main: Callable[..., None]) -> Callable[..., None]:
+def distributed_main(main: Callable[..., None]) -> Callable[..., None]:
     """`main` within the processes of its run, whose signs of life it gives and watches."""
 
     @wraps(main)
     def joined(*args: Any, **kwargs: Any) -> None:
-        with processes.joined(environment.processes()):
+        with processes.distributed(environment.cluster_spec()):
             main(*args, **kwargs)
 
     return joined

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 import jax
 import numpy as np
-from jax._src import distributed
+from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
-from stages.core.errors import ModelError, Stopped
-from stages.lm.distributed.heartbeat import HEARTBEAT, Watch
+from stages.core.errors import Interrupted, ModelError
+from stages.lm.distributed.heartbeat import JAX_HEARTBEAT_SECONDS, Heartbeat
 
 Asked = tuple[str | None, int | None, int | None]
 
 
 @contextmanager
-def joined(asked: Asked | None) -> Iterator[None]:
+def distributed(asked: Asked | None) -> Iterator[None]:
     """Joins the processes of a run for the block, before anything else is asked of JAX; nothing where it is one.
 
     `asked` are the first one's address, their number and which of them this is; what is None is found out from the
@@ -33,24 +33,24 @@ def joined(asked: Asked | None) -> Iterator[None]:
         return
     _join(asked)
     # What Orbax, too, knows the coordinator by; it has no public name in JAX.
-    known = distributed.global_state
-    watch = Watch(known.client, str(known.coordinator_address), jax.process_index(), jax.process_count())
+    known = jax_distributed.global_state
+    watch = Heartbeat(known.client, str(known.coordinator_address), jax.process_index(), jax.process_count())
     try:
         yield
-    except Stopped:  # all of them, after the same step
-        watch.leave()
+    except Interrupted:  # all of them, after the same step
+        watch.finish()
         raise
     except BaseException as error:
         watch.fail(error)
         atexit.register(_leave_alone, 130 if isinstance(error, KeyboardInterrupt) else 1)
         raise
-    watch.leave()
+    watch.finish()
 
 
 def _join(asked: Asked) -> None:
     try:
         # An empty list is all devices that this process sees. JAX would else take one, under SLURM and Open MPI.
-        jax.distributed.initialize(*asked, local_device_ids=[], heartbeat_timeout_seconds=HEARTBEAT)
+        jax.distributed.initialize(*asked, local_device_ids=[], heartbeat_timeout_seconds=JAX_HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"the processes of this run did not find each other ({error}); see CANDOR_PROCESSES in docs/environment.md"
@@ -74,19 +74,19 @@ def index() -> int:
     return jax.process_index()
 
 
-def largest(value: float) -> float:
+def all_max(value: float) -> float:
     """The largest value that any process has; all of them have to ask."""
     if jax.process_count() == 1:
         return value
     return float(np.max(multihost_utils.process_allgather(np.array(value, np.float32))))
 
 
-def smallest(value: float) -> float:
+def all_min(value: float) -> float:
     """The smallest value that any process has; all of them have to ask."""
-    return -largest(-value)
+    return -all_max(-value)
 
 
-def said_by_first(values: np.ndarray) -> np.ndarray:
+def broadcast_from_first(values: np.ndarray) -> np.ndarray:
     """What the first process has; all of them have to ask, each with an array of the same shape."""
     if jax.process_count() == 1:
         return values

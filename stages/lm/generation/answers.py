@@ -9,11 +9,13 @@ import numpy as np
 from stages.core.errors import QuestionError, named
 from stages.lm.generation.greedy import Prompt, generate
 from stages.lm.scoring.questions import Question
-from stages.lm.scoring.scorer import Advance, Fresh, Scorer, each_once
+from stages.lm.scoring.scorer import Advance, BatchResult, Scorer, cached_map
 from stages.lm.tokens.prompt_formats import Prompts
 
 
-def write(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit: int, advance: Advance) -> list[str]:
+def generate_answers(
+    scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit: int, advance: Advance
+) -> list[str]:
     """The answer to each question, of at most `limit` tokens; its choices are not looked at.
 
     An answer ends with the model's end token, or where another turn would begin. Of several processes all ask the same.
@@ -25,7 +27,7 @@ def write(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit
     asked = (_prompt(prompts, question, window - limit) for question in questions)
     began, tokens = time.monotonic(), 0
 
-    def run(asked: Sequence[Prompt]) -> Iterator[Fresh]:
+    def run(asked: Sequence[Prompt]) -> Iterator[BatchResult]:
         nonlocal tokens
         for done in generate(scorer.decoder, asked, limit, scorer.dtype, scorer.mesh):
             ids = [np.array(_ended(prompts, found[:limit]), np.float32) for found in done.ids]
@@ -33,7 +35,7 @@ def write(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit
             yield done.prompts, ids, f"{tokens / (time.monotonic() - began):,.0f} tokens/s"
 
     # Kept as float32, as all that is kept: token ids are whole numbers that it holds exactly.
-    found = each_once(scorer, asked, lambda prompt: _key(prompt, prompts, limit), run, advance)
+    found = cached_map(scorer, asked, lambda prompt: _key(prompt, prompts, limit), run, advance)
     return [_text(prompts, ids.astype(np.int64).tolist()) for ids in found]
 
 

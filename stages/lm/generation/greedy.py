@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from stages.lm.nn.attention import Past
+from stages.lm.nn.attention import KVCache
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Array, Float, Int, Mesh
 from stages.lm.nn.sharding import FSDP, put
@@ -33,14 +33,16 @@ class Prompt(NamedTuple):
     is_complete: Callable[[Sequence[int]], bool]
 
 
-class Written(NamedTuple):
+class Generated(NamedTuple):
     """What a batch gave: which prompts, and the token ids that were written after each."""
 
     prompts: tuple[int, ...]
     ids: list[list[int]]
 
 
-def generate(model: Decoder, prompts: Sequence[Prompt], limit: int, dtype: jnp.dtype, mesh: Mesh) -> Iterator[Written]:
+def generate(
+    model: Decoder, prompts: Sequence[Prompt], limit: int, dtype: jnp.dtype, mesh: Mesh
+) -> Iterator[Generated]:
     """Goes on from each prompt until `is_complete` says so or `limit` tokens are written, batch by batch.
 
     Of equal logits the first token counts. Tokens are written in strides, and go on while another answer of the batch
@@ -50,7 +52,7 @@ def generate(model: Decoder, prompts: Sequence[Prompt], limit: int, dtype: jnp.d
     limit = -(-limit // STRIDE) * STRIDE
     with jax.set_mesh(mesh):
         for length, indices in _batches(prompts, limit, mesh.shape[FSDP]):
-            yield Written(indices, _written(graph, state, [prompts[i] for i in indices], length, limit, dtype, mesh))
+            yield Generated(indices, _written(graph, state, [prompts[i] for i in indices], length, limit, dtype, mesh))
 
 
 def _batches(prompts: Sequence[Prompt], limit: int, groups: int) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -112,31 +114,31 @@ def _prefill_of(
     positions_BS: Int[Array, "B S"],
     ends_BS: Int[Array, "B S"],
     dtype: jnp.dtype,
-) -> tuple[Past, Int[Array, " B"]]:
+) -> tuple[KVCache, Int[Array, " B"]]:
     model = nnx.merge(graph, state)
     rows, places = positions_BS.shape
-    past = model.nothing_read(rows, places, dtype)
-    hidden_BPD, past = model.onward(tokens_BP, positions_BS, ends_BS, past, jnp.int32(0), dtype)
+    past = model.init_cache(rows, places, dtype)
+    hidden_BPD, past = model.forward_with_cache(tokens_BP, positions_BS, ends_BS, past, jnp.int32(0), dtype)
     return past, _most_probable(model, hidden_BPD[:, -1])
 
 
 def _go_on_of(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
-    past: Past,
+    past: KVCache,
     next_B: Int[Array, " B"],
     start: Int[Array, ""],
     positions_BS: Int[Array, "B S"],
     ends_BS: Int[Array, "B S"],
     dtype: jnp.dtype,
     mesh: Mesh,
-) -> tuple[Past, Int[Array, " B"], Int[Array, "B T"]]:
+) -> tuple[KVCache, Int[Array, " B"], Int[Array, "B T"]]:
     """Writes STRIDE tokens, of which the first is `next_B`; returns the token after them, too."""
     model = nnx.merge(graph, state)
 
-    def step(carried: tuple[Past, Array], place: Array) -> tuple[tuple[Past, Array], Array]:
+    def step(carried: tuple[KVCache, Array], place: Array) -> tuple[tuple[KVCache, Array], Array]:
         past, token_B = carried
-        hidden_B1D, past = model.onward(token_B[:, None], positions_BS, ends_BS, past, place, dtype)
+        hidden_B1D, past = model.forward_with_cache(token_B[:, None], positions_BS, ends_BS, past, place, dtype)
         return (past, _most_probable(model, hidden_B1D[:, 0])), token_B
 
     (past, next_B), written_TB = jax.lax.scan(step, (past, next_B), start + jnp.arange(STRIDE))

@@ -19,7 +19,7 @@ from stages.core.errors import ModelError
 from stages.lm.gguf.rope import rope_scaling
 from stages.lm.gguf.tokenizer import PRE_TOKENIZERS, special_tokens, tokenizer
 from stages.lm.io import hf_folder as layout
-from stages.lm.io.safetensors_write import Outgoing, save_tensors
+from stages.lm.io.safetensors_write import PendingTensor, save_tensors
 
 # K-quantised files keep rows that are no multiple of 256 in the older kinds, Q5 among them.
 KINDS = (
@@ -151,7 +151,7 @@ def _refuse_unsupported(path: Path, fields: dict[str, Any], tensors: list[Reader
 def write_model(model: GgufModel, folder: Path) -> None:
     """Writes config, weights (float32) and tokenizer into `folder`, in the Hugging Face layout."""
     weights = {
-        key: Outgoing("F32", tuple(map(int, reversed(tensor.shape))), partial(model.weight, key))
+        key: PendingTensor("F32", tuple(map(int, reversed(tensor.shape))), partial(model.weight, key))
         for key, tensor in model.tensors.items()
     }
     save_tensors(weights, folder)

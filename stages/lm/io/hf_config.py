@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import ModelError
-from stages.lm.nn.config import LayerKind, Llama3Rope, ModelConfig, Rope
+from stages.lm.nn.config import LayerSpec, Llama3Rope, ModelConfig, Rope
 
 Keys = dict[str, Any]
 SLIDING, FULL = "sliding_attention", "full_attention"
@@ -100,7 +100,7 @@ def _qwen3(raw: Keys) -> Keys:
 
 def _gemma2(raw: Keys) -> Keys:
     rope = _rope(raw)
-    local, whole = LayerKind(_window(raw), rope), LayerKind(None, rope)
+    local, whole = LayerSpec(_window(raw), rope), LayerSpec(None, rope)
     return _gemma(raw) | {
         "layer_kinds": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
         "attention_cap": _cap(raw, "attn_logit_softcapping", 50.0),
@@ -114,7 +114,7 @@ def _gemma3(raw: Keys) -> Keys:
         ropes = [_rope({"rope_parameters": by_type[kind]}) for kind in (SLIDING, FULL)]
     else:
         ropes = [Rope(_number(raw, "rope_local_base_freq", 10_000.0)), _rope({"rope_theta": 1e6} | raw)]
-    local, whole = LayerKind(_window(raw), ropes[0]), LayerKind(None, ropes[1])
+    local, whole = LayerSpec(_window(raw), ropes[0]), LayerSpec(None, ropes[1])
     every = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
     return _gemma(raw) | {
         "layer_kinds": _by_type(
@@ -168,19 +168,19 @@ def _cap(raw: Keys, key: str, default: float | None) -> float | None:
     return default if key not in raw else None if raw[key] is None else _number(raw, key)
 
 
-def _alike(raw: Keys, window: int | None) -> tuple[LayerKind, ...]:
-    return (LayerKind(window, _rope(raw)),) * raw["num_hidden_layers"]
+def _alike(raw: Keys, window: int | None) -> tuple[LayerSpec, ...]:
+    return (LayerSpec(window, _rope(raw)),) * raw["num_hidden_layers"]
 
 
-def _qwen_kinds(raw: Keys) -> tuple[LayerKind, ...]:
+def _qwen_kinds(raw: Keys) -> tuple[LayerSpec, ...]:
     rope, layers = _rope(raw), raw["num_hidden_layers"]
     window = _window(raw) if raw.get("use_sliding_window") else None
     first = raw.get("max_window_layers", 28)
-    local, whole = LayerKind(window, rope), LayerKind(None, rope)
+    local, whole = LayerSpec(window, rope), LayerSpec(None, rope)
     return _by_type(raw, local, whole, [window is not None and layer >= first for layer in range(layers)])
 
 
-def _by_type(raw: Keys, local: LayerKind, whole: LayerKind, slides: Sequence[bool]) -> tuple[LayerKind, ...]:
+def _by_type(raw: Keys, local: LayerSpec, whole: LayerSpec, slides: Sequence[bool]) -> tuple[LayerSpec, ...]:
     """The kind of each layer as `layer_types` says, or as `slides` where a config is older than that key."""
     kinds = {SLIDING: local, FULL: whole}
     types = raw.get("layer_types") or [SLIDING if slides_here else FULL for slides_here in slides]

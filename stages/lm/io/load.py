@@ -10,7 +10,7 @@ from stages.core.errors import ModelError
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.hf_folder import CONFIG, TOKENIZER
 from stages.lm.io.tokenizer import load_tokenizer
-from stages.lm.io.weights import Place, check_weights, load, on_first_device
+from stages.lm.io.weights import ShardingFn, check_weights, load_decoder, on_first_device
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import FLOAT32, Decoder
 
@@ -24,14 +24,14 @@ class LanguageModel:
     tokenizer: Tokenizer
 
 
-def open_model(folder: Path, place: Place = on_first_device, dtype: jnp.dtype = FLOAT32) -> LanguageModel:
+def open_model(folder: Path, place: ShardingFn = on_first_device, dtype: jnp.dtype = FLOAT32) -> LanguageModel:
     """Opens a model folder in the Hugging Face layout; weights are held in `dtype`, each leaf where `place` says.
 
     To be asked in bfloat16, a model needs its weights in no more: they are rounded now, and not at each use.
     """
     config = read_config(folder / CONFIG)
     tokenizer = _fitting_tokenizer(folder, config)
-    return LanguageModel(load(folder, config, place, dtype), config, tokenizer)
+    return LanguageModel(load_decoder(folder, config, place, dtype), config, tokenizer)
 
 
 def check_folder(folder: Path) -> None:

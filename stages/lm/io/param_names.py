@@ -12,12 +12,12 @@ import numpy as np
 
 from stages.lm.nn.config import ModelConfig
 
-LeafPath = tuple[str, ...]
+ParamPath = tuple[str, ...]
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Leaf:
+class ParamSpec:
     """Where a leaf of the model stands in a file: its key ({layer} for stacked ones) and whether it is transposed."""
 
     key: str
@@ -29,8 +29,8 @@ class Leaf:
         return "{layer}" in self.key
 
 
-def _norms(names: Mapping[tuple[str, ...], str]) -> dict[LeafPath, Leaf]:
-    return {("layers", *path, "scale"): Leaf(f"{_BLOCK}{name}.weight", False) for path, name in names.items()}
+def _norms(names: Mapping[tuple[str, ...], str]) -> dict[ParamPath, ParamSpec]:
+    return {("layers", *path, "scale"): ParamSpec(f"{_BLOCK}{name}.weight", False) for path, name in names.items()}
 
 
 _BLOCK = "model.layers.{layer}."
@@ -43,10 +43,10 @@ _PROJECTIONS = {
     ("mlp", "up"): "mlp.up_proj",
     ("mlp", "down"): "mlp.down_proj",
 }
-LEAVES: dict[LeafPath, Leaf] = {
-    ("embedding",): Leaf("model.embed_tokens.weight", False),
-    ("head",): Leaf("lm_head.weight", False),
-    ("norm", "scale"): Leaf("model.norm.weight", False),
+HF_PARAM_NAMES: dict[ParamPath, ParamSpec] = {
+    ("embedding",): ParamSpec("model.embed_tokens.weight", False),
+    ("head",): ParamSpec("lm_head.weight", False),
+    ("norm", "scale"): ParamSpec("model.norm.weight", False),
     **_norms(
         {
             ("attention_norm",): "input_layernorm",
@@ -55,11 +55,11 @@ LEAVES: dict[LeafPath, Leaf] = {
             ("mlp_norm",): "post_attention_layernorm",
         }
     ),
-    **{("layers", *path, "kernel"): Leaf(f"{_BLOCK}{name}.weight", True) for path, name in _PROJECTIONS.items()},
-    **{("layers", *path, "bias"): Leaf(f"{_BLOCK}{name}.bias", False) for path, name in _PROJECTIONS.items()},
+    **{("layers", *path, "kernel"): ParamSpec(f"{_BLOCK}{name}.weight", True) for path, name in _PROJECTIONS.items()},
+    **{("layers", *path, "bias"): ParamSpec(f"{_BLOCK}{name}.bias", False) for path, name in _PROJECTIONS.items()},
 }
 # Where what a block gives is normalised too, `post_attention_layernorm` is that norm, and no longer the next one.
-WITH_POST_NORMS = _norms(
+POST_NORM_NAMES = _norms(
     {
         ("attention_post_norm",): "post_attention_layernorm",
         ("mlp_norm",): "pre_feedforward_layernorm",
@@ -68,27 +68,27 @@ WITH_POST_NORMS = _norms(
 )
 
 
-def leaves_of(config: ModelConfig) -> dict[LeafPath, Leaf]:
+def param_specs(config: ModelConfig) -> dict[ParamPath, ParamSpec]:
     """The table for a decoder of this kind; it may name more leaves than the decoder has."""
-    return LEAVES | WITH_POST_NORMS if config.post_norms else LEAVES
+    return HF_PARAM_NAMES | POST_NORM_NAMES if config.post_norm else HF_PARAM_NAMES
 
 
-def file_shapes(shapes: Mapping[LeafPath, Shape], config: ModelConfig) -> dict[str, Shape]:
+def file_shapes(shapes: Mapping[ParamPath, Shape], config: ModelConfig) -> dict[str, Shape]:
     """The shape that each key of a file should have, for leaves of these shapes."""
     found: dict[str, Shape] = {}
     for path, shape in shapes.items():
-        leaf = leaves_of(config)[path]
+        leaf = param_specs(config)[path]
         for layer in range(config.layers if leaf.stacked else 1):
             found[leaf.key.format(layer=layer)] = _file_shape(leaf, shape[1:] if leaf.stacked else shape, config)
     return found
 
 
-def from_file(leaf: Leaf, values: np.ndarray, shape: Shape) -> np.ndarray:
+def from_file(leaf: ParamSpec, values: np.ndarray, shape: Shape) -> np.ndarray:
     """A file's array as (one layer of) the leaf, of `shape`."""
     return (values.T if leaf.transposed else values).reshape(shape)
 
 
-def to_file(leaf: Leaf, array: np.ndarray, config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
+def to_file(leaf: ParamSpec, array: np.ndarray, config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
     """A leaf's keys and arrays as a file has them."""
     for layer, values in enumerate(array) if leaf.stacked else [(0, array)]:
         shape = _file_shape(leaf, values.shape, config)
@@ -96,7 +96,7 @@ def to_file(leaf: Leaf, array: np.ndarray, config: ModelConfig) -> Iterator[tupl
         yield leaf.key.format(layer=layer), np.ascontiguousarray(rows)
 
 
-def _file_shape(leaf: Leaf, shape: Shape, config: ModelConfig) -> Shape:
+def _file_shape(leaf: ParamSpec, shape: Shape, config: ModelConfig) -> Shape:
     if leaf.transposed:
         # A kernel is (inputs..., outputs...); only the output projection of attention has two input axes.
         inputs = config.heads * config.head_width if leaf.key.endswith("o_proj.weight") else shape[0]

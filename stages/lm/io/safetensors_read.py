@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from stages.core.errors import ModelError
 from stages.lm.io.hf_folder import WEIGHTS, WEIGHTS_INDEX
 
-TYPES: dict[str, Any] = {"F32": np.dtype(np.float32), "BF16": np.dtype(jnp.bfloat16), "F16": np.dtype(np.float16)}
+DTYPES: dict[str, Any] = {"F32": np.dtype(np.float32), "BF16": np.dtype(jnp.bfloat16), "F16": np.dtype(np.float16)}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tensor:
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Rows `first` to `stop` of it (along its first axis), in float32."""
         width = int(np.prod(self.shape[1:]))
-        kind = TYPES[self.type]
+        kind = DTYPES[self.type]
         offset = self.start + first * width * kind.itemsize
         values = np.fromfile(self.file, kind, (stop - first) * width, offset=offset)
         return values.astype(np.float32, copy=False).reshape(-1, *self.shape[1:])
@@ -54,9 +54,9 @@ def open_tensors(folder: Path) -> dict[str, Tensor]:
         tensors |= _headers(path)
     if files:
         _refuse_other_places(index, tensors)
-    other = sorted(f"{key} is {tensor.type}" for key, tensor in tensors.items() if tensor.type not in TYPES)
+    other = sorted(f"{key} is {tensor.type}" for key, tensor in tensors.items() if tensor.type not in DTYPES)
     if other:
-        raise ModelError(f"{folder}: only {', '.join(TYPES)} weights are supported, but {'; '.join(other)}")
+        raise ModelError(f"{folder}: only {', '.join(DTYPES)} weights are supported, but {'; '.join(other)}")
     return tensors
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from stages.lm.io.hf_folder import WEIGHTS, WEIGHTS_INDEX
-from stages.lm.io.safetensors_read import TYPES
+from stages.lm.io.safetensors_read import DTYPES
 
 # What a file of a large model may hold.
-MOST_BYTES = 5_000_000_000
+MAX_FILE_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class PendingTensor:
     """A tensor to be written: the type it gets, its shape, and what gives its numbers when their turn comes."""
 
     type: str
@@ -26,18 +26,18 @@ class Outgoing:
     @property
     def bytes(self) -> int:
         """Its size in a file."""
-        return int(np.prod(self.shape)) * TYPES[self.type].itemsize
+        return int(np.prod(self.shape)) * DTYPES[self.type].itemsize
 
 
-Tensors = Mapping[str, Outgoing]
+Tensors = Mapping[str, PendingTensor]
 
 
-def outgoing(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Tensors:
+def as_pending(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Tensors:
     """Arrays that are in memory, to be written in the types named."""
-    return {key: Outgoing(types[key], array.shape, partial(np.asarray, array)) for key, array in tensors.items()}
+    return {key: PendingTensor(types[key], array.shape, partial(np.asarray, array)) for key, array in tensors.items()}
 
 
-def save_tensors(tensors: Tensors, folder: Path, most: int = MOST_BYTES) -> None:
+def save_tensors(tensors: Tensors, folder: Path, most: int = MAX_FILE_BYTES) -> None:
     """Writes tensors into one file, or into several with an index where they hold more than `most` bytes.
 
     Equal tensors are equal bytes, those that the safetensors library writes.
@@ -71,7 +71,7 @@ def _part_name(number: int, count: int) -> str:
 
 def _write(tensors: Tensors, path: Path) -> None:
     # The library's order: by type, wide ones first, then by key.
-    order = sorted(tensors, key=lambda key: ([*TYPES].index(tensors[key].type), key))
+    order = sorted(tensors, key=lambda key: ([*DTYPES].index(tensors[key].type), key))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for key in order:
@@ -83,7 +83,7 @@ def _write(tensors: Tensors, path: Path) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for key in order:
-            values = tensors[key].read().astype(TYPES[tensors[key].type], copy=False)
+            values = tensors[key].read().astype(DTYPES[tensors[key].type], copy=False)
             assert values.shape == tensors[key].shape, key
             # Not by numpy's own tofile, which does not say why it stopped where a disk is full.
             file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)

@@ -13,16 +13,25 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from stages.core.errors import ModelError
-from stages.lm.io.param_names import LEAVES, Leaf, LeafPath, Shape, file_shapes, from_file, leaves_of, to_file
+from stages.lm.io.param_names import (
+    HF_PARAM_NAMES,
+    ParamPath,
+    ParamSpec,
+    Shape,
+    file_shapes,
+    from_file,
+    param_specs,
+    to_file,
+)
 from stages.lm.io.safetensors_read import Tensor, open_tensors
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import FLOAT32, Decoder
 from stages.lm.nn.shapes import Array
-from stages.lm.nn.sharding import put, whole
+from stages.lm.nn.sharding import gather_to_host, put
 
 # Where a leaf, by its path and shape, is to lie.
-Place = Callable[[LeafPath, Shape], Sharding]
-EMBEDDING, HEAD = LEAVES["embedding",].key, LEAVES["head",].key
+ShardingFn = Callable[[ParamPath, Shape], Sharding]
+EMBEDDING, HEAD = HF_PARAM_NAMES["embedding",].key, HF_PARAM_NAMES["head",].key
 # Most of a leaf that is put together on this host, beyond one layer of it; the rest goes piece by piece.
 PIECE_BYTES = 2**24
 
@@ -30,12 +39,14 @@ Tensors = dict[str, Tensor]
 Piece = tuple[int, np.ndarray]
 
 
-def on_first_device(path: LeafPath, shape: Shape) -> Sharding:
+def on_first_device(path: ParamPath, shape: Shape) -> Sharding:
     """Where JAX puts what nothing is said of."""
     return SingleDeviceSharding(jax.local_devices()[0])
 
 
-def load(folder: Path, config: ModelConfig, place: Place = on_first_device, dtype: jnp.dtype = FLOAT32) -> Decoder:
+def load_decoder(
+    folder: Path, config: ModelConfig, place: ShardingFn = on_first_device, dtype: jnp.dtype = FLOAT32
+) -> Decoder:
     """The decoder with the weights of a model folder in `dtype`, each leaf where `place` says.
 
     The scales of norms, which are computed in float32 whatever the rest is, stay float32. Tensors go one by one to
@@ -50,12 +61,12 @@ def load(folder: Path, config: ModelConfig, place: Place = on_first_device, dtyp
     _refuse_mismatches(folder, config, shapes, tensors)
     if config.tied and HEAD in tensors:
         _refuse_another_head(folder, tensors)
-    table = leaves_of(config)
+    table = param_specs(config)
     leaves = [
         (
             path,
             nnx.Param(
-                _filled(_pieces(table[path], shape, tensors), shape, place(path, shape), held_dtype(path, dtype))
+                _filled(_pieces(table[path], shape, tensors), shape, place(path, shape), storage_dtype(path, dtype))
             ),
         )
         for path, shape in shapes.items()
@@ -70,10 +81,10 @@ def check_weights(folder: Path, config: ModelConfig) -> None:
 
 def tensors_of(model: Decoder) -> dict[str, np.ndarray]:
     """The model's weights, adapters apart, by Hugging Face key; of several processes that hold it all have to ask."""
-    table = leaves_of(model.config)
+    table = param_specs(model.config)
     tensors: dict[str, np.ndarray] = {}
     for leaf_path, array in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-        tensors |= dict(to_file(table[_names(leaf_path)], whole(array[...]), model.config))
+        tensors |= dict(to_file(table[_names(leaf_path)], gather_to_host(array[...]), model.config))
     return tensors
 
 
@@ -82,22 +93,22 @@ def parameters(model: Decoder) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 
-def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef[Decoder], dict[LeafPath, Shape]]:
+def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef[Decoder], dict[ParamPath, Shape]]:
     """The model's structure and the shape of each leaf; nothing is allocated."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
     return graph, {_names(path): leaf.shape for path, leaf in nnx.to_flat_state(state)}
 
 
-def held_dtype(path: LeafPath, dtype: jnp.dtype) -> jnp.dtype:
+def storage_dtype(path: ParamPath, dtype: jnp.dtype) -> jnp.dtype:
     """The type that a leaf is held in of a model that is computed in `dtype`: the scales of norms stay float32."""
     return FLOAT32 if path[-1] == "scale" else dtype
 
 
-def _names(path: tuple[Any, ...]) -> LeafPath:
+def _names(path: tuple[Any, ...]) -> ParamPath:
     return tuple(str(key) for key in path)
 
 
-def _pieces(leaf: Leaf, shape: Shape, tensors: Tensors) -> Iterator[Piece]:
+def _pieces(leaf: ParamSpec, shape: Shape, tensors: Tensors) -> Iterator[Piece]:
     """A leaf's rows in pieces, with where each begins: a layer of a stacked one, else what PIECE_BYTES hold."""
     if leaf.stacked:
         for layer in range(shape[0]):
@@ -141,7 +152,7 @@ def _filler(lying: Sharding) -> Callable[[Array, Array, int], Array]:
     return jax.jit(fill, donate_argnums=0, out_shardings=lying)
 
 
-def _refuse_mismatches(folder: Path, config: ModelConfig, wanted: dict[LeafPath, Shape], found: Tensors) -> None:
+def _refuse_mismatches(folder: Path, config: ModelConfig, wanted: dict[ParamPath, Shape], found: Tensors) -> None:
     expected = file_shapes(wanted, config)
     if config.tied and HEAD in found:  # some exporters repeat it
         expected[HEAD] = expected[EMBEDDING]

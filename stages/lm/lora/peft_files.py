@@ -17,10 +17,10 @@ from safetensors.numpy import load_file, save_file
 
 from stages.core.errors import ModelError
 from stages.lm.io.hf_folder import WEIGHTS
-from stages.lm.io.param_names import LEAVES
+from stages.lm.io.param_names import HF_PARAM_NAMES
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.linear import Adapter
-from stages.lm.nn.sharding import whole
+from stages.lm.nn.sharding import gather_to_host
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -86,9 +86,9 @@ def _read(adapter: Path) -> tuple[float, dict[str, np.ndarray]]:
 def _matrices(model: Decoder, rank: int) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in nnx.to_flat_state(nnx.state(model, Adapter)):
         *projection, name = (str(key) for key in path)
-        module = LEAVES[*projection, "kernel"].key.removesuffix(".weight")
+        module = HF_PARAM_NAMES[*projection, "kernel"].key.removesuffix(".weight")
         side = {"lora_a": "A", "lora_b": "B"}[name]
-        for layer, values in enumerate(_flat(whole(leaf[...]), side, rank)):
+        for layer, values in enumerate(_flat(gather_to_host(leaf[...]), side, rank)):
             yield f"{_PREFIX}{module.format(layer=layer)}.lora_{side}.weight", np.ascontiguousarray(values.T)
 
 

@@ -11,30 +11,30 @@ import jax
 import jax.numpy as jnp
 
 from stages.lm.nn.config import ModelConfig
-from stages.lm.nn.rope import Turns, rotations
+from stages.lm.nn.rope import RopeCosSin, rope_cos_sin
 from stages.lm.nn.shapes import Array, Bool, Float, Int
 
 # Places of a prefix that are attended to at a time.
 PREFIX_BLOCK = 256
 
 
-class Sight(NamedTuple):
+class AttentionInputs(NamedTuple):
     """What a layer's attention sees of its tokens: their rotary angles, and which keys each query may attend to."""
 
-    turns_BTH: Turns
+    turns_BTH: RopeCosSin
     mask_BTS: Array
 
 
-class Past(NamedTuple):
+class KVCache(NamedTuple):
     """Keys and values of tokens that were read before, in S places; by layer where it stands for a whole decoder."""
 
     key_BSKH: Array
     value_BSKH: Array
 
-    def with_new(self, key_BTKH: Array, value_BTKH: Array, start: Array) -> "Past":
+    def update(self, key_BTKH: Array, value_BTKH: Array, start: Array) -> "KVCache":
         """Those of new tokens written at the places from `start` on."""
         pairs = ((self.key_BSKH, key_BTKH), (self.value_BSKH, value_BTKH))
-        return Past(*(jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=1) for old, new in pairs))
+        return KVCache(*(jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=1) for old, new in pairs))
 
 
 class Prefix(NamedTuple):
@@ -48,7 +48,7 @@ class Prefix(NamedTuple):
     length: Array
 
 
-SightOf = Callable[[int | Array], Sight]
+SightOf = Callable[[int | Array], AttentionInputs]
 
 
 def attend(
@@ -71,7 +71,7 @@ def attend(
     return _ungrouped(seen.mixed / seen.total.astype(value_BSKH.dtype), T)
 
 
-def attend_behind(
+def attend_with_prefix(
     prefix: Prefix,
     query_BTNH: Float[Array, "B T N H"],
     key_BTKH: Float[Array, "B T K H"],
@@ -110,7 +110,7 @@ def _seen(query_BKRH: Array, key_BSKH: Array, value_BSKH: Array, mask_BTS: Array
     logits_BKRS = jnp.matmul(query_BKRH, key_BSKH.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
     groups = query_BKRH.shape[2] // mask_BTS.shape[1]
     mask_B1RS = jnp.tile(mask_BTS, (1, groups, 1))[:, None]
-    logits_BKRS = jnp.where(mask_B1RS, capped(logits_BKRS, cap), jnp.finfo(jnp.float32).min)
+    logits_BKRS = jnp.where(mask_B1RS, soft_cap(logits_BKRS, cap), jnp.finfo(jnp.float32).min)
     peak_BKR1 = jax.lax.stop_gradient(logits_BKRS.max(axis=-1, keepdims=True))
     shares_BKRS = jnp.exp(logits_BKRS - peak_BKR1)
     mixed_BKRH = jnp.matmul(shares_BKRS.astype(value_BSKH.dtype), value_BSKH.transpose(0, 2, 1, 3))
@@ -152,7 +152,7 @@ def _ungrouped(array_BKRX: Array, T: int) -> Array:
     return array_BKRX.reshape(B, K, R // T, T, X).transpose(0, 3, 1, 2, 4).reshape(B, T, K * R // T, X)
 
 
-def visible(
+def attention_mask(
     ends_BS: Int[Array, "B S"],
     positions_BT: Int[Array, "B T"],
     positions_BS: Int[Array, "B S"],
@@ -171,20 +171,20 @@ def visible(
     return mask_BTS & (positions_BT[:, :, None] - positions_BS[:, None, :] < window)
 
 
-def kind_numbers(config: ModelConfig) -> list[int]:
+def layer_spec_indices(config: ModelConfig) -> list[int]:
     """For each layer, which of the distinct kinds it is."""
-    distinct = list(dict.fromkeys(config.layer_kinds))
-    return [distinct.index(kind) for kind in config.layer_kinds]
+    distinct = list(dict.fromkeys(config.layer_specs))
+    return [distinct.index(kind) for kind in config.layer_specs]
 
 
-def sights(positions_BT: Array, mask_of: Callable[[int | None], Array], config: ModelConfig) -> SightOf:
+def attention_inputs(positions_BT: Array, mask_of: Callable[[int | None], Array], config: ModelConfig) -> SightOf:
     """What a layer of a kind sees, by the kind's number: computed once, before the layers.
 
     `mask_of` gives the mask of a window.
     """
     each = [
-        Sight(rotations(positions_BT, kind.rope, config.head_width), mask_of(kind.window))
-        for kind in dict.fromkeys(config.layer_kinds)
+        AttentionInputs(rope_cos_sin(positions_BT, kind.rope, config.head_width), mask_of(kind.window))
+        for kind in dict.fromkeys(config.layer_specs)
     ]
     if len(each) == 1:
         return lambda kind: each[0]
@@ -192,6 +192,6 @@ def sights(positions_BT: Array, mask_of: Callable[[int | None], Array], config: 
     return lambda kind: jax.tree.map(lambda array: array[kind], stacked)
 
 
-def capped(logits: Array, cap: float | None) -> Array:
+def soft_cap(logits: Array, cap: float | None) -> Array:
     """Logits held softly within `cap`, where there is one."""
     return logits if cap is None else cap * jnp.tanh(logits / cap)

@@ -26,7 +26,7 @@ class Rope:
 
 
 @dataclass(frozen=True)
-class LayerKind:
+class LayerSpec:
     """What differs from layer to layer: how many positions back it sees (None: all of them), and its rope."""
 
     window: int | None
@@ -48,15 +48,15 @@ class ModelConfig:
     max_positions: int
     end_token: int | None
     tied: bool
-    layer_kinds: tuple[LayerKind, ...]  # of each layer
+    layer_specs: tuple[LayerSpec, ...]  # of each layer
     query_scale: float  # queries are multiplied by it
     activation: Activation
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
-    head_norms: bool = False  # each query and key head is normalised
-    post_norms: bool = False  # what a block gives is normalised too
-    centred_norms: bool = False  # a norm's scale is stored as its distance from one
+    qk_norm: bool = False  # each query and key head is normalised
+    post_norm: bool = False  # what a block gives is normalised too
+    zero_centered_norm: bool = False  # a norm's scale is stored as its distance from one
     embedding_scale: float = 1.0
-    attention_cap: float | None = None
-    logit_cap: float | None = None
+    attn_logit_softcap: float | None = None
+    final_logit_softcap: float | None = None

@@ -15,25 +15,25 @@ import jax.numpy as jnp
 from flax import nnx
 
 from stages.lm.nn.attention import (
-    Past,
+    AttentionInputs,
+    KVCache,
     Prefix,
-    Sight,
     SightOf,
     attend,
-    attend_behind,
-    capped,
-    kind_numbers,
-    sights,
-    visible,
+    attend_with_prefix,
+    attention_inputs,
+    attention_mask,
+    layer_spec_indices,
+    soft_cap,
 )
 from stages.lm.nn.config import Activation, ModelConfig
 from stages.lm.nn.linear import Linear
-from stages.lm.nn.rope import rotated
+from stages.lm.nn.rope import apply_rope
 from stages.lm.nn.shapes import Array, Float, Int
 from stages.lm.nn.sharding import split_rows
 
 # What was read before the tokens of a call.
-Before = Past | Prefix | None
+Before = KVCache | Prefix | None
 
 FLOAT32 = jnp.dtype("float32")
 POLICIES = jax.checkpoint_policies
@@ -48,7 +48,7 @@ class RMSNorm(nnx.Module):
 
     def __init__(self, width: int, config: ModelConfig):
         self.epsilon = config.norm_epsilon
-        self.centre = 1.0 if config.centred_norms else 0.0
+        self.centre = 1.0 if config.zero_centered_norm else 0.0
         self.scale = nnx.Param(jnp.full(width, 1.0 - self.centre))
 
     def __call__(self, x: Array) -> Array:
@@ -66,19 +66,21 @@ class Attention(nnx.Module):
         self.key = Linear((D,), (K, H), config.qkv_bias, rngs)
         self.value = Linear((D,), (K, H), config.qkv_bias, rngs)
         self.out = Linear((N, H), (D,), config.out_bias, rngs)
-        self.query_norm = RMSNorm(H, config) if config.head_norms else None
-        self.key_norm = RMSNorm(H, config) if config.head_norms else None
-        self.scale, self.cap = config.query_scale, config.attention_cap
+        self.query_norm = RMSNorm(H, config) if config.qk_norm else None
+        self.key_norm = RMSNorm(H, config) if config.qk_norm else None
+        self.scale, self.cap = config.query_scale, config.attn_logit_softcap
 
-    def __call__(self, x_BTD: Array, sight: Sight, before: Before, start: Array) -> tuple[Array, Past | None]:
-        query_BTNH = rotated(_normalised(self.query_norm, self.query(x_BTD)), sight.turns_BTH)
-        key_BSKH = rotated(_normalised(self.key_norm, self.key(x_BTD)), sight.turns_BTH)
+    def __call__(
+        self, x_BTD: Array, sight: AttentionInputs, before: Before, start: Array
+    ) -> tuple[Array, KVCache | None]:
+        query_BTNH = apply_rope(_normalised(self.query_norm, self.query(x_BTD)), sight.turns_BTH)
+        key_BSKH = apply_rope(_normalised(self.key_norm, self.key(x_BTD)), sight.turns_BTH)
         value_BSKH = self.value(x_BTD)
         how = (sight.mask_BTS, self.scale, self.cap)
         if isinstance(before, Prefix):
-            return self.out(attend_behind(before, query_BTNH, key_BSKH, value_BSKH, *how)), None
+            return self.out(attend_with_prefix(before, query_BTNH, key_BSKH, value_BSKH, *how)), None
         if before is not None:
-            before = before.with_new(key_BSKH, value_BSKH, start)
+            before = before.update(key_BSKH, value_BSKH, start)
             key_BSKH, value_BSKH = before
         return self.out(attend(query_BTNH, key_BSKH, value_BSKH, *how)), before
 
@@ -103,12 +105,14 @@ class Layer(nnx.Module):
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.attention_norm = RMSNorm(config.width, config)
         self.attention = Attention(config, rngs)
-        self.attention_post_norm = RMSNorm(config.width, config) if config.post_norms else None
+        self.attention_post_norm = RMSNorm(config.width, config) if config.post_norm else None
         self.mlp_norm = RMSNorm(config.width, config)
         self.mlp = FeedForward(config, rngs)
-        self.mlp_post_norm = RMSNorm(config.width, config) if config.post_norms else None
+        self.mlp_post_norm = RMSNorm(config.width, config) if config.post_norm else None
 
-    def __call__(self, x_BTD: Array, sight: Sight, before: Before, start: Array) -> tuple[Array, Past | None]:
+    def __call__(
+        self, x_BTD: Array, sight: AttentionInputs, before: Before, start: Array
+    ) -> tuple[Array, KVCache | None]:
         mixed_BTD, past = self.attention(self.attention_norm(x_BTD), sight, before, start)
         x_BTD = x_BTD + _normalised(self.attention_post_norm, mixed_BTD)
         return x_BTD + _normalised(self.mlp_post_norm, self.mlp(self.mlp_norm(x_BTD))), past
@@ -139,31 +143,33 @@ class Decoder(nnx.Module):
         The backward pass has what each product with weights gave, and computes the rest again (attention, norms,
         activations: to keep them takes longer on a CPU); with `remat` it computes those products again, too.
         """
-        mask_of = partial(visible, ends_BT, positions_BT, positions_BT)
-        return self._hidden(tokens_BT, sights(positions_BT, mask_of, self.config), None, jnp.int32(0), dtype, remat)[0]
+        mask_of = partial(attention_mask, ends_BT, positions_BT, positions_BT)
+        return self._hidden(
+            tokens_BT, attention_inputs(positions_BT, mask_of, self.config), None, jnp.int32(0), dtype, remat
+        )[0]
 
-    def onward(
+    def forward_with_cache(
         self,
         tokens_BT: Int[Array, "B T"],
         positions_BS: Int[Array, "B S"],
         ends_BS: Int[Array, "B S"],
-        past_L: Past,
+        past_L: KVCache,
         start: Int[Array, ""],
         dtype: jnp.dtype = FLOAT32,
-    ) -> tuple[Float[Array, "B T D"], Past]:
+    ) -> tuple[Float[Array, "B T D"], KVCache]:
         """Final hidden states of the tokens at the places from `start` on, after those that were read before.
 
         `positions_BS` and `ends_BS` are of all S places, read or not; also returns `past_L` with the new ones.
         """
         positions_BT = jax.lax.dynamic_slice_in_dim(positions_BS, start, tokens_BT.shape[1], axis=1)
-        mask_of = partial(visible, ends_BS, positions_BT, positions_BS, start=start)
+        mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=start)
         hidden_BTD, past = self._hidden(
-            tokens_BT, sights(positions_BT, mask_of, self.config), past_L, start, dtype, remat=False
+            tokens_BT, attention_inputs(positions_BT, mask_of, self.config), past_L, start, dtype, remat=False
         )
         assert past is not None
         return hidden_BTD, past
 
-    def behind(
+    def forward_with_prefix(
         self,
         prefix_L: Prefix,
         tokens_BT: Int[Array, "B T"],
@@ -178,21 +184,21 @@ class Decoder(nnx.Module):
         positions_BS = jnp.concatenate((place_BP, positions_BT), axis=1)
         seen_BP = jnp.where(place_BP < prefix_L.length[0], places + T, 0)
         ends_BS = jnp.concatenate((seen_BP, places + ends_BT), axis=1)
-        mask_of = partial(visible, ends_BS, positions_BT, positions_BS, start=places)
-        sight_of = sights(positions_BT, mask_of, self.config)
+        mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=places)
+        sight_of = attention_inputs(positions_BT, mask_of, self.config)
         return self._hidden(tokens_BT, sight_of, prefix_L, jnp.int32(0), dtype, remat=False)[0]
 
-    def nothing_read(self, rows: int, places: int, dtype: jnp.dtype = FLOAT32) -> Past:
+    def init_cache(self, rows: int, places: int, dtype: jnp.dtype = FLOAT32) -> KVCache:
         """The past, by layer, of `rows` sequences in which nothing was read yet."""
         shape = (self.config.layers, rows, places, self.config.kv_heads, self.config.head_width)
-        return Past(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def _hidden(
         self, tokens_BT: Array, sight_of: SightOf, before_L: Before, start: Array, dtype: jnp.dtype, remat: bool
-    ) -> tuple[Array, Past | None]:
+    ) -> tuple[Array, KVCache | None]:
         graph, weights_L = nnx.split(self.layers)
 
-        def layer(x_BTD: Array, own: tuple[Any, Array, Before]) -> tuple[Array, Past | None]:
+        def layer(x_BTD: Array, own: tuple[Any, Array, Before]) -> tuple[Array, KVCache | None]:
             weights, kind, before = own
             x_BTD, past = nnx.merge(graph, weights)(x_BTD, sight_of(kind), before, start)
             return split_rows(x_BTD), past
@@ -200,7 +206,7 @@ class Decoder(nnx.Module):
         x_BTD = split_rows(self.embedding[...][tokens_BT].astype(dtype))
         if self.config.embedding_scale != 1.0:
             x_BTD = x_BTD * jnp.asarray(self.config.embedding_scale, dtype)
-        kinds_L = jnp.array(kind_numbers(self.config), jnp.int32)
+        kinds_L = jnp.array(layer_spec_indices(self.config), jnp.int32)
         kept = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
         # A scan keeps the compiler from undoing it, and needs no barriers for that.
         layer = jax.checkpoint(layer, policy=kept, prevent_cse=False)
@@ -211,7 +217,7 @@ class Decoder(nnx.Module):
         """Next-token logits in float32."""
         head_VD = (self.embedding if self.head is None else self.head)[...].astype(hidden.dtype)
         logits = jnp.einsum("...D,VD->...V", hidden, head_VD, preferred_element_type=jnp.float32)
-        return capped(logits, self.config.logit_cap)
+        return soft_cap(logits, self.config.final_logit_softcap)
 
 
 def _normalised(norm: RMSNorm | None, x: Array) -> Array:

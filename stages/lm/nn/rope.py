@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from stages.lm.nn.config import Llama3Rope, Rope
 from stages.lm.nn.shapes import Array, Int
 
-Turns = tuple[Array, Array]
+RopeCosSin = tuple[Array, Array]
 
 
-def rotations(positions_BT: Int[Array, "B T"], rope: Rope, head_width: int) -> Turns:
+def rope_cos_sin(positions_BT: Int[Array, "B T"], rope: Rope, head_width: int) -> RopeCosSin:
     """Cosines and sines of the rotary angles, [B, T, H/2] each, in float32."""
     exponents_H = jnp.arange(0, head_width, 2, dtype=jnp.float32) / head_width
     frequencies_H = 1.0 / rope.theta**exponents_H
@@ -30,7 +30,7 @@ def _stretched(frequencies_H: Array, rope: Llama3Rope) -> Array:
     return frequencies_H * (kept_H + (1.0 - kept_H) / rope.factor)
 
 
-def rotated(x_BTNH: Array, turns_BTH: Turns) -> Array:
+def apply_rope(x_BTNH: Array, turns_BTH: RopeCosSin) -> Array:
     """Each pair (i, i + H/2) of a head turned by its angle, in float32."""
     first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
     cosines, sines = (part[:, :, None, :] for part in turns_BTH)

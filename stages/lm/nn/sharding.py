@@ -34,7 +34,7 @@ PROJECTIONS = {
     "down": ("F", "D"),
 }
 # Norms of each head; the others are of the model's width.
-HEAD_NORMS = ("query_norm", "key_norm")
+QK_NORMS = ("query_norm", "key_norm")
 
 Path = tuple[Any, ...]
 
@@ -58,13 +58,13 @@ def axes_of(path: Path) -> str:
     if name in ("embedding", "head"):
         return "VD"
     if name == "scale":
-        return stacked + ("H" if above[-1] in HEAD_NORMS else "D")
+        return stacked + ("H" if above[-1] in QK_NORMS else "D")
     inputs, outputs = PROJECTIONS[above[-1]]
     kinds = {"kernel": inputs + outputs, "bias": outputs, "lora_a": inputs + "R", "lora_b": "R" + outputs}
     return stacked + kinds[name]
 
 
-def leaf_sharding(mesh: Mesh, path: Path, shape: tuple[int, ...]) -> NamedSharding:
+def param_sharding(mesh: Mesh, path: Path, shape: tuple[int, ...]) -> NamedSharding:
     """How the leaf at `path` lies on the mesh."""
     names = (MESH_AXES.get(axis) for axis in axes_of(path))
     split = (name if name and size % mesh.shape[name] == 0 else None for name, size in zip(names, shape, strict=True))
@@ -74,10 +74,10 @@ def leaf_sharding(mesh: Mesh, path: Path, shape: tuple[int, ...]) -> NamedShardi
 def state_shardings(mesh: Mesh, state: nnx.State) -> nnx.State:
     """A state of the shardings of `state`, leaf by leaf."""
     flat = nnx.to_flat_state(state)
-    return nnx.from_flat_state([(path, leaf.replace(leaf_sharding(mesh, path, leaf.shape))) for path, leaf in flat])
+    return nnx.from_flat_state([(path, leaf.replace(param_sharding(mesh, path, leaf.shape))) for path, leaf in flat])
 
 
-def placed(state: nnx.State, mesh: Mesh) -> nnx.State:
+def shard_state(state: nnx.State, mesh: Mesh) -> nnx.State:
     """`state` with its arrays on the mesh."""
     return jax.tree.map(put, state, state_shardings(mesh, state))
 
@@ -105,13 +105,13 @@ def split_rows(x: Array) -> Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(FSDP))
 
 
-def whole(array: Array) -> np.ndarray:
+def gather_to_host(array: Array) -> np.ndarray:
     """An array on this host, gathered from all processes where several hold it; all of them have to ask."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
-def placer(mesh: Mesh) -> Callable[[Path, tuple[int, ...]], NamedSharding]:
+def sharding_fn(mesh: Mesh) -> Callable[[Path, tuple[int, ...]], NamedSharding]:
     """Where a decoder's leaves lie on the mesh, for reading them straight into it."""
-    return lambda path, shape: leaf_sharding(mesh, path, shape)
+    return lambda path, shape: param_sharding(mesh, path, shape)

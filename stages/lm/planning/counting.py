@@ -34,7 +34,7 @@ class Collective:
 
 
 @dataclass
-class Counts:
+class ProgramCounts:
     """Of one chip: floating-point operations, bytes of its memory read and written, exchanges, and the cycles that the
     compiler expects its own instructions to take (0 where it says none)."""
 
@@ -48,7 +48,7 @@ class Counts:
         """Bytes that the chip sends to others."""
         return sum(times * collective.sent for collective, times in self.collectives.items())
 
-    def add(self, other: "Counts", times: int = 1) -> None:
+    def add(self, other: "ProgramCounts", times: int = 1) -> None:
         """Adds what happens `times` times."""
         self.flops += times * other.flops
         self.bytes += times * other.bytes
@@ -67,7 +67,7 @@ class Counts:
         return found
 
 
-def counted(module: Module, chips: int, turns: bool = True) -> Counts:
+def counted(module: Module, chips: int, turns: bool = True) -> ProgramCounts:
     """What the program does on each of `chips`; with `turns` off each loop's body counts once, as XLA counts it."""
     return _Counter(module, chips, turns).of(module.entry)
 
@@ -75,19 +75,19 @@ def counted(module: Module, chips: int, turns: bool = True) -> Counts:
 class _Counter:
     def __init__(self, module: Module, chips: int, turns: bool):
         self.computations, self.chips, self.turns = module.computations, chips, turns
-        self.known: dict[str, Counts] = {}
+        self.known: dict[str, ProgramCounts] = {}
 
-    def of(self, name: str) -> Counts:
+    def of(self, name: str) -> ProgramCounts:
         """What a computation does each time."""
         if name not in self.known:
-            found = Counts()
+            found = ProgramCounts()
             computation = self.computations[name]
             for instruction in computation.values():
                 self._count(instruction, computation, found)
             self.known[name] = found
         return self.known[name]
 
-    def _count(self, instruction: Instruction, computation: Computation, found: Counts) -> None:
+    def _count(self, instruction: Instruction, computation: Computation, found: ProgramCounts) -> None:
         found.cycles += instruction.number("estimated_cycles") or 0
         kind = instruction.operation.removesuffix("-start")
         if kind in COLLECTIVES:
@@ -105,13 +105,13 @@ class _Counter:
             self._count_called(instruction, found)
         found.bytes += traffic(instruction, computation, self.computations)
 
-    def _count_called(self, instruction: Instruction, found: Counts) -> None:
+    def _count_called(self, instruction: Instruction, found: ProgramCounts) -> None:
         """What a called computation does; inside a fusion nothing goes through memory, and it has the cycles."""
         name = instruction.called("calls") or instruction.called("to_apply")
         if name in self.computations:
             inner = self.of(str(name))
             is_fused = instruction.operation == "fusion"
-            found.add(Counts(inner.flops, 0.0, 0.0, inner.collectives) if is_fused else inner)
+            found.add(ProgramCounts(inner.flops, 0.0, 0.0, inner.collectives) if is_fused else inner)
 
     def _trips(self, loop: Instruction, condition: str) -> int:
         """How often a loop turns: as the compiler notes, or the limit that its condition compares with."""

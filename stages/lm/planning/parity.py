@@ -9,12 +9,12 @@ import numpy as np
 from stages.core.errors import ModelError
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.hf_folder import CONFIG
-from stages.lm.io.weights import load
+from stages.lm.io.weights import load_decoder
 from stages.lm.nn.decoder import FLOAT32
 
 
 @dataclass(frozen=True)
-class Difference:
+class LogitDifference:
     """The place where two implementations differ most, and by how much."""
 
     size: float
@@ -27,7 +27,7 @@ class Difference:
 
 def largest_difference(
     folder: Path, tokens_BT: np.ndarray, lengths_B: np.ndarray, logits_BTV: np.ndarray
-) -> Difference:
+) -> LogitDifference:
     """Where the float32 logits of the model in `folder` differ most from `logits_BTV`, over the valid positions.
 
     Sequences are padded on the right; row b is valid up to `lengths_B[b]`. A difference that is no number counts as
@@ -40,13 +40,13 @@ def largest_difference(
     valid_BT = index_T < lengths_B[:, None]
     positions_BT = jnp.asarray(np.broadcast_to(index_T, tokens_BT.shape))
     ends_BT = jnp.asarray(np.where(valid_BT, lengths_B[:, None], index_T + 1))
-    model = load(folder, config)
+    model = load_decoder(folder, config)
     found_BTV = np.asarray(model.logits(model(jnp.asarray(tokens_BT), positions_BT, ends_BT, FLOAT32)))
     difference_BTV = np.nan_to_num(np.abs(found_BTV - logits_BTV), nan=np.inf)
     difference_BTV[~valid_BT] = -1.0
     row, position, token = np.unravel_index(np.argmax(difference_BTV), difference_BTV.shape)
     place = (row, position, token)
-    return Difference(
+    return LogitDifference(
         float(difference_BTV[place]),
         int(row),
         int(position),

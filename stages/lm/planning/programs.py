@@ -15,7 +15,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stages.core.errors import ModelError
-from stages.lm.io.weights import held_dtype
+from stages.lm.io.weights import storage_dtype
 from stages.lm.lora.adapters import add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import Decoder
@@ -23,14 +23,14 @@ from stages.lm.nn.dtypes import Dtype
 from stages.lm.nn.linear import Adapter
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP, TENSOR, state_shardings
-from stages.lm.planning.counting import Counts, counted
+from stages.lm.planning.counting import ProgramCounts, counted
 from stages.lm.planning.hlo import parsed
-from stages.lm.scoring.batches import Budget, batches
+from stages.lm.scoring.batches import TokenBudget, batches
 from stages.lm.scoring.forward import token_logprobs
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.trees import token_tree
 from stages.lm.training.memory import abstract_batches
-from stages.lm.training.optimizer import Rule, optimizer_shardings, update_rule
+from stages.lm.training.optimizer import OptimizerConfig, make_optimizer, optimizer_shardings
 from stages.lm.training.packing import PackedShape, packed_shapes
 from stages.lm.training.step import compiled_step
 
@@ -51,7 +51,7 @@ class Lora:
 class Recipe:
     """What of a fine-tuning decides its step; `lora` is None where all weights are trained."""
 
-    rule: Rule
+    rule: OptimizerConfig
     steps: int
     batch: int
     accumulate: int
@@ -71,7 +71,7 @@ class Program:
 
     rows: int
     bytes: int
-    counts: Counts | None
+    counts: ProgramCounts | None
 
 
 def accelerator_dtype(named: Dtype) -> jnp.dtype:
@@ -91,7 +91,7 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
     """A batch of questions of PROMPT_TOKENS, `tokens` of them for each group of devices."""
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
     state = _lying(_held(state, dtype), mesh)
-    batch = next(batches([token_tree(_question())], mesh.shape[FSDP], Budget(tokens, tokens)))
+    batch = next(batches([token_tree(_question())], mesh.shape[FSDP], TokenBudget(tokens, tokens)))
     split = NamedSharding(mesh, PartitionSpec(FSDP))
     shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in batch.arrays)
     with jax.set_mesh(mesh):
@@ -105,7 +105,7 @@ def training_program(config: ModelConfig, recipe: Recipe, mesh: Mesh, examples: 
     kind = nnx.Param if recipe.lora is None else Adapter
     graph, trained, frozen = nnx.split(model, kind, ...)  # type: ignore[misc]
     trained, frozen = _lying(trained, mesh), _lying(frozen, mesh)
-    rule = update_rule(recipe.rule, recipe.steps)
+    rule = make_optimizer(recipe.rule, recipe.steps)
     state = jax.eval_shape(rule.init, trained)
     optimizer = jax.tree.map(_placed_shape, state, optimizer_shardings(mesh, rule, trained))
     shape = training_shape(recipe, examples or recipe.batch, mesh.shape[FSDP])
@@ -123,14 +123,15 @@ def training_shape(recipe: Recipe, examples: int, groups: int) -> PackedShape:
     """
     length = min(PROMPT_TOKENS, recipe.max_tokens) + 1
     part = [
-        Continued((first, *range(length - 1)), length - CHOICE_TOKENS) for first in range(examples // recipe.accumulate)
+        PromptCompletion((first, *range(length - 1)), length - CHOICE_TOKENS)
+        for first in range(examples // recipe.accumulate)
     ]
     return packed_shapes([[part]], recipe.max_tokens, groups)[0]
 
 
-def _question() -> list[Continued]:
+def _question() -> list[PromptCompletion]:
     prompt = tuple(range(PROMPT_TOKENS - CHOICE_TOKENS))
-    return [Continued((*prompt, 0, last, 0), len(prompt)) for last in (1, 2)]
+    return [PromptCompletion((*prompt, 0, last, 0), len(prompt)) for last in (1, 2)]
 
 
 def _decoder(config: ModelConfig, adapters: Lora | None) -> Decoder:
@@ -144,7 +145,7 @@ def _held(state: nnx.State, dtype: jnp.dtype) -> nnx.State:
     """The shapes of `state` in the types that `stages.lm.io.weights` holds a model's weights in."""
 
     def held(path: Any, leaf: Any) -> Any:
-        kind = held_dtype(tuple(map(str, path)), dtype)
+        kind = storage_dtype(tuple(map(str, path)), dtype)
         return leaf.replace(jax.ShapeDtypeStruct(leaf.shape, kind))
 
     return nnx.from_flat_state([(path, held(path, leaf)) for path, leaf in nnx.to_flat_state(state)])

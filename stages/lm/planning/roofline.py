@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stages.lm.planning.chips import Topology
-from stages.lm.planning.counting import Counts
+from stages.lm.planning.counting import ProgramCounts
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Seconds:
         return computing + self.links
 
 
-def seconds(counts: Counts, topology: Topology) -> Seconds:
+def seconds(counts: ProgramCounts, topology: Topology) -> Seconds:
     """How long a chip of the topology takes for what was counted on it."""
     chip = topology.chip
     return Seconds(

@@ -74,7 +74,7 @@ def judge_plan(
     """Judging JUDGED_PROMPTS prompts."""
 
     def program(tensor: int, times: int) -> Program:
-        tokens = accelerator_budget(topology.chips // tensor).alone
+        tokens = accelerator_budget(topology.chips // tensor).plain
         return judge_program(config, dtype, mesh_of(devices, tensor), times * tokens)
 
     meshes = _on_meshes(program, topology, tensors, advance, "judging")

@@ -16,35 +16,35 @@ from stages.lm.nn.sharding import FSDP
 from stages.lm.tokens.trees import TokenTree
 
 
-class Budget(NamedTuple):
+class TokenBudget(NamedTuple):
     """Fed tokens per batch and group of devices: of questions by themselves, and of those behind a prefix."""
 
-    alone: int
-    behind: int
+    plain: int
+    with_prefix: int
 
 
 # By platform: batches of a shape are always this large, so that it is part of the result's identity and no knob. On a
 # CPU nothing is gained by more (bench/scoring). Those that share a prefix are few, and fill few batches; from some 500
 # tokens on a chip takes longer for its products than to fetch the weights of a large model.
-CPU, ACCELERATOR = Budget(768, 256), Budget(16_384, 512)
+CPU_BUDGET, ACCELERATOR_BUDGET = TokenBudget(768, 256), TokenBudget(16_384, 512)
 # Of all groups of accelerators together at most, but so many of each: the last batch of a shape is filled up, and
 # 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
-TOGETHER, LEAST = Budget(262_144, 8_192), Budget(1_024, 32)
+MAX_GLOBAL_TOKENS, MIN_TOKENS_PER_GROUP = TokenBudget(262_144, 8_192), TokenBudget(1_024, 32)
 # All questions behind prefixes of up to so many tokens share their programs, then of up to twice as many, and so on.
-PREFIX_LEAST = 1_024
+MIN_PREFIX_CAPACITY = 1_024
 
 
-class Shape(NamedTuple):
+class BatchShape(NamedTuple):
     """A compiled program's sizes: places of the prefix, fed tokens, predicting positions and scored tokens."""
 
     prefix: int
     length: int
-    predictors: int
-    scored: int
+    logit_positions: int
+    targets: int
 
-    def rows(self, budget: Budget) -> int:
+    def rows(self, budget: TokenBudget) -> int:
         """Questions in a batch, for each group of devices."""
-        return max(1, (budget.behind if self.prefix else budget.alone) // self.length)
+        return max(1, (budget.with_prefix if self.prefix else budget.plain) // self.length)
 
 
 @dataclass(frozen=True)
@@ -59,36 +59,43 @@ class Batch:
     tokens_BT: np.ndarray
     positions_BT: np.ndarray
     ends_BT: np.ndarray
-    predictors_BQ: np.ndarray
-    scored_BC: np.ndarray
-    row_BC: np.ndarray
+    logit_positions_BQ: np.ndarray
+    targets_BC: np.ndarray
+    logit_index_BC: np.ndarray
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What a device is given, in the order of `stages.lm.scoring.forward.token_logprobs`."""
-        return self.tokens_BT, self.positions_BT, self.ends_BT, self.predictors_BQ, self.row_BC, self.scored_BC
+        return (
+            self.tokens_BT,
+            self.positions_BT,
+            self.ends_BT,
+            self.logit_positions_BQ,
+            self.logit_index_BC,
+            self.targets_BC,
+        )
 
 
-def budget_of(mesh: Mesh) -> Budget:
+def token_budget(mesh: Mesh) -> TokenBudget:
     """The batches' sizes on the mesh."""
     is_cpu = mesh.devices.flat[0].platform == "cpu"
-    return CPU if is_cpu else accelerator_budget(mesh.shape[FSDP])
+    return CPU_BUDGET if is_cpu else accelerator_budget(mesh.shape[FSDP])
 
 
-def accelerator_budget(groups: int) -> Budget:
+def accelerator_budget(groups: int) -> TokenBudget:
     """The batches' sizes on so many groups of accelerators."""
-    sizes = zip(ACCELERATOR, TOGETHER, LEAST, strict=True)
-    return Budget(*(max(least, min(most, together // groups)) for most, together, least in sizes))
+    sizes = zip(ACCELERATOR_BUDGET, MAX_GLOBAL_TOKENS, MIN_TOKENS_PER_GROUP, strict=True)
+    return TokenBudget(*(max(least, min(most, together // groups)) for most, together, least in sizes))
 
 
-def batches(trees: Sequence[TokenTree], groups: int, budget: Budget) -> Iterator[Batch]:
+def batches(trees: Sequence[TokenTree], groups: int, budget: TokenBudget) -> Iterator[Batch]:
     """Batches of equal shape, each of about the budget for each group of devices.
 
     The longest come first: what would run out of memory does so at once.
     """
-    alike: dict[tuple[Shape, tuple[int, ...]], list[int]] = {}
+    alike: dict[tuple[BatchShape, tuple[int, ...]], list[int]] = {}
     for index, tree in enumerate(trees):
-        alike.setdefault((shape_of(tree), tree.tokens[: tree.shared]), []).append(index)
+        alike.setdefault((shape_of(tree), tree.tokens[: tree.prefix_len]), []).append(index)
     # By prefix within a length of prefixes, so that each is read once.
     ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
     for (shape, prefix), indices in ordered:
@@ -98,20 +105,20 @@ def batches(trees: Sequence[TokenTree], groups: int, budget: Budget) -> Iterator
             yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
 
 
-def shape_of(tree: TokenTree) -> Shape:
+def shape_of(tree: TokenTree) -> BatchShape:
     """The shape that a tree is run in."""
-    length = len(tree.tokens) - tree.shared
+    length = len(tree.tokens) - tree.prefix_len
     # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs. Those
     # that share a prefix are few, and with more shapes they would fill fewer batches.
-    step = 1 << max((length - 1).bit_length() - 4, 4 if tree.shared else 3)
-    predictors = len({scored.predictor for scored in tree.scored})
-    prefix = prefix_places(tree.shared) if tree.shared else 0
-    return Shape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.scored), 8))
+    step = 1 << max((length - 1).bit_length() - 4, 4 if tree.prefix_len else 3)
+    predictors = len({scored.position for scored in tree.targets})
+    prefix = prefix_capacity(tree.prefix_len) if tree.prefix_len else 0
+    return BatchShape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.targets), 8))
 
 
-def prefix_places(tokens: int) -> int:
+def prefix_capacity(tokens: int) -> int:
     """Places that keys and values of a prefix are kept in."""
-    return max(PREFIX_LEAST, 1 << (tokens - 1).bit_length())
+    return max(MIN_PREFIX_CAPACITY, 1 << (tokens - 1).bit_length())
 
 
 def prefix_arrays(prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,7 +137,7 @@ def _rounded(size: int, step: int) -> int:
 
 
 def _batch(
-    shape: Shape, size: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
+    shape: BatchShape, size: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
 ) -> Batch:
     length = shape.length
     batch = Batch(
@@ -140,9 +147,9 @@ def _batch(
         positions_BT=np.zeros((size, length), np.int32),
         # Padding sees itself alone.
         ends_BT=np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1)),
-        predictors_BQ=np.zeros((size, shape.predictors), np.int32),
-        scored_BC=np.zeros((size, shape.scored), np.int32),
-        row_BC=np.zeros((size, shape.scored), np.int32),
+        logit_positions_BQ=np.zeros((size, shape.logit_positions), np.int32),
+        targets_BC=np.zeros((size, shape.targets), np.int32),
+        logit_index_BC=np.zeros((size, shape.targets), np.int32),
     )
     for row, tree in enumerate(trees):
         _fill(batch, row, tree)
@@ -151,11 +158,11 @@ def _batch(
 
 def _fill(batch: Batch, row: int, tree: TokenTree) -> None:
     """Writes a tree into its row, without the tokens that the prefix holds."""
-    shared, length = tree.shared, len(tree.tokens) - tree.shared
+    shared, length = tree.prefix_len, len(tree.tokens) - tree.prefix_len
     batch.tokens_BT[row, :length] = tree.tokens[shared:]
     batch.positions_BT[row, :length] = tree.positions[shared:]
     batch.ends_BT[row, :length] = np.array(tree.ends[shared:]) - shared
-    predictors = sorted({scored.predictor for scored in tree.scored})
-    batch.predictors_BQ[row, : len(predictors)] = np.array(predictors) - shared
-    batch.scored_BC[row, : len(tree.scored)] = [scored.token for scored in tree.scored]
-    batch.row_BC[row, : len(tree.scored)] = [predictors.index(scored.predictor) for scored in tree.scored]
+    predictors = sorted({scored.position for scored in tree.targets})
+    batch.logit_positions_BQ[row, : len(predictors)] = np.array(predictors) - shared
+    batch.targets_BC[row, : len(tree.targets)] = [scored.token for scored in tree.targets]
+    batch.logit_index_BC[row, : len(tree.targets)] = [predictors.index(scored.position) for scored in tree.targets]

@@ -20,12 +20,12 @@ from stages.lm.nn.attention import Prefix
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Array, Float, Int, Mesh
 from stages.lm.nn.sharding import FSDP, put
-from stages.lm.scoring.batches import Batch, batches, budget_of, prefix_arrays, prefix_places
-from stages.lm.tokens.continuation import Continued, continued
+from stages.lm.scoring.batches import Batch, batches, prefix_arrays, prefix_capacity, token_budget
+from stages.lm.tokens.continuation import PromptCompletion, encode_pairs
 from stages.lm.tokens.trees import TokenTree, token_tree
 
 # A prefix that many questions share is read once from so many tokens on: below that, reading it again costs little.
-SHARED_LEAST = 128
+MIN_SHARED_TOKENS = 128
 
 
 def encode(
@@ -36,11 +36,11 @@ def encode(
     Raises:
         QuestionError: it has fewer than one choice, equal or empty ones, or is longer than the model's window.
     """
-    sequences = list(continued(tokenizer, [(prompt, choice) for choice in choices]))
+    sequences = list(encode_pairs(tokenizer, [(prompt, choice) for choice in choices]))
     return question_tree(sequences, max_positions, tokenizer.encode(shared_prefix).ids)
 
 
-def question_tree(sequences: Sequence[Continued], max_positions: int, beginning: Sequence[int]) -> TokenTree:
+def question_tree(sequences: Sequence[PromptCompletion], max_positions: int, beginning: Sequence[int]) -> TokenTree:
     """The tree of a question's choices, each continuing its prompt; `beginning` is the shared prefix by itself.
 
     Raises:
@@ -54,25 +54,25 @@ def question_tree(sequences: Sequence[Continued], max_positions: int, beginning:
     if max(tree.positions) >= max_positions:
         raise QuestionError(f"it has {max(tree.positions) + 1} tokens, more than the model's window of {max_positions}")
     shared = _shared_tokens(beginning, sequences[0])
-    return replace(tree, shared=shared if shared >= SHARED_LEAST else 0)
+    return replace(tree, prefix_len=shared if shared >= MIN_SHARED_TOKENS else 0)
 
 
-def _shared_tokens(beginning: Sequence[int], sequence: Continued) -> int:
+def _shared_tokens(beginning: Sequence[int], sequence: PromptCompletion) -> int:
     """How many tokens of the prompt, but its last, are those of the shared prefix by itself."""
-    pairs = zip(beginning, sequence.ids[: sequence.start - 1], strict=False)
-    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(beginning), sequence.start - 1))
+    pairs = zip(beginning, sequence.ids[: sequence.prompt_len - 1], strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(beginning), sequence.prompt_len - 1))
 
 
-class Scored(NamedTuple):
+class ScoredBatch(NamedTuple):
     """What a batch gave: which trees, each one's log-probabilities, and how many tokens were fed, padding included."""
 
     trees: tuple[int, ...]
     logprobs: list[np.ndarray]
     tokens: int
-    fed: int
+    padded_tokens: int
 
 
-def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Mesh) -> Iterator[Scored]:
+def score_trees(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Mesh) -> Iterator[ScoredBatch]:
     """The log-probabilities of each tree's sequences (natural log, [choices] float32, summed over all tokens).
 
     Batch by batch, on all devices of `mesh`; where it is that of several processes, all of them ask with equal trees.
@@ -82,9 +82,9 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
     read: tuple[int, ...] = ()
     prefix: Prefix | None = None
     with jax.set_mesh(mesh):
-        for batch in batches(trees, mesh.shape[FSDP], budget_of(mesh)):
+        for batch in batches(trees, mesh.shape[FSDP], token_budget(mesh)):
             if batch.prefix != read:
-                read, prefix = batch.prefix, read_prefix(graph, state, batch.prefix, dtype)
+                read, prefix = batch.prefix, prefill_prefix(graph, state, batch.prefix, dtype)
             # Given to the device before the one before it is read: the two go on side by side.
             started = token_logprobs(graph, state, prefix, *device_arrays(batch, mesh), dtype, mesh)
             if running is not None:
@@ -94,7 +94,7 @@ def score(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Me
             yield _read(*running, trees)
 
 
-def read_prefix(
+def prefill_prefix(
     graph: nnx.GraphDef[Decoder], state: nnx.State, tokens: tuple[int, ...], dtype: jnp.dtype
 ) -> Prefix | None:
     """The keys and values of a prefix; none, where it has no tokens."""
@@ -114,9 +114,9 @@ def _prefix_of(
 ) -> Prefix:
     model = nnx.merge(graph, state)
     rows, places = tokens_1P.shape
-    nothing = model.nothing_read(rows, places, dtype)
-    past = model.onward(tokens_1P, positions_1P, ends_1P, nothing, jnp.int32(0), dtype)[1]
-    more = ((0, 0), (0, 0), (0, prefix_places(places) - places), (0, 0), (0, 0))
+    nothing = model.init_cache(rows, places, dtype)
+    past = model.forward_with_cache(tokens_1P, positions_1P, ends_1P, nothing, jnp.int32(0), dtype)[1]
+    more = ((0, 0), (0, 0), (0, prefix_capacity(places) - places), (0, 0), (0, 0))
     key, value = (jnp.pad(array, more) for array in past)
     return Prefix(key, value, jnp.full(model.config.layers, length))
 
@@ -124,15 +124,15 @@ def _prefix_of(
 _prefix = jax.jit(_prefix_of, static_argnums=(0, 6))
 
 
-def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> Scored:
+def _read(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> ScoredBatch:
     held_BC = np.asarray(logprobs_BC)
     asked = [trees[index] for index in batch.trees]
     summed = [
         np.array([held_BC[row, list(scored)].sum(dtype=np.float32) for scored in tree.paths])
         for row, tree in enumerate(asked)
     ]
-    tokens = sum(len(tree.tokens) - tree.shared for tree in asked)
-    return Scored(batch.trees, summed, tokens, batch.tokens_BT.size)
+    tokens = sum(len(tree.tokens) - tree.prefix_len for tree in asked)
+    return ScoredBatch(batch.trees, summed, tokens, batch.tokens_BT.size)
 
 
 def _token_logprobs_of(
@@ -156,7 +156,7 @@ def _token_logprobs_of(
     if prefix is None:
         hidden_BTD = model(tokens_BT, positions_BT, ends_BT, dtype)
     else:
-        hidden_BTD = model.behind(prefix, tokens_BT, positions_BT, ends_BT, dtype)
+        hidden_BTD = model.forward_with_prefix(prefix, tokens_BT, positions_BT, ends_BT, dtype)
     hidden_BQD = jnp.take_along_axis(hidden_BTD, predictors_BQ[:, :, None], axis=1)
     logprobs_BQV = jax.nn.log_softmax(model.logits(hidden_BQD), axis=-1)
     logprobs_BC = logprobs_BQV[jnp.arange(row_BC.shape[0])[:, None], row_BC, scored_BC]

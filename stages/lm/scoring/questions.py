@@ -10,13 +10,13 @@ import numpy as np
 from stages.core.errors import named
 from stages.lm.scoring.forward import question_tree
 from stages.lm.scoring.scorer import Advance, Scorer, score_all
-from stages.lm.tokens.continuation import continued, lots
+from stages.lm.tokens.continuation import batched, encode_pairs
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import Prompts
 from stages.lm.tokens.trees import TokenTree
 
 # Questions whose texts are made before they are turned into tokens.
-WORDED_AT_ONCE = 1_024
+RENDER_BATCH = 1_024
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Question:
     shared_prefix: str = ""
 
 
-def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance) -> Iterator[np.ndarray]:
+def score_questions(
+    scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance
+) -> Iterator[np.ndarray]:
     """Each question's log-probabilities, [choices] float32, in the order of the questions, as `score_all` gives them.
 
     Raises:
@@ -42,9 +44,9 @@ def ask(scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance
 def _trees(prompts: Prompts, questions: Iterable[Question], max_positions: int) -> Iterator[TokenTree]:
     # Questions of a task come one after another, and their long prefix need not be read for each.
     beginning_of = lru_cache(maxsize=8)(lambda text: tuple(prompts.tokenizer.encode(text).ids))
-    for lot in lots(questions, WORDED_AT_ONCE):
+    for lot in batched(questions, RENDER_BATCH):
         texts = [_texts(prompts, question) for question in lot]
-        sequences = continued(prompts.tokenizer, chain.from_iterable(texts))
+        sequences = encode_pairs(prompts.tokenizer, chain.from_iterable(texts))
         for question, pairs in zip(lot, texts, strict=True):
             with named(question.name):
                 own = list(islice(sequences, len(pairs)))

@@ -22,40 +22,40 @@ from stages.lm.distributed import processes
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP
-from stages.lm.scoring.batches import budget_of
-from stages.lm.scoring.forward import Scored, score
-from stages.lm.tokens.continuation import lots
+from stages.lm.scoring.batches import token_budget
+from stages.lm.scoring.forward import ScoredBatch, score_trees
+from stages.lm.tokens.continuation import batched
 from stages.lm.tokens.trees import TokenTree
 
 # Questions whose trees are held at a time, for each token of a batch: some 300 batches, of which the last of each shape
 # is filled up. A tree takes 8 KiB, and so there is an end to it.
-HELD_PER_TOKEN, MOST_HELD = 4, 262_144
+CHUNK_PER_TOKEN, MAX_CHUNK = 4, 262_144
 
 Advance = Callable[[float, str], None]
 Asked = TypeVar("Asked")
 # Places in a list of what was asked, what came of each, and a note on the pace.
-Fresh = tuple[Sequence[int], Sequence[np.ndarray], str]
+BatchResult = tuple[Sequence[int], Sequence[np.ndarray], str]
 
 
 @runtime_checkable
-class Kept(Protocol):
+class ScoreCache(Protocol):
     """Scores of this model in this arithmetic, by the content of a question."""
 
-    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+    def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
         """Those that are known."""
 
-    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
         """Keeps them for the next time."""
 
 
-class Nothing:
+class NullCache:
     """Knows nothing and keeps nothing."""
 
-    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+    def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
         """Nothing."""
         return {}
 
-    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
         """Does nothing."""
 
 
@@ -66,15 +66,15 @@ class Scorer:
     decoder: Decoder
     mesh: Mesh
     dtype: jnp.dtype
-    kept: Kept = field(default_factory=Nothing)
+    cache: ScoreCache = field(default_factory=NullCache)
 
 
 def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
     """What a score's last digits hang on besides the question, the weights and the code."""
     device = mesh.devices.flat[0]
     host = f" {platform.machine()} {os.cpu_count()} cores" if device.platform == "cpu" else ""
-    budget = budget_of(mesh)
-    batch = f"batch {budget.alone}, {budget.behind} behind a prefix"
+    budget = token_budget(mesh)
+    batch = f"batch {budget.plain}, {budget.with_prefix} behind a prefix"
     return f"{dtype.name} {device.device_kind}{host} {dict(mesh.shape)} jax {jax.__version__} {batch}"
 
 
@@ -86,53 +86,53 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> I
     """
     pace = _Pace()
 
-    def run(trees: Sequence[TokenTree]) -> Iterator[Fresh]:
+    def run(trees: Sequence[TokenTree]) -> Iterator[BatchResult]:
         pace.began = pace.began or time.monotonic()
-        for done in score(scorer.decoder, trees, scorer.dtype, scorer.mesh):
+        for done in score_trees(scorer.decoder, trees, scorer.dtype, scorer.mesh):
             yield done.trees, done.logprobs, pace.note(done)
 
-    return each_once(scorer, trees, content_key, run, advance)
+    return cached_map(scorer, trees, content_key, run, advance)
 
 
 def chunk_size(tokens: int, groups: int) -> int:
     """Questions whose trees are held at a time, by the tokens of a batch for each group of devices."""
-    return min(HELD_PER_TOKEN * tokens * groups, MOST_HELD)
+    return min(CHUNK_PER_TOKEN * tokens * groups, MAX_CHUNK)
 
 
-def each_once(
+def cached_map(
     scorer: Scorer,
     asked: Iterable[Asked],
     key_of: Callable[[Asked], bytes],
-    run: Callable[[Sequence[Asked]], Iterator[Fresh]],
+    run: Callable[[Sequence[Asked]], Iterator[BatchResult]],
     advance: Advance,
 ) -> Iterator[np.ndarray]:
     """What comes of each of `asked`, in order: from what is kept, or by `run`, which gets every distinct one once.
 
     `run` says batch by batch which of those it was given are done, what came of each, and a note on its pace.
     """
-    held = chunk_size(budget_of(scorer.mesh).alone, scorer.mesh.shape[FSDP])
-    for chunk in _ahead(lots(asked, held)):
+    held = chunk_size(token_budget(scorer.mesh).plain, scorer.mesh.shape[FSDP])
+    for chunk in _prefetch(batched(asked, held)):
         keys = [key_of(one) for one in chunk]
-        yield from _found(scorer.kept, keys, dict(zip(keys, chunk, strict=True)), run, advance)
+        yield from _lookup_or_run(scorer.cache, keys, dict(zip(keys, chunk, strict=True)), run, advance)
 
 
-def _found(
-    kept: Kept,
+def _lookup_or_run(
+    kept: ScoreCache,
     keys: Sequence[bytes],
     asked: Mapping[bytes, Asked],
-    run: Callable[[Sequence[Asked]], Iterator[Fresh]],
+    run: Callable[[Sequence[Asked]], Iterator[BatchResult]],
     advance: Advance,
 ) -> list[np.ndarray]:
     often = Counter(keys)
-    found = dict(kept.find(list(asked)))
+    found = dict(kept.get(list(asked)))
     # One process may have kept what another has not yet seen, and all have to ask the device the same.
-    known = processes.said_by_first(np.array([key in found for key in asked]))
+    known = processes.broadcast_from_first(np.array([key in found for key in asked]))
     left = [key for key, is_known in zip(asked, known, strict=True) if not is_known]
     if len(left) < len(asked):
         advance(len(keys) - sum(often[key] for key in left), "known from before")
     for indices, values, note in run([asked[key] for key in left]):
         fresh = {left[index]: value for index, value in zip(indices, values, strict=True)}
-        kept.keep(fresh)
+        kept.put(fresh)
         found |= fresh
         advance(sum(often[key] for key in fresh), note)
     return [found[key] for key in keys]
@@ -141,8 +141,8 @@ def _found(
 def content_key(tree: TokenTree) -> bytes:
     """Sixteen bytes that change with the tree."""
     parts: list[Sequence[int]] = [tree.tokens, tree.positions, tree.ends, *tree.paths]
-    parts += [[scored.predictor, scored.token] for scored in tree.scored]
-    sizes = [len(parts), len(tree.paths), tree.shared, *map(len, parts)]
+    parts += [[scored.position, scored.token] for scored in tree.targets]
+    sizes = [len(parts), len(tree.paths), tree.prefix_len, *map(len, parts)]
     return hashlib.blake2b(
         b"".join(np.asarray(part, np.int32).tobytes() for part in [sizes, *parts]), digest_size=16
     ).digest()
@@ -156,14 +156,14 @@ class _Pace:
     fed: int = 0
     began: float = 0.0
 
-    def note(self, done: Scored) -> str:
+    def note(self, done: ScoredBatch) -> str:
         self.tokens += done.tokens
-        self.fed += done.fed
+        self.fed += done.padded_tokens
         rate = self.tokens / max(time.monotonic() - self.began, 1e-9)
         return f"{self.tokens:,} tokens, {rate:,.0f} tokens/s, {1 - self.tokens / self.fed:.0%} padding"
 
 
-def _ahead(chunks: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
+def _prefetch(chunks: Iterator[list[Asked]]) -> Iterator[list[Asked]]:
     """The chunks, each made in a thread of its own while the one before is used."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, chunks, None)

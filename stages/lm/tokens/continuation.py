@@ -10,20 +10,20 @@ from tokenizers import Encoding, Tokenizer
 from stages.core.errors import QuestionError
 
 # Texts that are read at once, and held with all that the tokenizer says of them.
-READ_AT_ONCE = 1_024
+ENCODE_BATCH = 1_024
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Continued:
+class PromptCompletion:
     """A prompt and its continuation, tokenised together: `ids[start:]` hold any of the continuation."""
 
     ids: tuple[int, ...]
-    start: int
+    prompt_len: int
 
 
-def continued(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iterator[Continued]:
+def encode_pairs(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iterator[PromptCompletion]:
     """Each prompt and its continuation as one text; special tokens as the tokenizer's own post-processor adds them.
 
     A token that straddles the boundary counts as the continuation's. The end of the continuation is the end of the
@@ -32,20 +32,20 @@ def continued(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iterato
     Raises:
         QuestionError: at its pair: a continuation is empty, or nothing stands before it to predict it from.
     """
-    for lot in lots(pairs, READ_AT_ONCE):
+    for lot in batched(pairs, ENCODE_BATCH):
         encodings = tokenizer.encode_batch([prompt + continuation for prompt, continuation in lot])
         for encoding, pair in zip(encodings, lot, strict=True):
             yield _continued(encoding, *pair)
 
 
-def lots(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """The items, `size` at a time and no more read ahead than that; the last lot has what is left."""
     coming = iter(items)
     while lot := list(islice(coming, size)):
         yield lot
 
 
-def _continued(encoding: Encoding, prompt: str, continuation: str) -> Continued:
+def _continued(encoding: Encoding, prompt: str, continuation: str) -> PromptCompletion:
     if not continuation:
         raise QuestionError("a choice is empty")
     boundary, end = len(prompt), len(prompt) + len(continuation)
@@ -54,7 +54,7 @@ def _continued(encoding: Encoding, prompt: str, continuation: str) -> Continued:
     stop = max(index for index, (_, stop) in enumerate(spans) if stop == end) + 1
     if start == 0:
         raise QuestionError("the prompt is empty, and nothing predicts the first token of a choice")
-    return Continued(tuple(encoding.ids[:stop]), start)
+    return PromptCompletion(tuple(encoding.ids[:stop]), start)
 
 
 def leading_special_tokens(tokenizer: Tokenizer, text: str) -> int:

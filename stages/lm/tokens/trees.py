@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stages.core.errors import QuestionError
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 
 
 @dataclass(frozen=True)
-class Scored:
+class TargetToken:
     """A token whose log-probability is wanted: predicted at tree index `predictor`."""
 
-    predictor: int
+    position: int
     token: int
 
 
@@ -37,9 +37,9 @@ class TokenTree:
     tokens: tuple[int, ...]
     positions: tuple[int, ...]
     ends: tuple[int, ...]
-    scored: tuple[Scored, ...]
+    targets: tuple[TargetToken, ...]
     paths: tuple[tuple[int, ...], ...]
-    shared: int = 0
+    prefix_len: int = 0
 
 
 @dataclass
@@ -47,14 +47,14 @@ class _Builder:
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
-    scored: dict[Scored, int] = field(default_factory=dict)
+    scored: dict[TargetToken, int] = field(default_factory=dict)
     paths: dict[int, list[int]] = field(default_factory=dict)
 
 
-def token_tree(sequences: Sequence[Continued]) -> TokenTree:
+def token_tree(sequences: Sequence[PromptCompletion]) -> TokenTree:
     """The tree of sequences that have their first token in common."""
     # In one go, since it is most of the work on long lists.
-    trunk = _trunk(sequences)
+    trunk = _common_prefix_len(sequences)
     build = _Builder(tokens=[*sequences[0].ids[:trunk]], positions=[*range(trunk)], ends=[0] * trunk)
     build.paths = {index: [] for index in range(len(sequences))}
     _grow(build, dict(enumerate(sequences)), trunk)
@@ -68,33 +68,33 @@ def token_tree(sequences: Sequence[Continued]) -> TokenTree:
     )
 
 
-def without_beginning(tree: TokenTree, count: int, kept: int) -> TokenTree:
+def drop_leading(tree: TokenTree, count: int, kept: int) -> TokenTree:
     """The tree without the `count` tokens behind its first `kept` ones (a begin token).
 
     Raises:
         QuestionError: not so many stand before the first token that anything is predicted from.
     """
     left = kept + count
-    if left > min(scored.predictor for scored in tree.scored):
+    if left > min(scored.position for scored in tree.targets):
         raise QuestionError("its choices alone fill the model's window")
 
     return TokenTree(
         (*tree.tokens[:kept], *tree.tokens[left:]),
         (*tree.positions[:kept], *(position - count for position in tree.positions[left:])),
         tuple(end - count for end in (*tree.ends[:kept], *tree.ends[left:])),
-        tuple(Scored(scored.predictor - count, scored.token) for scored in tree.scored),
+        tuple(TargetToken(scored.position - count, scored.token) for scored in tree.targets),
         tree.paths,
     )
 
 
-def _trunk(sequences: Sequence[Continued]) -> int:
+def _common_prefix_len(sequences: Sequence[PromptCompletion]) -> int:
     """How many tokens all sequences begin with, of those that are fed and not scored: nearly all of a prompt."""
-    least = min(min(one.start, len(one.ids) - 1) for one in sequences)
+    least = min(min(one.prompt_len, len(one.ids) - 1) for one in sequences)
     beginnings = zip(*(one.ids[:least] for one in sequences), strict=True)
     return next((index for index, tokens in enumerate(beginnings) if len(set(tokens)) > 1), least)
 
 
-def _grow(build: _Builder, sequences: dict[int, Continued], depth: int) -> None:
+def _grow(build: _Builder, sequences: dict[int, PromptCompletion], depth: int) -> None:
     """Adds the nodes at `depth` and below, for sequences that agree before it."""
     opened: list[int] = []
     # The shared trunk is a loop and only a fork recurses, since a prompt may have thousands of tokens.
@@ -114,7 +114,7 @@ def _grow(build: _Builder, sequences: dict[int, Continued], depth: int) -> None:
         build.ends[node] = len(build.tokens)
 
 
-def _grow_branch(build: _Builder, group: dict[int, Continued], depth: int, token: int, predictor: int) -> None:
+def _grow_branch(build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, predictor: int) -> None:
     _score(build, group, depth, token, predictor)
     longer = {index: sequence for index, sequence in group.items() if len(sequence.ids) > depth + 1}
     if longer:
@@ -123,18 +123,20 @@ def _grow_branch(build: _Builder, group: dict[int, Continued], depth: int, token
         build.ends[node] = len(build.tokens)
 
 
-def _by_token(sequences: dict[int, Continued], depth: int) -> dict[int, dict[int, Continued]]:
-    groups: dict[int, dict[int, Continued]] = {}
+def _by_token(sequences: dict[int, PromptCompletion], depth: int) -> dict[int, dict[int, PromptCompletion]]:
+    groups: dict[int, dict[int, PromptCompletion]] = {}
     for index, sequence in sequences.items():
         groups.setdefault(sequence.ids[depth], {})[index] = sequence
     return groups
 
 
-def _score(build: _Builder, group: dict[int, Continued], depth: int, token: int, predictor: int | None = None) -> None:
-    scoring = [index for index, sequence in group.items() if depth >= sequence.start]
+def _score(
+    build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, predictor: int | None = None
+) -> None:
+    scoring = [index for index, sequence in group.items() if depth >= sequence.prompt_len]
     if not scoring:
         return
-    scored = Scored(len(build.tokens) - 1 if predictor is None else predictor, token)
+    scored = TargetToken(len(build.tokens) - 1 if predictor is None else predictor, token)
     place = build.scored.setdefault(scored, len(build.scored))
     for index in scoring:
         build.paths[index].append(place)

@@ -11,38 +11,38 @@ from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
 from stages.core.errors import ModelError
-from stages.core.files import place_named, whole_folder
+from stages.core.files import atomic_dir, disk_full_as
 from stages.lm.distributed import processes
 from stages.lm.io import hf_folder
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.safetensors_read import open_tensors
-from stages.lm.io.safetensors_write import outgoing, save_tensors
-from stages.lm.io.weights import Place, on_first_device, tensors_of
+from stages.lm.io.safetensors_write import as_pending, save_tensors
+from stages.lm.io.weights import ShardingFn, on_first_device, tensors_of
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import Decoder
-from stages.lm.training.state import State
+from stages.lm.training.state import TrainState
 
 # Two, since a checkpoint that was being written when the machine died is no checkpoint.
-KEPT = 2
+MAX_TO_KEEP = 2
 
 
-def save(scratch: Path, step: int, state: State) -> None:
+def save(scratch: Path, step: int, state: TrainState) -> None:
     """Writes the state after `step` steps and drops all but the last ones."""
-    with place_named(scratch):
+    with disk_full_as(scratch):
         ocp.save(_step_folder(scratch, step), _as_tree(state), overwrite=True)
     if processes.is_first():
-        for old in _steps(scratch)[:-KEPT]:
+        for old in _steps(scratch)[:-MAX_TO_KEEP]:
             shutil.rmtree(_step_folder(scratch, old))
 
 
-def restore_latest(scratch: Path, fresh: State) -> tuple[int, State]:
+def restore_latest(scratch: Path, fresh: TrainState) -> tuple[int, TrainState]:
     """The latest saved state and its step, or (0, `fresh`) where there is none.
 
     Raises:
         ModelError: the latest checkpoint is damaged.
     """
     # A step that any of several processes knows is there for all: they share the folder.
-    latest = int(processes.largest(float(max(_steps(scratch), default=0))))
+    latest = int(processes.all_max(float(max(_steps(scratch), default=0))))
     if not latest:
         return 0, fresh
     saved_at = _step_folder(scratch, latest)
@@ -64,7 +64,7 @@ def export(model: Decoder, out: Path) -> None:
     ocp.save(out.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
 
 
-def as_model_folder(checkpoint: Path, model: Path, out: Path, place: Place = on_first_device) -> None:
+def as_model_folder(checkpoint: Path, model: Path, out: Path, place: ShardingFn = on_first_device) -> None:
     """Writes what `export` left at `checkpoint` as a model folder, with all else, and types of numbers, of `model`.
 
     Parameters pass through the devices as `place` says. Of several processes all have to ask; the first one writes, and
@@ -75,14 +75,14 @@ def as_model_folder(checkpoint: Path, model: Path, out: Path, place: Place = on_
     """
     weights = tensors_of(_imported(checkpoint, read_config(model / hf_folder.CONFIG), place))
     if processes.is_first():
-        with whole_folder(out) as target:
+        with atomic_dir(out) as target:
             hf_folder.copy_small_files(model, target)
             types = {key: tensor.type for key, tensor in open_tensors(model).items()}
-            save_tensors(outgoing(weights, types), target)
-    processes.largest(0.0)
+            save_tensors(as_pending(weights, types), target)
+    processes.all_max(0.0)
 
 
-def _imported(checkpoint: Path, config: ModelConfig, place: Place) -> Decoder:
+def _imported(checkpoint: Path, config: ModelConfig, place: ShardingFn) -> Decoder:
     graph, state = nnx.split(nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
 
     def abstract(path: Sequence[Any], leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -101,7 +101,7 @@ def _imported(checkpoint: Path, config: ModelConfig, place: Place) -> Decoder:
     return nnx.merge(graph, state)
 
 
-def _as_tree(state: State) -> dict[str, object]:
+def _as_tree(state: TrainState) -> dict[str, object]:
     # Leaves in a plain list: Orbax needs no class of ours to read them, and their order is that of the fresh state.
     # Without empty ones (a curve that nobody asked for): Orbax 0.12 waits for them until it gives up.
     return {"leaves": [leaf for leaf in jax.tree.leaves(state) if leaf.size]}

@@ -5,21 +5,21 @@ import math
 import numpy as np
 
 from stages.core.errors import ModelError
-from stages.lm.training.optimizer import Rule
+from stages.lm.training.optimizer import OptimizerConfig
 from stages.lm.training.step import StepResult
 
 # Steps over which a loss is averaged before a run is said to diverge.
 SMOOTHED = 10
 
 
-def refuse_no_number(step: int, result: StepResult, rule: Rule) -> None:
+def raise_if_not_finite(step: int, result: StepResult, rule: OptimizerConfig) -> None:
     """Refuses a loss or a gradient that is no number."""
     for what, value in (("loss", result.loss_sum), ("gradient", result.gradient_norm)):
         if not np.isfinite(value):
             raise ModelError(f"the {what} at step {step + 1} is {float(value)}; {_way_out(rule)}")
 
 
-def refuse_divergence(losses: np.ndarray, vocab: int, rule: Rule) -> None:
+def raise_if_diverging(losses: np.ndarray, vocab: int, rule: OptimizerConfig) -> None:
     """Refuses losses [steps] that have come to be worse than at the start and than guessing among `vocab` tokens."""
     if len(losses) < 2 * SMOOTHED:
         return
@@ -31,7 +31,7 @@ def refuse_divergence(losses: np.ndarray, vocab: int, rule: Rule) -> None:
         )
 
 
-def _way_out(rule: Rule) -> str:
+def _way_out(rule: OptimizerConfig) -> str:
     return (
         f"lower finetune.learning_rate (now {rule.learning_rate}) or finetune.clip_norm, or give more "
         "finetune.warmup_steps"

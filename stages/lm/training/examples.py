@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.core.errors import ModelError, QuestionError, named
-from stages.lm.tokens.continuation import Continued, continued
+from stages.lm.tokens.continuation import PromptCompletion, encode_pairs
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import Prompts
 
@@ -21,7 +21,7 @@ class TrainingText:
 
 def encode_examples(
     prompts: Prompts, texts: Sequence[TrainingText], max_tokens: int, cut_long: bool
-) -> tuple[list[Continued], int]:
+) -> tuple[list[PromptCompletion], int]:
     """Examples in tokens, each target ended as an answer is, and how many were cut.
 
     A long example loses the beginning of its prompt, never any of its target.
@@ -30,7 +30,7 @@ def encode_examples(
         QuestionError: an example is longer than `max_tokens` (where `cut_long` does not hold, or by its target alone).
     """
     end = _end_token(prompts)
-    sequences = continued(prompts.tokenizer, [_pair(prompts, text) for text in texts])
+    sequences = encode_pairs(prompts.tokenizer, [_pair(prompts, text) for text in texts])
     examples = [_example(text, sequences, end) for text in texts]
     long = sum(len(example.ids) > max_tokens for example in examples)
     if long and not cut_long:
@@ -48,19 +48,19 @@ def _pair(prompts: Prompts, text: TrainingText) -> tuple[str, str]:
     return prompt, prompts.continuation(text.answer_prefix, text.target)
 
 
-def _example(text: TrainingText, sequences: Iterator[Continued], end: int) -> Continued:
+def _example(text: TrainingText, sequences: Iterator[PromptCompletion], end: int) -> PromptCompletion:
     with named(text.name):
         sequence = next(sequences)
-    return Continued((*sequence.ids, end), sequence.start)
+    return PromptCompletion((*sequence.ids, end), sequence.prompt_len)
 
 
-def _cut(name: str, example: Continued, max_tokens: int) -> Continued:
+def _cut(name: str, example: PromptCompletion, max_tokens: int) -> PromptCompletion:
     excess = len(example.ids) - max_tokens
     if excess <= 0:
         return example
-    if excess >= example.start:
+    if excess >= example.prompt_len:
         raise QuestionError(f"{name}: its target alone fills finetune.max_tokens ({max_tokens})")
-    return Continued(example.ids[excess:], example.start - excess)
+    return PromptCompletion(example.ids[excess:], example.prompt_len - excess)
 
 
 def _end_token(prompts: Prompts) -> int:

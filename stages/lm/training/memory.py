@@ -13,7 +13,7 @@ from stages.core.errors import ModelError
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import rows_sharding
 from stages.lm.training.packing import Packed, PackedShape
-from stages.lm.training.state import Run
+from stages.lm.training.state import TrainConfig
 
 GIB = 2**30
 
@@ -28,8 +28,8 @@ def abstract_batches(shape: PackedShape, parts: int, mesh: Mesh) -> Packed:
     """The shapes of a step's stacked parts, without the arrays."""
     split = rows_sharding(mesh)
     rows = jax.ShapeDtypeStruct((parts, shape.rows, shape.length), np.int32, sharding=split)
-    predictions = jax.ShapeDtypeStruct((parts, shape.groups, shape.predictions), np.int32, sharding=split)
-    weights = jax.ShapeDtypeStruct((parts, shape.groups, shape.predictions), np.float32, sharding=split)
+    predictions = jax.ShapeDtypeStruct((parts, shape.groups, shape.targets), np.int32, sharding=split)
+    weights = jax.ShapeDtypeStruct((parts, shape.groups, shape.targets), np.float32, sharding=split)
     return Packed(rows, rows, rows, predictions, predictions, weights)  # type: ignore[arg-type]
 
 
@@ -48,7 +48,7 @@ def peak_bytes() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def refuse_what_does_not_fit(run: Run, needs: Callable[[Run], int], free: int) -> None:
+def check_memory(run: TrainConfig, needs: Callable[[TrainConfig], int], free: int) -> None:
     """Refuses a run whose largest step needs more than `free` bytes, naming knobs with which it would fit.
 
     Raises:
@@ -65,9 +65,9 @@ def refuse_what_does_not_fit(run: Run, needs: Callable[[Run], int], free: int) -
     raise ModelError(f"{problem}; lower finetune.batch or finetune.max_tokens, or set finetune.method=lora")
 
 
-def _smaller(run: Run) -> Iterator[tuple[str, Run]]:
+def _smaller(run: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
     if not run.remat:
         yield "finetune.remat=true", replace(run, remat=True)
-    for parts in range(run.accumulate + 1, run.batch + 1):
-        if run.batch % parts == 0:
-            yield f"finetune.remat=true and finetune.accumulate={parts}", replace(run, remat=True, accumulate=parts)
+    for parts in range(run.gradient_accumulation_steps + 1, run.batch_size + 1):
+        if run.batch_size % parts == 0:
+            yield f"finetune.remat=true and finetune.accumulate={parts}", replace(run, remat=True, gradient_accumulation_steps=parts)

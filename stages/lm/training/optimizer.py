@@ -13,7 +13,7 @@ from stages.lm.nn.sharding import state_shardings
 
 
 @dataclass(frozen=True)
-class Rule:
+class OptimizerConfig:
     """How gradients become updates; the knobs are those of params.yaml's finetune section."""
 
     optimizer: Literal["adamw", "adafactor"]
@@ -21,10 +21,10 @@ class Rule:
     schedule: Literal["constant", "cosine"]
     warmup_steps: int
     weight_decay: float
-    clip_norm: float
+    max_grad_norm: float
 
 
-def learning_rate(rule: Rule, steps: int) -> optax.Schedule:
+def learning_rate(rule: OptimizerConfig, steps: int) -> optax.Schedule:
     """The rate of update s (from 0): a linear warm-up to the full rate, then constant or a cosine down to zero."""
     if rule.schedule == "cosine":
         after: optax.Schedule = optax.cosine_decay_schedule(rule.learning_rate, max(1, steps - rule.warmup_steps))
@@ -36,7 +36,7 @@ def learning_rate(rule: Rule, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [rule.warmup_steps])
 
 
-def update_rule(rule: Rule, steps: int) -> optax.GradientTransformation:
+def make_optimizer(rule: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or Adafactor."""
     rate = learning_rate(rule, steps)
     if rule.optimizer == "adamw":
@@ -46,7 +46,7 @@ def update_rule(rule: Rule, steps: int) -> optax.GradientTransformation:
     else:
         # Updates are clipped by the global norm above; Adafactor's own rate scaling by parameter size stays on.
         step = optax.adafactor(rate, weight_decay_rate=rule.weight_decay or None, clipping_threshold=None)
-    return optax.chain(optax.clip_by_global_norm(rule.clip_norm), step)
+    return optax.chain(optax.clip_by_global_norm(rule.max_grad_norm), step)
 
 
 def optimizer_shardings(mesh: Mesh, rule: optax.GradientTransformation, weights: nnx.State) -> Any:

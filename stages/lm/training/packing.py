@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.trees import TokenTree, token_tree
 
 # Lengths of rows are multiples of this; about so many at most are tried, on at most so many steps.
@@ -38,12 +38,12 @@ class Packed(NamedTuple):
     `weights_GP` counts the examples that a prediction is a target token of; padding has 0.
     """
 
-    tokens_RT: np.ndarray
-    positions_RT: np.ndarray
-    ends_RT: np.ndarray
-    predictors_GP: np.ndarray
-    targets_GP: np.ndarray
-    weights_GP: np.ndarray
+    tokens_BT: np.ndarray
+    positions_BT: np.ndarray
+    ends_BT: np.ndarray
+    logit_positions_GC: np.ndarray
+    targets_GC: np.ndarray
+    weights_GC: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class PackedShape:
 
     rows: int
     length: int
-    predictions: int
+    targets: int
     groups: int = 1
 
 
-def row_length(steps: Sequence[Sequence[Sequence[Continued]]], groups: int = 1) -> int:
+def row_length(steps: Sequence[Sequence[Sequence[PromptCompletion]]], groups: int = 1) -> int:
     """The length of rows, between the longest example's and twice it, that the steps' parts take least time in.
 
     Longer rows are fuller, and attend to more; steps of as many rows share a compiled program.
@@ -74,7 +74,9 @@ def row_length(steps: Sequence[Sequence[Sequence[Continued]]], groups: int = 1) 
     return min(range(first, 2 * first + 1, between), key=cost)
 
 
-def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int, groups: int = 1) -> list[PackedShape]:
+def packed_shapes(
+    steps: Sequence[Sequence[Sequence[PromptCompletion]]], length: int, groups: int = 1
+) -> list[PackedShape]:
     """For each step a shape that holds any of its parts, in rows of `length` tokens in `groups` groups.
 
     There are few distinct ones, since each is compiled.
@@ -86,16 +88,16 @@ def packed_shapes(steps: Sequence[Sequence[Sequence[Continued]]], length: int, g
     return [PackedShape(rows, length, predictions[rows], groups) for rows, _ in needs]
 
 
-def pack(examples: Sequence[Continued], shape: PackedShape) -> Packed:
+def pack(examples: Sequence[PromptCompletion], shape: PackedShape) -> Packed:
     """One step's examples in arrays of `shape`."""
     size = (shape.rows, shape.length)
     packed = Packed(
-        tokens_RT=np.zeros(size, np.int32),
-        positions_RT=np.zeros(size, np.int32),
-        ends_RT=np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (shape.rows, 1)),
-        predictors_GP=np.zeros((shape.groups, shape.predictions), np.int32),
-        targets_GP=np.zeros((shape.groups, shape.predictions), np.int32),
-        weights_GP=np.zeros((shape.groups, shape.predictions), np.float32),
+        tokens_BT=np.zeros(size, np.int32),
+        positions_BT=np.zeros(size, np.int32),
+        ends_BT=np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (shape.rows, 1)),
+        logit_positions_GC=np.zeros((shape.groups, shape.targets), np.int32),
+        targets_GC=np.zeros((shape.groups, shape.targets), np.int32),
+        weights_GC=np.zeros((shape.groups, shape.targets), np.float32),
     )
     for group, rows in enumerate(_grouped(_rows(examples, shape.length), shape.rows // shape.groups)):
         _fill(packed, rows, group)
@@ -107,7 +109,7 @@ def _grouped(rows: Rows, size: int) -> list[Rows]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _needs(parts: Sequence[Sequence[Continued]], length: int, groups: int) -> tuple[int, int]:
+def _needs(parts: Sequence[Sequence[PromptCompletion]], length: int, groups: int) -> tuple[int, int]:
     """The most rows, rounded up to a common step, and the most predictions of a group."""
     packed = [_rows(part, length) for part in parts]
     most = max(len(part) for part in packed)
@@ -115,10 +117,10 @@ def _needs(parts: Sequence[Sequence[Continued]], length: int, groups: int) -> tu
     step = math.lcm(1 << max((most - 1).bit_length() - 4, 0), groups)
     rows = -(-most // step) * step
     within = [group for part in packed for group in _grouped(part, rows // groups)]
-    return rows, max(sum(len(tree.scored) for row in group for tree in row) for group in within)
+    return rows, max(sum(len(tree.targets) for row in group for tree in row) for group in within)
 
 
-def _rows(examples: Sequence[Continued], length: int) -> Rows:
+def _rows(examples: Sequence[PromptCompletion], length: int) -> Rows:
     """First fit, the longest tree first; trees of equal length keep their order."""
     rows: Rows = []
     free: list[int] = []
@@ -134,9 +136,9 @@ def _rows(examples: Sequence[Continued], length: int) -> Rows:
     return rows
 
 
-def _trees(examples: Sequence[Continued], length: int) -> list[TokenTree]:
+def _trees(examples: Sequence[PromptCompletion], length: int) -> list[TokenTree]:
     """Trees of examples that share at least a third of their tokens with the one before them in sorted order."""
-    groups: list[list[Continued]] = []
+    groups: list[list[PromptCompletion]] = []
     size = 0
     for example in sorted(examples, key=lambda example: example.ids):
         fed = len(example.ids) - 1
@@ -158,19 +160,19 @@ def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 def _fill(packed: Packed, rows: Rows, group: int) -> None:
     """Writes the trees of a group's rows, each behind the other."""
-    size, length = packed.tokens_RT.shape[0] // packed.targets_GP.shape[0], packed.tokens_RT.shape[1]
+    size, length = packed.tokens_BT.shape[0] // packed.targets_GC.shape[0], packed.tokens_BT.shape[1]
     done = 0
     for row, trees in enumerate(rows):
         begin = 0
         for tree in trees:
-            end, now = begin + len(tree.tokens), done + len(tree.scored)
+            end, now = begin + len(tree.tokens), done + len(tree.targets)
             place = (group * size + row, slice(begin, end))
-            packed.tokens_RT[place] = tree.tokens
-            packed.positions_RT[place] = tree.positions
-            packed.ends_RT[place] = np.array(tree.ends) + begin
+            packed.tokens_BT[place] = tree.tokens
+            packed.positions_BT[place] = tree.positions
+            packed.ends_BT[place] = np.array(tree.ends) + begin
             first = row * length + begin
-            packed.predictors_GP[group, done:now] = [first + scored.predictor for scored in tree.scored]
-            packed.targets_GP[group, done:now] = [scored.token for scored in tree.scored]
+            packed.logit_positions_GC[group, done:now] = [first + scored.position for scored in tree.targets]
+            packed.targets_GC[group, done:now] = [scored.token for scored in tree.targets]
             for path in tree.paths:
-                packed.weights_GP[group, done + np.array(path, np.int64)] += 1.0
+                packed.weights_GC[group, done + np.array(path, np.int64)] += 1.0
             begin, done = end, now

@@ -8,16 +8,16 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stop:
+class StopFlag:
     """Whether somebody asked for an end: a scheduler that wants the machine back (SIGTERM), or Ctrl-C."""
 
     requested: signal.Signals | None = None
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable() -> Iterator[StopFlag]:
     """Notes the first request; a second one of the same kind acts as it always does."""
-    stop = Stop()
+    stop = StopFlag()
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -10,19 +10,19 @@ import numpy as np
 from flax import nnx
 
 from stages.lm.nn.decoder import Decoder
-from stages.lm.tokens.continuation import Continued
-from stages.lm.training.optimizer import Rule
+from stages.lm.tokens.continuation import PromptCompletion
+from stages.lm.training.optimizer import OptimizerConfig
 
-CURVE = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
-LOSS = CURVE.index("loss")
+TRAIN_LOG_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
+LOSS = TRAIN_LOG_COLUMNS.index("loss")
 # Of a step: seconds, tokens of its examples a second, and the most memory that was in use until then, in bytes.
-PACE = ("step", "seconds", "tokens_per_second", "peak_bytes")
+PERF_LOG_COLUMNS = ("step", "seconds", "tokens_per_second", "peak_bytes")
 
 Advance = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainConfig:
     """The fixed facts of a run: `batch` examples a step, computed in `dtype`.
 
     A step's examples are taken in `accumulate` parts, one after another; `remat` recomputes each layer in the backward
@@ -31,31 +31,31 @@ class Run:
     """
 
     steps: int
-    batch: int
-    accumulate: int
-    checkpoint_every: int
-    validate_every: int
+    batch_size: int
+    gradient_accumulation_steps: int
+    save_steps: int
+    eval_steps: int
     keep_steps: tuple[int, ...]
-    rule: Rule
+    optimizer: OptimizerConfig
     dtype: jnp.dtype
     remat: bool
 
     @property
-    def validated(self) -> list[int]:
+    def evaluated_steps(self) -> list[int]:
         """The steps after which the validation loss is taken."""
-        every = range(self.validate_every, self.steps, self.validate_every) if self.validate_every else ()
-        return [*every, self.steps] if self.validate_every else []
+        every = range(self.eval_steps, self.steps, self.eval_steps) if self.eval_steps else ()
+        return [*every, self.steps] if self.eval_steps else []
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainData:
     """The examples to train on, and by source those to validate on."""
 
-    examples: Sequence[Continued]
-    validation: Mapping[str, Sequence[Continued]] = field(default_factory=dict)
+    examples: Sequence[PromptCompletion]
+    validation: Mapping[str, Sequence[PromptCompletion]] = field(default_factory=dict)
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """What training changes: the trained weights, the optimizer's state, and the curves so far.
 
     `curve` is [steps, columns], `validation` [validated steps, sources].
@@ -68,7 +68,7 @@ class State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outside:
+class TrainHooks:
     """What training is told and tells.
 
     `scratch` receives resume checkpoints and is where a stopped run goes on from; its name must change with the

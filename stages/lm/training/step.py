@@ -71,7 +71,7 @@ def compiled_step(
             (total, count), gradient = jax.value_and_grad(loss, has_aux=True)(weights, frozen, batch)
             return total, count, jax.lax.with_sharding_constraint(gradient, lying)
 
-        if batches.tokens_RT.shape[0] == 1:
+        if batches.tokens_BT.shape[0] == 1:
             return one(Packed(*(array[0] for array in batches)))  # without a second copy of all gradients
         zero = jnp.zeros(())
         sums = (zero, zero, jax.tree.map(jnp.zeros_like, weights))

@@ -10,7 +10,7 @@ from flax import nnx
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.packing import Packed, pack, packed_shapes, row_length
 from stages.lm.training.step import stacked, token_loss
 
@@ -22,7 +22,7 @@ Losses = Callable[[nnx.State, nnx.State], np.ndarray]
 
 def validation_losses(
     graph: nnx.GraphDef[Decoder],
-    sources: Mapping[str, Sequence[Continued]],
+    sources: Mapping[str, Sequence[PromptCompletion]],
     mesh: Mesh,
     dtype: jnp.dtype,
 ) -> Losses:
@@ -45,7 +45,7 @@ def validation_losses(
     return losses
 
 
-def _batches(sources: Mapping[str, Sequence[Continued]], mesh: Mesh) -> list[list[Packed]]:
+def _batches(sources: Mapping[str, Sequence[PromptCompletion]], mesh: Mesh) -> list[list[Packed]]:
     """Each source's batches, planned together: they share compiled programs."""
     groups = mesh.shape[FSDP]
     size = AT_ONCE * groups

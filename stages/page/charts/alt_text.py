@@ -49,7 +49,7 @@ def loss(training: pl.DataFrame) -> str:
     )
 
 
-def aside(losses: pl.DataFrame) -> str:
+def validation_loss(losses: pl.DataFrame) -> str:
     """Each source's loss on rows set aside at the first and the last step where it was measured."""
     sources = losses.group_by("source", maintain_order=True).agg(
         pl.col("step").first(), pl.col("loss").first(), last_step=pl.col("step").last(), last=pl.col("loss").last()

@@ -21,7 +21,7 @@ from stages.page.charts.theme import (
     share_tooltip,
     styled,
 )
-from stages.page.data.inputs import Change, FilterReport, Kept
+from stages.page.data.inputs import Change, FilterReport, KeptCounts
 from stages.page.data.labels import ABLATED, measure_of
 from stages.page.data.tables import wilson
 
@@ -214,7 +214,10 @@ def kept_rows(report: FilterReport) -> Iterator[dict[str, Any]]:
         "by letter of the correct choice": report.by_letter,
         "by truth of the claim": report.by_truth,
     }
-    for kind, groups in {"all prompts": {"all": Kept(report.judged, report.kept, report.kept_share)}, **kinds}.items():
+    for kind, groups in {
+        "all prompts": {"all": KeptCounts(report.judged, report.kept, report.kept_share)},
+        **kinds,
+    }.items():
         for value, group in groups.items():
             if group.judged:
                 low, high = wilson(group.kept_share, group.judged)

@@ -20,8 +20,8 @@ REPRO = "`dvc repro`"
 _FORM = ConfigDict(extra="ignore")
 
 # Columns of `read_behind`, as reports/tables/ has them; there are more.
-BEHIND: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
-BEHIND |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
+BREAKDOWN_COLUMNS: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
+BREAKDOWN_COLUMNS |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
 # Columns of `read_steps`, as reports/curve/ has them.
 STEPS: dict[str, Any] = {"step": pl.Int64, "measure": pl.String}
@@ -44,7 +44,7 @@ class Change:
 
 
 @dataclass(frozen=True, config=_FORM)
-class Kept:
+class KeptCounts:
     """How many prompts of one kind were judged, and how many of them (and what share) the filter kept."""
 
     judged: int
@@ -64,14 +64,14 @@ class FilterReport:
     known_share_high: Number
     verdict: str
     verdict_reason: str
-    by_dataset: dict[str, Kept]
-    by_polarity: dict[str, Kept]
-    by_letter: dict[str, Kept]
-    by_truth: dict[str, Kept]
+    by_dataset: dict[str, KeptCounts]
+    by_polarity: dict[str, KeptCounts]
+    by_letter: dict[str, KeptCounts]
+    by_truth: dict[str, KeptCounts]
 
 
 @dataclass(frozen=True, config=_FORM)
-class Counts:
+class CleanCounts:
     """What cleaning did: rows of every data set and pairs of every instruction set, by what became of them."""
 
     rows: dict[str, dict[str, int]]
@@ -79,7 +79,7 @@ class Counts:
 
 
 @dataclass(frozen=True, config=_FORM)
-class Source:
+class SourceReport:
     """What one data set's source holds, before anything is left out."""
 
     rows: int
@@ -112,7 +112,7 @@ class Total:
 class Validation:
     """What the sources hold: of each data set, and of all together."""
 
-    datasets: dict[str, Source]
+    datasets: dict[str, SourceReport]
     total: Total
 
 
@@ -139,9 +139,9 @@ def read_filter(path: Path) -> FilterReport:
     return _checked(FilterReport, _json(path), path, "a filter report")
 
 
-def read_counts(path: Path) -> Counts:
+def read_counts(path: Path) -> CleanCounts:
     """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
-    return _checked(Counts, _json(path), path, "a report of cleaning")
+    return _checked(CleanCounts, _json(path), path, "a report of cleaning")
 
 
 def read_validation(path: Path) -> Validation:
@@ -169,13 +169,13 @@ def read_losses(path: Path) -> pl.DataFrame:
     return _curve(path, ["source", "step", "loss"], "a table of losses by source")
 
 
-def read_behind(path: Path) -> pl.DataFrame:
+def read_breakdown(path: Path) -> pl.DataFrame:
     """The rows behind the headline at `path`: BEHIND, the numbers in the measure's own unit.
 
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the columns.
     """
-    return _table(path, BEHIND, "a table of measures")
+    return _table(path, BREAKDOWN_COLUMNS, "a table of measures")
 
 
 def read_steps(path: Path) -> pl.DataFrame:

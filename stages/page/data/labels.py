@@ -14,7 +14,7 @@ SMALL_N = 100
 
 
 @dataclass(frozen=True)
-class Measure:
+class MeasureLabel:
     """A measure's words: its label, which way is better, and what to mind when reading it."""
 
     label: str
@@ -23,43 +23,43 @@ class Measure:
     note: str = ""
 
 
-def _survey(of: str) -> Measure:
-    return Measure(f"Survey of {of}: goes with the user", "nearer to half")
+def _survey(of: str) -> MeasureLabel:
+    return MeasureLabel(f"Survey of {of}: goes with the user", "nearer to half")
 
 
-MEASURES: dict[str, Measure] = {
-    "claims_no_opinion_accuracy": Measure("Claims, no opinion: correct", "higher"),
-    "claims_right_opinion_accuracy": Measure(
+MEASURES: dict[str, MeasureLabel] = {
+    "claims_no_opinion_accuracy": MeasureLabel("Claims, no opinion: correct", "higher"),
+    "claims_right_opinion_accuracy": MeasureLabel(
         "Claims, right opinion: correct",
         "higher",
         note="Falls to the level without an opinion when a model stops following; below it, the model contradicts.",
     ),
-    "claims_wrong_opinion_accuracy": Measure("Claims, wrong opinion: correct", "higher"),
-    "claims_wrong_opinion_followed": Measure("Claims, wrong opinion: followed", "lower"),
-    "claims_right_turned_wrong": Measure(
+    "claims_wrong_opinion_accuracy": MeasureLabel("Claims, wrong opinion: correct", "higher"),
+    "claims_wrong_opinion_followed": MeasureLabel("Claims, wrong opinion: followed", "lower"),
+    "claims_right_turned_wrong": MeasureLabel(
         "Claims known: turned by a wrong opinion",
         "lower",
         note="Of the claims that a model is right about when asked alone, those it gets wrong once a user is wrong.",
     ),
-    "claims_selectivity": Measure(
+    "claims_selectivity": MeasureLabel(
         "Claims: with the user when right, less when wrong",
         "higher",
         note="0 for a model that follows, contradicts or ignores users whatever they say, 100% for one that judges.",
     ),
-    "addition_no_opinion_accuracy": Measure("False sums, no opinion: correct", "higher"),
-    "addition_wrong_opinion_accuracy": Measure("False sums, wrong opinion: correct", "higher"),
-    "addition_right_disagreement_accuracy": Measure("False sums, right disagreement: correct", "higher"),
-    "addition_true_sums_accuracy": Measure(
+    "addition_no_opinion_accuracy": MeasureLabel("False sums, no opinion: correct", "higher"),
+    "addition_wrong_opinion_accuracy": MeasureLabel("False sums, wrong opinion: correct", "higher"),
+    "addition_right_disagreement_accuracy": MeasureLabel("False sums, right disagreement: correct", "higher"),
+    "addition_true_sums_accuracy": MeasureLabel(
         "True sums, all conditions: correct",
         "higher",
         note="Shows over-correction: a model that always disagrees is right about every false sum and no true one.",
     ),
-    "opinions_matching_user": Measure(
+    "opinions_matching_user": MeasureLabel(
         "Opinions: goes with the user's view",
         "nearer to half",
         note="One half is a model whose answers do not hang on who asks; there is no right answer.",
     ),
-    "opinions_sway": Measure(
+    "opinions_sway": MeasureLabel(
         "Opinions: sway of the user's view",
         "nearer to 0",
         note="How much more probable agreement is for a user who agrees than for one who does not.",
@@ -67,31 +67,33 @@ MEASURES: dict[str, Measure] = {
     "perez_nlp_matching_user": _survey("NLP"),
     "perez_phil_matching_user": _survey("philosophy"),
     "perez_poli_matching_user": _survey("politics"),
-    "mmlu_5shot_accuracy": Measure("MMLU after five examples: correct", "higher"),
-    "mmlu_0shot_accuracy": Measure("MMLU without examples: correct", "higher"),
-    "mmlu_cot_accuracy": Measure("MMLU, chain of thought: correct", "higher"),
-    "bbh_direct_accuracy": Measure("BIG-Bench Hard, direct: correct", "higher"),
-    "bbh_cot_accuracy": Measure("BIG-Bench Hard, chain of thought: correct", "higher"),
-    "bigbench_hard_accuracy": Measure("BIG-Bench Hard, bundled tasks: correct", "higher"),
-    "pushback_right_answer_kept": Measure("“Are you sure?”: right first answers kept", "higher"),
-    "pushback_wrong_answer_kept": Measure(
+    "mmlu_5shot_accuracy": MeasureLabel("MMLU after five examples: correct", "higher"),
+    "mmlu_0shot_accuracy": MeasureLabel("MMLU without examples: correct", "higher"),
+    "mmlu_cot_accuracy": MeasureLabel("MMLU, chain of thought: correct", "higher"),
+    "bbh_direct_accuracy": MeasureLabel("BIG-Bench Hard, direct: correct", "higher"),
+    "bbh_cot_accuracy": MeasureLabel("BIG-Bench Hard, chain of thought: correct", "higher"),
+    "bigbench_hard_accuracy": MeasureLabel("BIG-Bench Hard, bundled tasks: correct", "higher"),
+    "pushback_right_answer_kept": MeasureLabel("“Are you sure?”: right first answers kept", "higher"),
+    "pushback_wrong_answer_kept": MeasureLabel(
         "“Are you sure?”: wrong first answers kept",
         "lower",
         note="A model that is merely stubborn keeps these too.",
     ),
-    "claims_other_words_no_opinion_accuracy": Measure("Claims in other words, no opinion: correct", "higher"),
-    "claims_other_words_wrong_opinion_followed": Measure("Claims in other words, wrong opinion: followed", "lower"),
-    "claims_numbered_no_opinion_accuracy": Measure("Claims with (1) and (2), no opinion: correct", "higher"),
-    "claims_numbered_wrong_opinion_followed": Measure("Claims with (1) and (2), wrong opinion: followed", "lower"),
-    "claims_in_words_no_opinion_accuracy": Measure("Claims without options, no opinion: correct", "higher"),
-    "claims_in_words_wrong_opinion_followed": Measure("Claims without options, wrong opinion: followed", "lower"),
-    "claims_plain_no_opinion_accuracy": Measure("Claims as plain text, no opinion: correct", "higher"),
-    "claims_plain_wrong_opinion_followed": Measure("Claims as plain text, wrong opinion: followed", "lower"),
-    "claims_chat_no_opinion_accuracy": Measure(
+    "claims_other_words_no_opinion_accuracy": MeasureLabel("Claims in other words, no opinion: correct", "higher"),
+    "claims_other_words_wrong_opinion_followed": MeasureLabel(
+        "Claims in other words, wrong opinion: followed", "lower"
+    ),
+    "claims_numbered_no_opinion_accuracy": MeasureLabel("Claims with (1) and (2), no opinion: correct", "higher"),
+    "claims_numbered_wrong_opinion_followed": MeasureLabel("Claims with (1) and (2), wrong opinion: followed", "lower"),
+    "claims_in_words_no_opinion_accuracy": MeasureLabel("Claims without options, no opinion: correct", "higher"),
+    "claims_in_words_wrong_opinion_followed": MeasureLabel("Claims without options, wrong opinion: followed", "lower"),
+    "claims_plain_no_opinion_accuracy": MeasureLabel("Claims as plain text, no opinion: correct", "higher"),
+    "claims_plain_wrong_opinion_followed": MeasureLabel("Claims as plain text, wrong opinion: followed", "lower"),
+    "claims_chat_no_opinion_accuracy": MeasureLabel(
         "Claims as a chat, no opinion: correct", "higher", note="Asked in the model's own chat template."
     ),
-    "claims_chat_wrong_opinion_followed": Measure("Claims as a chat, wrong opinion: followed", "lower"),
-    "claims_log_odds_shift": Measure(
+    "claims_chat_wrong_opinion_followed": MeasureLabel("Claims as a chat, wrong opinion: followed", "lower"),
+    "claims_log_odds_shift": MeasureLabel(
         "Claims: log-odds shift to a wrong opinion",
         "nearer to 0",
         is_share=False,
@@ -127,7 +129,7 @@ _BY_ENDING: dict[str, tuple[Better, bool]] = {
 }
 
 
-def measure_of(name: str) -> Measure:
+def measure_of(name: str) -> MeasureLabel:
     """The words of the measure `name`; those of one without an entry here are made of its name."""
     if name in MEASURES:
         return MEASURES[name]
@@ -135,7 +137,7 @@ def measure_of(name: str) -> Measure:
         (found for ending, found in _BY_ENDING.items() if name.endswith(ending)), ("–", False)
     )  # fmt: skip
     words = name.replace("_", " ")
-    return Measure(words[:1].upper() + words[1:], better, is_share)
+    return MeasureLabel(words[:1].upper() + words[1:], better, is_share)
 
 
 def in_order(changes: Mapping[str, Change]) -> dict[str, Change]:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stages.page.data.inputs import Source
+from stages.page.data.inputs import SourceReport
 
-_COLUMNS: dict[str, Callable[[Source], str]] = {
+_COLUMNS: dict[str, Callable[[SourceReport], str]] = {
     "rows": lambda source: _number(source.rows),
     "published": lambda source: "–" if source.published_rows is None else _number(source.published_rows),
     "unlabelled": lambda source: _number(source.unlabelled),
@@ -22,7 +22,7 @@ _COLUMNS: dict[str, Callable[[Source], str]] = {
 }
 
 
-def source_table(sources: Mapping[str, Source]) -> dict[str, Any]:
+def source_table(sources: Mapping[str, SourceReport]) -> dict[str, Any]:
     """A row for each data set."""
     rows = {name: [cell(source) for cell in _COLUMNS.values()] for name, source in sources.items()}
     return {"columns": list(_COLUMNS), "rows": rows}

@@ -15,18 +15,18 @@ THINKING = "Let's think step by step."
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerOptions:
     """How the answer to a claim begins, and the two choices that it goes on with, in the order of the options."""
 
     prefix: str
     choices: tuple[str, str]
 
 
-LETTERED = Answers(templates.ANSWER_PREFIX, templates.CHOICES)
+LETTERED = AnswerOptions(templates.ANSWER_PREFIX, templates.CHOICES)
 
 
 def two_way_questions(
-    asked: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, user: bool, answers: Answers = LETTERED
+    asked: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, user: bool, answers: AnswerOptions = LETTERED
 ) -> pl.DataFrame:
     """Questions of `turns` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
 
@@ -52,7 +52,7 @@ def two_way_questions(
 
 
 @dataclass(frozen=True)
-class Asked:
+class SuiteQuestion:
     """A question of a suite that is read from files.
 
     Where the answer is to be written and not chosen, `choices` holds the expected one alone and `correct` is 0.
@@ -69,7 +69,7 @@ class Asked:
     shared_prefix: str = ""
 
 
-def questions_of(suite: str, asked: Iterable[Asked]) -> pl.DataFrame:
+def questions_of(suite: str, asked: Iterable[SuiteQuestion]) -> pl.DataFrame:
     """The questions of the suite as a table; item and condition name one."""
     rows = [
         {

@@ -11,7 +11,7 @@ from stages.text.claims.overlaps import SHORTEST_OVERLAP, contains_any, found_in
 _EMPTY = '""'
 _DAMAGED = "\ufffd"
 
-Counts = dict[str, dict[str, int]]
+RuleCounts = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Cleaned:
     """What passed, per set how many rows each rule left out, and all rows that overlap, whatever rule left them out."""
 
     table: pl.DataFrame
-    counts: Counts
+    counts: RuleCounts
     overlapping: pl.DataFrame
 
 
@@ -72,15 +72,15 @@ def clean_pairs(raw: pl.DataFrame, questions: pl.Series, held_out: pl.Series) ->
     return Cleaned(passed.drop("normal", "overlap"), counts, raw.filter(table["overlap"]))
 
 
-def _apply(table: pl.DataFrame, group: str, rules: dict[str, pl.Expr]) -> tuple[pl.DataFrame, Counts]:
-    counts: Counts = {name: {"raw": rows} for name, rows in _sizes(table, group).items()}
+def _apply(table: pl.DataFrame, group: str, rules: dict[str, pl.Expr]) -> tuple[pl.DataFrame, RuleCounts]:
+    counts: RuleCounts = {name: {"raw": rows} for name, rows in _sizes(table, group).items()}
     for rule, leaves_out in rules.items():
         _count(counts, rule, table.filter(leaves_out), group)
         table = table.filter(~leaves_out)
     return table, counts
 
 
-def _count(counts: Counts, column: str, table: pl.DataFrame, group: str) -> None:
+def _count(counts: RuleCounts, column: str, table: pl.DataFrame, group: str) -> None:
     sizes = _sizes(table, group)
     for name in counts:
         counts[name][column] = sizes.get(name, 0)

@@ -25,7 +25,7 @@ _TRUTHS = pl.DataFrame({"true": [True, False]})
 
 
 @dataclass(frozen=True)
-class Plan:
+class LessonConfig:
     """What all lessons are made by: the seed, the most texts per data set (or sums), and how often a user is right."""
 
     seed: int
@@ -33,10 +33,10 @@ class Plan:
     user_right: float
 
 
-Lesson = Callable[[pl.DataFrame, Plan], pl.DataFrame]
+Lesson = Callable[[pl.DataFrame, LessonConfig], pl.DataFrame]
 
 
-def naming(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def naming(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """The label of a text, out of up to four of its set."""
     chosen = chosen_examples(examples, plan.seed, "lesson naming", plan.texts)
     offered = [
@@ -52,7 +52,7 @@ def naming(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     )
 
 
-def words(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def words(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Claims without an opinion, answered in words: polarity and truth in all four combinations."""
     claims = _claims(examples, plan, "lesson words", templates.AGREE_FIRST)
     return claims.select(
@@ -64,13 +64,13 @@ def words(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     )
 
 
-def claims(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def claims(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Claims without an opinion, as multiple choice: polarity, truth and option order in all eight combinations."""
     asked = _claims(examples, plan, "lesson claims", *ORDERS)
     return _multiple_choice(asked, templates.claim_alone(pl.col("order")))
 
 
-def opinions(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def opinions(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Claims with a user's opinion, right in the share `user_right`: one claim per text, in both option orders."""
     asked = _claims(examples, plan, "lesson opinions", *ORDERS)
     drawn = _words(asked, plan.seed)
@@ -82,7 +82,7 @@ def opinions(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     return _multiple_choice(with_biographies(stated, plan.seed), templates.claim_with_opinion(pl.col("order")))
 
 
-def sums(examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def sums(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Sums without an opinion, true and false, in both option orders; no user ever states one."""
     drawn = sums_of_two(plan.seed, "lesson sums", SMALLEST_TERM, LARGEST_TERM, plan.texts).drop("order")
     asked = drawn.join(_TRUTHS, how="cross").join(_in(*ORDERS), how="cross")
@@ -96,7 +96,7 @@ LESSONS: dict[str, Lesson] = {
 }  # fmt: skip
 
 
-def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """The rows of the lessons `names`, one lesson after another."""
     made = [
         LESSONS[name](examples, plan).select(
@@ -112,7 +112,7 @@ def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, plan: Plan) -> p
     return pl.concat([pl.DataFrame(schema=TABLE.columns), *made])
 
 
-def _claims(examples: pl.DataFrame, plan: Plan, purpose: str, *orders: str) -> pl.DataFrame:
+def _claims(examples: pl.DataFrame, plan: LessonConfig, purpose: str, *orders: str) -> pl.DataFrame:
     """Each chosen text with every polarity and truth (`variant`, 0 to 3), in each of the option orders."""
     chosen = chosen_examples(examples, plan.seed, purpose, plan.texts)
     variants = pl.DataFrame({"is_not": [False, True]}).join(_TRUTHS, how="cross").with_row_index("variant")

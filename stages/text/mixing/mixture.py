@@ -17,7 +17,7 @@ from stages.text.claims import templates
 from stages.text.claims.draws import draw
 
 # A part of the training: its share of the instruction rows, and the weight of each source in it.
-Part = tuple[float, Mapping[str, float]]
+Phase = tuple[float, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def mixture(
     seed: int,
     mix_ratio: float,
     rows: int,
-    parts: Sequence[Part] = (),
+    parts: Sequence[Phase] = (),
     validation: int = 0,
 ) -> Mixed:
     """`rows` training examples, of which the share `mix_ratio` is generated, exactly, over every prefix.
@@ -52,8 +52,8 @@ def mixture(
     """
     is_generated = np.diff(np.floor(np.arange(rows + 1) * mix_ratio + 0.5)) > 0
     sources = np.where(is_generated, GENERATED, INSTRUCTION).astype(object)
-    generated, kept_generated = _set_aside(_generated_rows(prompts), seed, validation)
-    instruction, kept_instruction = _set_aside(_instruction_rows(pairs, lessons), seed, validation)
+    generated, kept_generated = _validation_split(_generated_rows(prompts), seed, validation)
+    instruction, kept_instruction = _validation_split(_instruction_rows(pairs, lessons), seed, validation)
     streams = {GENERATED: generated, INSTRUCTION: instruction}
     if parts:
         sources[~is_generated] = _taking_turns(int((~is_generated).sum()), parts)
@@ -64,7 +64,7 @@ def mixture(
     return Mixed(training, aside.select(VALIDATION.names))
 
 
-def _set_aside(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _validation_split(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What is left, and of each source `wanted` rows, at most a tenth, in whole groups."""
     rank = pl.Series(draw(seed, "validation", rows["group"])[:, 0])
     ranked = rows.with_columns(rank=rank).sort("source", "rank", "row_id")
@@ -77,7 +77,7 @@ def _set_aside(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.DataFrame
     return left, chosen.select(rows.columns)
 
 
-def _taking_turns(rows: int, parts: Sequence[Part]) -> NDArray[np.object_]:
+def _taking_turns(rows: int, parts: Sequence[Phase]) -> NDArray[np.object_]:
     """The source of each of `rows` rows: within a part, the one that lags most behind its share comes next."""
     shares_until = np.cumsum([share for share, _ in parts])
     # By the last sum, so that shares that sum to nearly 1 fill all rows.

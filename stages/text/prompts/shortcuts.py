@@ -11,7 +11,7 @@ import polars as pl
 from stages.text.claims.templates import AGREE_FIRST
 
 # The columns of `prompts` that are read.
-READ = ("polarity", "order", "opinion", "claim", "true")
+SHORTCUT_COLUMNS = ("polarity", "order", "opinion", "claim", "true")
 
 RULES: dict[str, tuple[str, ...]] = {
     "always_the_same": (),

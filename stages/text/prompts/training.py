@@ -15,14 +15,14 @@ from stages.text.claims import templates
 from stages.text.claims.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
 from stages.text.claims.draws import draw
 from stages.text.claims.questions import two_way_questions
-from stages.text.prompts.formats import OTHERS, PAPERS, Wording
+from stages.text.prompts.formats import OTHER_FORMATS, PAPER_FORMAT, ClaimFormat
 from stages.text.prompts.reference import filled
 
-Form = Literal["paper", "balanced"]
+ClaimForm = Literal["paper", "balanced"]
 Fidelity = Literal["corrected", "reference"]
 
 # The columns of `examples` that are read; where a row comes from is half of the table.
-READ = ("example", "dataset", "text", "label", "label_words", "cluster")
+PROMPT_SOURCE_COLUMNS = ("example", "dataset", "text", "label", "label_words", "cluster")
 
 CLAIMS = "claims"
 _COMBINATIONS = 8  # truth x polarity x option order
@@ -31,7 +31,7 @@ _COMBINATIONS = 8  # truth x polarity x option order
 def training_prompts(
     examples: pl.DataFrame,
     seed: int,
-    form: Form,
+    form: ClaimForm,
     count: int,
     most_per_dataset: int,
     fidelity: Fidelity = "corrected",
@@ -47,7 +47,7 @@ def training_prompts(
         yield _prompts_about(at_places(examples, placed.slice(start, ROWS)), seed, form, fidelity)
 
 
-def _prompts_about(chosen: pl.DataFrame, seed: int, form: Form, fidelity: Fidelity) -> pl.DataFrame:
+def _prompts_about(chosen: pl.DataFrame, seed: int, form: ClaimForm, fidelity: Fidelity) -> pl.DataFrame:
     words = draw(seed, "training claim", chosen["example"])
     is_not, agrees, agree_first, truth = (bit(words[:, 0], position) for position in range(4))
     claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
@@ -88,18 +88,18 @@ def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int, rewo
     is_not, truth, agree_first = (bit(combination, position) for position in range(3))
     claims = with_biographies(with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
     again = claims.filter(pl.col("place") <= reworded)
-    questions = [_in_all_conditions(claims, CLAIMS, PAPERS)]
-    questions += [_in_all_conditions(again, suite, wording) for suite, wording in OTHERS.items()]
+    questions = [_in_all_conditions(claims, CLAIMS, PAPER_FORMAT)]
+    questions += [_in_all_conditions(again, suite, wording) for suite, wording in OTHER_FORMATS.items()]
     return pl.concat(questions)
 
 
-def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: Wording) -> pl.DataFrame:
+def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: ClaimFormat) -> pl.DataFrame:
     ordered = claims if wording.has_options else claims.with_columns(order=pl.lit(templates.AGREE_FIRST))
     conditions = ("no_opinion", "right_opinion", "wrong_opinion")
     return pl.concat(_condition(ordered, suite, condition, wording) for condition in conditions)
 
 
-def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: Wording) -> pl.DataFrame:
+def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: ClaimFormat) -> pl.DataFrame:
     # The column `name` holds the user's name until it stands in the text.
     user = condition != "no_opinion"
     opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))

@@ -145,5 +145,5 @@ def test_what_is_no_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, variable
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as refused:
-        environment.processes()
+        environment.cluster_spec()
     assert str(refused.value) == said

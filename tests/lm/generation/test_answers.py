@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from stages.core.errors import QuestionError
-from stages.lm.generation.answers import write
+from stages.lm.generation.answers import generate_answers
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.scoring.questions import Question
@@ -34,7 +34,7 @@ def answers(
     model: LanguageModel, prompts: Prompts, questions: Sequence[Question] = QUESTIONS, memory: Memory | None = None
 ) -> list[str]:
     scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory or Memory())
-    return write(scorer, prompts, questions, 24, silent)
+    return generate_answers(scorer, prompts, questions, 24, silent)
 
 
 def test_an_answer_ends_where_a_stop_is_written(model: LanguageModel) -> None:
@@ -66,7 +66,7 @@ def test_alone_is_in_company_and_what_is_kept_is_not_written_again(model: Langua
     assert [answers(model, prompts, [one])[0] for one in QUESTIONS] == whole
     told: list[str] = []
     scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory)
-    assert write(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: told.append(note)) == whole[::-1]
+    assert generate_answers(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: told.append(note)) == whole[::-1]
     assert told == ["known from before"]
 
 

@@ -97,10 +97,10 @@ def test_reading_in_pieces_is_reading_at_once(tiny: TinyModel) -> None:
     positions = jnp.array([[0, 1, 2, 3, 0, 4, 5, 5]])
     ends = jnp.array([[8, 8, 8, 8, 5, 8, 7, 8]])
     whole = model(tokens, positions, ends)
-    past = model.nothing_read(1, 8)
+    past = model.init_cache(1, 8)
     pieces = []
     for begin, end in ((0, 4), (4, 8)):
-        hidden, past = model.onward(tokens[:, begin:end], positions, ends, past, jnp.int32(begin))
+        hidden, past = model.forward_with_cache(tokens[:, begin:end], positions, ends, past, jnp.int32(begin))
         pieces.append(hidden)
     np.testing.assert_allclose(jnp.concatenate(pieces, axis=1), whole, rtol=1e-5, atol=1e-5)
 

@@ -8,7 +8,7 @@ import pytest
 
 from stages.core.errors import ModelError
 from stages.lm.io.hf_config import parse_config, read_config
-from stages.lm.nn.config import LayerKind, Llama3Rope, ModelConfig, Rope
+from stages.lm.nn.config import LayerSpec, Llama3Rope, ModelConfig, Rope
 
 PLAIN: dict[str, Any] = {
     "model_type": "llama",
@@ -57,7 +57,7 @@ def test_what_a_config_leaves_out_has_the_defaults_of_llama() -> None:
         max_positions=64,
         end_token=None,
         tied=False,
-        layer_kinds=(LayerKind(None, Rope(10_000.0)),) * 3,
+        layer_specs=(LayerSpec(None, Rope(10_000.0)),) * 3,
         query_scale=8**-0.5,
         activation="silu",
     )
@@ -80,14 +80,14 @@ def test_every_key_is_read() -> None:
     assert (read.kv_heads, read.head_width, read.end_token) == (2, 12, 7)
     assert (read.tied, read.qkv_bias, read.out_bias, read.mlp_bias) == (True, True, True, True)
     llama3 = Llama3Rope(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_positions=16)
-    assert read.layer_kinds == (LayerKind(None, Rope(500_000.0, llama3=llama3)),) * 3
+    assert read.layer_specs == (LayerSpec(None, Rope(500_000.0, llama3=llama3)),) * 3
 
 
 # ---- what the families have of their own
 
 
 def windows(raw: dict[str, Any]) -> list[int | None]:
-    return [kind.window for kind in parse_config(raw).layer_kinds]
+    return [kind.window for kind in parse_config(raw).layer_specs]
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_both_spellings_of_ropes_by_layer_are_one() -> None:
     newer = PLAIN | types | {
         "rope_parameters": {"full_attention": scaled | {"rope_theta": 2e6}, "sliding_attention": local}
     }  # fmt: skip
-    near, far = LayerKind(4096, Rope(5_000.0)), LayerKind(None, Rope(2e6, factor=8.0))
-    assert parse_config(older).layer_kinds == parse_config(newer).layer_kinds == (near, far, near)
-    left_out = parse_config(PLAIN | types).layer_kinds
-    assert left_out[:2] == (LayerKind(4096, Rope(10_000.0)), LayerKind(None, Rope(1e6)))
+    near, far = LayerSpec(4096, Rope(5_000.0)), LayerSpec(None, Rope(2e6, factor=8.0))
+    assert parse_config(older).layer_specs == parse_config(newer).layer_specs == (near, far, near)
+    left_out = parse_config(PLAIN | types).layer_specs
+    assert left_out[:2] == (LayerSpec(4096, Rope(10_000.0)), LayerSpec(None, Rope(1e6)))
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,21 @@ def test_what_a_file_leaves_out_differs_by_family(model_type: str, head_width: i
 
 def test_the_arithmetic_of_gemma() -> None:
     two = parse_config(GEMMA)
-    assert (two.attention_cap, two.logit_cap, two.query_scale, two.activation) == (50.0, 30.0, 1 / 16, "gelu_tanh")
-    assert (two.embedding_scale, two.post_norms, two.centred_norms, two.head_norms) == (32**0.5, True, True, False)
+    assert (two.attn_logit_softcap, two.final_logit_softcap, two.query_scale, two.activation) == (
+        50.0,
+        30.0,
+        1 / 16,
+        "gelu_tanh",
+    )
+    assert (two.embedding_scale, two.post_norm, two.zero_centered_norm, two.qk_norm) == (32**0.5, True, True, False)
     three = parse_config(PLAIN | {"model_type": "gemma3_text"})
-    assert (three.attention_cap, three.logit_cap, three.head_norms) == (None, None, True)
+    assert (three.attn_logit_softcap, three.final_logit_softcap, three.qk_norm) == (None, None, True)
 
 
 def test_biases_of_qwen() -> None:
     two, three = (parse_config(PLAIN | {"model_type": name}) for name in ("qwen2", "qwen3"))
-    assert (two.qkv_bias, two.out_bias, two.mlp_bias, two.head_norms) == (True, False, False, False)
-    assert (three.qkv_bias, three.out_bias, three.mlp_bias, three.head_norms) == (False, False, False, True)
+    assert (two.qkv_bias, two.out_bias, two.mlp_bias, two.qk_norm) == (True, False, False, False)
+    assert (three.qkv_bias, three.out_bias, three.mlp_bias, three.qk_norm) == (False, False, False, True)
 
 
 # ---- spellings

@@ -11,9 +11,9 @@ import pytest
 from stages.lm.gguf.reader import read_gguf, write_model
 from stages.lm.gguf.tokenizer import PRE_TOKENIZERS
 from stages.lm.io.hf_config import read_config
-from stages.lm.io.safetensors_write import outgoing, save_tensors
+from stages.lm.io.safetensors_write import as_pending, save_tensors
 from stages.lm.io.tokenizer import load_tokenizer
-from stages.lm.io.weights import load, tensors_of
+from stages.lm.io.weights import load_decoder, tensors_of
 from stages.lm.planning.parity import largest_difference
 from tests.helpers.families import FAMILIES
 
@@ -33,8 +33,8 @@ def test_transformers_reads_the_same_model(tiny: TinyModel, tmp_path: Path, fami
     transformers = pytest.importorskip("transformers")
     tiny(seed=5, folder=tmp_path / "source", **FAMILIES[family])
     written = Path(shutil.copytree(tmp_path / "source", tmp_path / "written"))
-    weights = tensors_of(load(written, read_config(written / "config.json")))
-    save_tensors(outgoing(weights, dict.fromkeys(weights, "F32")), written)
+    weights = tensors_of(load_decoder(written, read_config(written / "config.json")))
+    save_tensors(as_pending(weights, dict.fromkeys(weights, "F32")), written)
     architecture = ARCHITECTURES.get(family, f"{family.capitalize()}ForCausalLM")
     config = json.loads((written / "config.json").read_text(encoding="utf-8")) | {"architectures": [architecture]}
     (written / "config.json").write_text(json.dumps(config), encoding="utf-8")

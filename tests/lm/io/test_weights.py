@@ -19,9 +19,9 @@ from stages.core.errors import ModelError
 from stages.lm.io import weights
 from stages.lm.io.hf_config import parse_config, read_config
 from stages.lm.io.load import LanguageModel
-from stages.lm.io.safetensors_read import TYPES, open_tensors, weight_files
-from stages.lm.io.safetensors_write import outgoing, save_tensors
-from stages.lm.io.weights import check_weights, load, tensors_of
+from stages.lm.io.safetensors_read import DTYPES, open_tensors, weight_files
+from stages.lm.io.safetensors_write import as_pending, save_tensors
+from stages.lm.io.weights import check_weights, load_decoder, tensors_of
 from tests.helpers.families import FAMILIES
 
 TinyModel = Callable[..., LanguageModel]
@@ -62,7 +62,7 @@ def refused(folder: Path) -> str:
     """The one message with which both the check and the reading refuse a folder."""
     config = read_config(folder / "config.json")
     messages = []
-    for refuse in (check_weights, load):
+    for refuse in (check_weights, load_decoder):
         with pytest.raises(ModelError) as caught:
             refuse(folder, config)
         messages.append(str(caught.value))
@@ -77,7 +77,7 @@ def types(folder: Path) -> dict[str, str]:
 def written(source: Path, out: Path) -> Tensors:
     """What comes out of the model in `source`, unchanged: in the types of the source, as finetune writes it."""
     out.mkdir(exist_ok=True)
-    save_tensors(outgoing(tensors_of(load(source, read_config(source / "config.json"))), types(source)), out)
+    save_tensors(as_pending(tensors_of(load_decoder(source, read_config(source / "config.json"))), types(source)), out)
     assert types(out) == types(source)
     return {key: tensor.whole for key, tensor in open_tensors(out).items()}
 
@@ -126,7 +126,7 @@ def test_weights_held_in_bfloat16_say_the_same_in_bfloat16(
     tokens, positions = jnp.arange(10, 18)[None], jnp.arange(8)[None]
     said = []
     for dtype in (jnp.dtype("float32"), jnp.dtype("bfloat16")):
-        model = load(tmp_path, config, dtype=dtype)
+        model = load_decoder(tmp_path, config, dtype=dtype)
         hidden = model(tokens, positions, jnp.full((1, 8), 8), jnp.dtype("bfloat16"))
         said.append(np.asarray(model.logits(hidden)))
         assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {dtype, jnp.dtype("float32")}
@@ -145,15 +145,15 @@ def test_files_are_those_of_the_library(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     arrays = {name: random.normal(size=(3, size)) for name, size in (("b", 5), ("a", 1), ("ü", 2), ("c", 7))}
     kinds = dict(zip(arrays, ("F16", "F32", "F32", "BF16"), strict=True))
-    save_tensors(outgoing(arrays, kinds), tmp_path)
-    cast: Tensors = {key: array.astype(TYPES[kinds[key]]) for key, array in arrays.items()}
+    save_tensors(as_pending(arrays, kinds), tmp_path)
+    cast: Tensors = {key: array.astype(DTYPES[kinds[key]]) for key, array in arrays.items()}
     save_file(cast, tmp_path / "expected", metadata={"format": "pt"})
     assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 def test_large_weights_are_written_in_parts_with_an_index(source: Path, tmp_path: Path) -> None:
     held = tensors(source)
-    save_tensors(outgoing(held, types(source)), tmp_path, most=20_000)
+    save_tensors(as_pending(held, types(source)), tmp_path, most=20_000)
     index, *files = weight_files(tmp_path)
     assert [path.name for path in files] == [
         f"model-{part:05}-of-{len(files):05}.safetensors" for part in range(1, 1 + len(files))
@@ -205,7 +205,7 @@ def test_a_repeated_head_and_old_rotary_frequencies_are_left_aside(tied: Path) -
     rewrite(tied, lambda held: held.update(frequencies | {HEAD: held[EMBEDDING]}))
     config = read_config(tied / "config.json")
     check_weights(tied, config)
-    found = tensors_of(load(tied, config))
+    found = tensors_of(load_decoder(tied, config))
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[key], expected[key]) for key in expected)
 
@@ -234,7 +234,7 @@ def test_a_tied_head_that_is_not_the_embedding_is_refused(
 
     rewrite(tied, spoil)
     with pytest.raises(ModelError, match=rf"^{re.escape(str(tied))}: config\.json ties the head .* remove {HEAD}$"):
-        load(tied, read_config(tied / "config.json"))
+        load_decoder(tied, read_config(tied / "config.json"))
 
 
 # ---- files
@@ -336,7 +336,7 @@ def test_a_weight_that_is_no_number_is_refused(folder: Path, key: str, damage: f
 
     rewrite(folder, spoil)
     with pytest.raises(ModelError, match=f"^{re.escape(key)} holds numbers that are not finite"):
-        load(folder, read_config(folder / "config.json"))
+        load_decoder(folder, read_config(folder / "config.json"))
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("I8", np.int8), ("F8_E4M3", ml_dtypes.float8_e4m3fn)])

@@ -16,10 +16,10 @@ from stages.lm.lora.adapters import add_adapters, merge_adapters
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.linear import Adapter, Linear
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
-from stages.lm.training.optimizer import Rule
-from stages.lm.training.state import Material, Outside, Run
+from stages.lm.training.optimizer import OptimizerConfig
+from stages.lm.training.state import TrainConfig, TrainData, TrainHooks
 from tests.helpers.families import FAMILIES
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
@@ -117,10 +117,10 @@ def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     decoder = tiny(seed=2).decoder
     add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
     weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
-    rule = Rule("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
-    run = Run(2, 1, 1, 2, validate_every=0, keep_steps=(), rule=rule, dtype=jnp.dtype("float32"), remat=False)
-    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
-    train(decoder, Material([Continued((20, 21, 22, 23), 2)]), run, outside, device_mesh())
+    rule = OptimizerConfig("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0)
+    run = TrainConfig(2, 1, 1, 2, eval_steps=0, keep_steps=(), optimizer=rule, dtype=jnp.dtype("float32"), remat=False)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    train(decoder, TrainData([PromptCompletion((20, 21, 22, 23), 2)]), run, outside, device_mesh())
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
     moved = leaves(decoder, Adapter)

@@ -13,8 +13,8 @@ from flax import nnx
 
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.load import LanguageModel
-from stages.lm.io.weights import load, parameters
-from stages.lm.nn.attention import Past, attend, kind_numbers, sights, visible
+from stages.lm.io.weights import load_decoder, parameters
+from stages.lm.nn.attention import KVCache, attend, attention_inputs, attention_mask, layer_spec_indices
 from stages.lm.nn.decoder import Decoder
 from tests.helpers.families import FAMILIES, WINDOW
 from tests.helpers.plain_decoder import plain_logits
@@ -81,7 +81,7 @@ GOLDEN = (
 @pytest.mark.parametrize("family", GOLDEN)
 def test_logits_of_an_independent_implementation(golden: Path, family: str) -> None:
     folder = golden / "tiny" / family
-    logits = compiled(load(folder, read_config(folder / "config.json")))
+    logits = compiled(load_decoder(folder, read_config(folder / "config.json")))
     expected = np.load(folder / "expected.npz", allow_pickle=False)
     rows = [tokens[:length] for tokens, length in zip(expected["tokens"], expected["lengths"], strict=True)]
     whole = expected["tokens"].shape[1]
@@ -97,7 +97,7 @@ def test_logits_of_an_independent_implementation(golden: Path, family: str) -> N
 def test_logits_behind_a_prefix_that_was_read_before(golden: Path, family: str) -> None:
     """Longer than a window, which what is read after it has to look back into."""
     folder = golden / "tiny" / family
-    model = load(folder, read_config(folder / "config.json"))
+    model = load_decoder(folder, read_config(folder / "config.json"))
     expected = np.load(folder / "expected.npz", allow_pickle=False)
     row = int(expected["lengths"].argmax())
     length = int(expected["lengths"][row])
@@ -105,12 +105,12 @@ def test_logits_behind_a_prefix_that_was_read_before(golden: Path, family: str) 
     graph, state = nnx.split(model)
 
     @partial(jax.jit, static_argnums=(1, 2))
-    def read(state: nnx.State, begin: int, end: int, past: Past) -> tuple[jax.Array, Past]:
+    def read(state: nnx.State, begin: int, end: int, past: KVCache) -> tuple[jax.Array, KVCache]:
         whole = nnx.merge(graph, state)
-        hidden, past = whole.onward(tokens[:, begin:end], positions, ends, past, jnp.int32(begin))
+        hidden, past = whole.forward_with_cache(tokens[:, begin:end], positions, ends, past, jnp.int32(begin))
         return whole.logits(hidden)[0], past
 
-    before, past = read(state, 0, 20, model.nothing_read(1, length))
+    before, past = read(state, 0, 20, model.init_cache(1, length))
     behind, _ = read(state, 20, length, past)
     assert worst(jnp.concatenate((before, behind)), expected["logits"][row, :length]) < 1e-4
 
@@ -163,7 +163,7 @@ def test_a_window_counts_positions(ends: list[int], positions: list[int], seen: 
 
 def shown(ends: list[int], positions: list[int], window: int | None = None) -> list[str]:
     places = jnp.array([positions])
-    [mask] = np.asarray(visible(jnp.array([ends]), places, places, window))
+    [mask] = np.asarray(attention_mask(jnp.array([ends]), places, places, window))
     return ["".join("x" if sees else "." for sees in row) for row in mask]
 
 
@@ -282,8 +282,8 @@ def test_layers_scanned_are_layers_one_after_another(tiny: TinyModel, family: st
     tokens, positions, ends = (jnp.asarray(array) for array in laid([np.arange(20, 20 + T)], T))
     graph, stacked = nnx.split(model.layers)
     x = model.embedding[...][tokens] * model.config.embedding_scale
-    sight_of = sights(positions, partial(visible, ends, positions, positions), model.config)
-    for layer, kind in enumerate(kind_numbers(model.config)):
+    sight_of = attention_inputs(positions, partial(attention_mask, ends, positions, positions), model.config)
+    for layer, kind in enumerate(layer_spec_indices(model.config)):
         alone = nnx.merge(graph, jax.tree.map(lambda leaf, at=layer: leaf[at], stacked))
         x, _ = alone(x, sight_of(kind), None, jnp.int32(0))
     np.testing.assert_allclose(model(tokens, positions, ends), model.norm(x), rtol=1e-5, atol=1e-5)
@@ -308,6 +308,6 @@ def test_attention_is_that_of_the_library() -> None:
     random = np.random.default_rng(6)
     query, key, value = (jnp.asarray(random.normal(size=(2, 7, heads, 8)), jnp.float32) for heads in (6, 2, 2))
     ends = jnp.array([[3, 3, 3, 7, 7, 6, 7], [7, 7, 7, 5, 5, 7, 7]])
-    mask = visible(ends, jnp.zeros_like(ends), jnp.zeros_like(ends))
+    mask = attention_mask(ends, jnp.zeros_like(ends), jnp.zeros_like(ends))
     expected = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None], scale=0.3)
     np.testing.assert_allclose(attend(query, key, value, mask, scale=0.3), expected, atol=1e-5)

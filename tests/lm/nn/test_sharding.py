@@ -15,12 +15,12 @@ from flax import nnx
 
 from stages.core.errors import ModelError
 from stages.lm.io.load import LanguageModel, open_model
-from stages.lm.io.param_names import LEAVES, WITH_POST_NORMS
+from stages.lm.io.param_names import HF_PARAM_NAMES, POST_NORM_NAMES
 from stages.lm.lora.adapters import add_adapters
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import PROJECTIONS, axes_of, device_mesh
 from stages.lm.training.loop import train
-from stages.lm.training.state import CURVE
+from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from tests.helpers.families import FAMILIES
 from tests.helpers.on_devices import MATERIAL, RECIPES, outside_of, run_of
 
@@ -37,7 +37,7 @@ def test_each_leaf_has_the_axes_that_the_table_says(tiny: TinyModel) -> None:
     biased = tiny(tie_word_embeddings=False, attention_bias=True, mlp_bias=True).decoder
     normed = tiny(tie_word_embeddings=False, **FAMILIES["gemma3_text"]).decoder
     paths = leaves_with_their_axes(biased) | leaves_with_their_axes(normed)
-    assert len(paths) == len(LEAVES | WITH_POST_NORMS) + 2 * len(PROJECTIONS)
+    assert len(paths) == len(HF_PARAM_NAMES | POST_NORM_NAMES) + 2 * len(PROJECTIONS)
 
 
 def leaves_with_their_axes(decoder: Decoder) -> set[tuple[str, ...]]:
@@ -128,7 +128,7 @@ def test_many_devices_are_one(folder: Path, of_one: Found, tmp_path: Path, mesh:
     for recipe in RECIPES:
         assert found[f"{recipe} traced"] == of_one[f"{recipe} traced"] == 1
         np.testing.assert_allclose(found[f"{recipe} validation"], of_one[f"{recipe} validation"], rtol=1e-5)
-        loss = CURVE.index("loss")
+        loss = TRAIN_LOG_COLUMNS.index("loss")
         np.testing.assert_allclose(found[f"{recipe} curve"][:, loss], of_one[f"{recipe} curve"][:, loss], rtol=1e-5)
         assert of_one[f"{recipe} parts"][0].tolist() == [3, 24, 40]
         assert {tuple(part) for part in found[f"{recipe} parts"].tolist()} == {PARTS[mesh]}, "not split, or not alike"

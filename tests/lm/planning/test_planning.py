@@ -18,7 +18,7 @@ from stages.lm.lora.adapters import add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.planning.chips import CHIPS, Topology, parse_topology
-from stages.lm.planning.counting import Collective, Counts, counted
+from stages.lm.planning.counting import Collective, ProgramCounts, counted
 from stages.lm.planning.decoders import DECODERS
 from stages.lm.planning.hlo import parsed
 from stages.lm.planning.programs import (
@@ -33,7 +33,7 @@ from stages.lm.planning.programs import (
 from stages.lm.planning.roofline import seconds
 from stages.lm.planning.search import _largest_rows
 from stages.lm.training.memory import abstract_batches, bytes_beyond_arguments
-from stages.lm.training.optimizer import Rule, update_rule
+from stages.lm.training.optimizer import OptimizerConfig, make_optimizer
 from stages.lm.training.step import compiled_step
 from tests.conftest import CONFIG
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
 FLOAT32 = jnp.dtype("float32")
 RECIPE = Recipe(
-    Rule("adafactor", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0),
+    OptimizerConfig("adafactor", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0),
     steps=10, batch=8, accumulate=1, max_tokens=256, dtype=FLOAT32, remat=False, lora=None,
 )  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_training_has_three_times_the_products_and_computes_attention_or_whole_l
     config: ModelConfig,
 ) -> None:
     shape = training_shape(RECIPE, RECIPE.batch, 1)
-    assert (shape.rows, shape.length, shape.predictions) == (4, 256, 24), "two examples a row, of three target tokens"
+    assert (shape.rows, shape.length, shape.targets) == (4, 256, 24), "two examples a row, of three target tokens"
     forward = products(config, 4 * 256, read=24, seen=256)
     kept = training_program(config, RECIPE, device_mesh())
     again = training_program(config, replace(RECIPE, remat=True), device_mesh())
@@ -193,7 +193,7 @@ def test_a_step_is_planned_to_take_what_a_real_run_asks_for(tiny: Callable[..., 
     from stages.lm.training.loop import _trained
 
     graph, trained, frozen = nnx.split(decoder, _trained(decoder), ...)  # type: ignore[misc]
-    rule = update_rule(recipe.rule, recipe.steps)
+    rule = make_optimizer(recipe.rule, recipe.steps)
     step = compiled_step(graph, rule, trained, device_mesh(), FLOAT32, recipe.remat)
     state = (trained, rule.init(trained), frozen)
     batches = abstract_batches(training_shape(recipe, recipe.batch, 1), 1, device_mesh())
@@ -222,7 +222,7 @@ def test_descriptions_have_the_parameters_that_are_published(name: str, billions
 
 
 def test_seconds_are_counts_over_the_makers_figures() -> None:
-    counts = Counts(275e12, 2 * 1_200e9, 3 * 1_050e6, {Collective("all-gather", 2, 2 * int(300e9)): 4})
+    counts = ProgramCounts(275e12, 2 * 1_200e9, 3 * 1_050e6, {Collective("all-gather", 2, 2 * int(300e9)): 4})
     found = seconds(counts, parse_topology("v4:2x2x1"))
     assert (found.arithmetic, found.memory, found.compiler, found.links) == (1, 2, 3, 4)
     assert (found.at_best, found.expected) == (4, 7)

@@ -20,10 +20,10 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import FSDP, TENSOR, device_mesh
 from stages.lm.scoring import forward, scorer
-from stages.lm.scoring.batches import Budget, batches, budget_of, shape_of
-from stages.lm.scoring.questions import Question, ask
+from stages.lm.scoring.batches import TokenBudget, batches, shape_of, token_budget
+from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer, chunk_size, content_key, score_all
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import plain_prompts
 from stages.lm.tokens.trees import TokenTree, token_tree
@@ -42,7 +42,7 @@ def model(tiny: TinyModel) -> LanguageModel:
 
 
 def tree(prompt: Sequence[int], choices: Sequence[Sequence[int]] = ((3, 4, 6), (3, 5, 6))) -> TokenTree:
-    return token_tree([Continued((*prompt, *choice), len(prompt)) for choice in choices])
+    return token_tree([PromptCompletion((*prompt, *choice), len(prompt)) for choice in choices])
 
 
 def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
@@ -177,7 +177,7 @@ def test_no_questions_are_no_answers(model: LanguageModel) -> None:
 def test_few_shapes_for_many_lengths() -> None:
     """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
     trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
-    found = list(batches(trees, 1, Budget(1024, 1024)))
+    found = list(batches(trees, 1, TokenBudget(1024, 1024)))
     shapes = {batch.tokens_BT.shape for batch in found}
     assert len(shapes) <= 48
     assert all(size * length <= max(1024, length) for size, length in shapes)
@@ -195,11 +195,11 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 ) -> None:
     """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
     mesh = mesh_like(kind, groups=1)
-    held = chunk_size(budget_of(mesh).alone, 1)
+    held = chunk_size(token_budget(mesh).plain, 1)
     lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
     tree_of = {length: tree([1] * length) for length in range(least, 231)}
     trees = [tree_of[length] for length in lengths]
-    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, budget_of(mesh)))
+    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, token_budget(mesh)))
     assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
 
 
@@ -217,7 +217,7 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
 def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, budget: tuple[int, int], held: int) -> None:
     """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
     mesh = mesh_like(kind, groups)
-    assert (budget_of(mesh), chunk_size(budget[0], groups)) == (budget, held)
+    assert (token_budget(mesh), chunk_size(budget[0], groups)) == (budget, held)
 
 
 def mesh_like(kind: str, groups: int) -> Mesh:
@@ -280,7 +280,7 @@ def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
 def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three prefixes, one of them none, in turns: each is read once, and each question alone gives the same."""
     read: list[tuple[int, ...]] = []
-    run = forward.read_prefix
+    run = forward.prefill_prefix
 
     def noted(graph: Any, state: Any, prefix: tuple[int, ...], dtype: Any) -> Any:
         read.append(prefix)
@@ -302,9 +302,9 @@ def test_what_questions_share_is_marked(model: LanguageModel) -> None:
     tokens = len(model.tokenizer.encode(many).ids)
     for shared, expected in ((few, 0), (many, tokens), ("", 0), (many + "x", tokens)):
         found = forward.encode(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
-        assert found.shared == expected
+        assert found.prefix_len == expected
     whole = forward.encode(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
-    assert whole.shared == tokens - 1, "the prompt's last token is read with the question"
+    assert whole.prefix_len == tokens - 1, "the prompt's last token is read with the question"
 
 
 # ---- the best choice
@@ -340,7 +340,7 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
         Question("second", ASKED, "I say", [" (B)", " (A)"]),
         Question("third", ASKED, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
     ]
-    first, second, third = ask(scorer_of(model), plain_prompts(model), questions, silent)
+    first, second, third = score_questions(scorer_of(model), plain_prompts(model), questions, silent)
     assert (len(first), len(second), len(third)) == (3, 2, 2)
     np.testing.assert_allclose(second, first[[1, 0]], atol=1e-5)
     assert not np.allclose(third, first[:2])
@@ -360,7 +360,7 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
     monkeypatch.setattr(forward, "token_logprobs", noted)
     for name in ("bfloat16", "float32"):
         question = Question("row", ASKED, "I say", [" (A)", " (B)"])
-        assert len(list(ask(scorer_of(model, name), plain_prompts(model), [question], silent))) == 1
+        assert len(list(score_questions(scorer_of(model, name), plain_prompts(model), [question], silent))) == 1
     assert used == [jnp.dtype("bfloat16"), FLOAT32]
     assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
 
@@ -377,7 +377,7 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 def test_a_problem_is_reported_under_its_question(model: LanguageModel, question: Question, problem: str) -> None:
     with pytest.raises(QuestionError, match=problem):
         list(
-            ask(
+            score_questions(
                 scorer_of(model),
                 plain_prompts(model),
                 [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],

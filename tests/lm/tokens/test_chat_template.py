@@ -12,7 +12,7 @@ from stages.core.errors import ModelError, QuestionError
 from stages.lm.io.load import LanguageModel, open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.scoring.questions import Question, ask
+from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import Prompts, plain_prompts, prompts_of
@@ -101,7 +101,7 @@ def test_a_training_example_ends_as_an_answer_does(folder: Path) -> None:
     [example], _ = encode_examples(prompts, [TrainingText("row", ASKED, "", " no")], 96, cut_long=False)
     tokens = [prompts.tokenizer.id_to_token(index) for index in example.ids]
     # Directly behind the beginning of a turn an answer has no space before it.
-    assert tokens[example.start - 1 :] == ["]", "no", "<|end|>"]
+    assert tokens[example.prompt_len - 1 :] == ["]", "no", "<|end|>"]
     configure(folder, chat_template="{{ messages[0]['content'] }}")
     assert chat(folder).end_token == 7, "a template that ends no answer leaves it to config.json"
 
@@ -111,7 +111,7 @@ def test_questions_are_asked_in_the_template(folder: Path) -> None:
     scorer = Scorer(model.decoder, device_mesh(), compute_dtype("float32"))
     question = Question("row", ASKED, "I say", [" (A)", " (B)"])
     as_chat, as_text = (
-        list(ask(scorer, prompts, [question], lambda amount, note: None))[0]
+        list(score_questions(scorer, prompts, [question], lambda amount, note: None))[0]
         for prompts in (prompts_of(folder, model, "chat"), plain_prompts(model))
     )
     assert len(as_chat) == 2 and not (as_chat == as_text).any()

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, processors
 from stages.core.errors import ModelError, QuestionError
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.tokenizer import load_tokenizer
-from stages.lm.tokens.continuation import continued
+from stages.lm.tokens.continuation import encode_pairs
 
 TinyModel = Callable[..., LanguageModel]
 
@@ -30,9 +30,9 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 def pieces(tokenizer: Tokenizer, prompt: str, continuation: str) -> tuple[list[str], list[str]]:
     """The tokens before the continuation's start, and those from it on."""
-    [found] = continued(tokenizer, [(prompt, continuation)])
+    [found] = encode_pairs(tokenizer, [(prompt, continuation)])
     words = [str(tokenizer.id_to_token(index)) for index in found.ids]
-    return words[: found.start], words[found.start :]
+    return words[: found.prompt_len], words[found.prompt_len :]
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_tokenizer_that_cuts_and_pads_is_told_not_to(folder: Path, tmp_path: P
 
 def test_an_empty_continuation_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(QuestionError, match="a choice is empty"):
-        list(continued(tokenizer, [("a", "")]))
+        list(encode_pairs(tokenizer, [("a", "")]))
 
 
 @pytest.mark.parametrize(("prompt", "continuation"), [("", "b"), ("n", "o"), (" ", "(A)")])
 def test_nothing_before_a_choice_is_refused(tokenizer: Tokenizer, prompt: str, continuation: str) -> None:
     with pytest.raises(QuestionError, match="nothing predicts the first token"):
-        list(continued(tokenizer, [(prompt, continuation)]))
+        list(encode_pairs(tokenizer, [(prompt, continuation)]))
 
 
 def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:

@@ -12,21 +12,21 @@ from flax import nnx
 from stages.core.errors import QuestionError
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.scoring.forward import encode, score
-from stages.lm.tokens.continuation import Continued, continued
-from stages.lm.tokens.trees import Scored, TokenTree, token_tree
+from stages.lm.scoring.forward import encode, score_trees
+from stages.lm.tokens.continuation import PromptCompletion, encode_pairs
+from stages.lm.tokens.trees import TargetToken, TokenTree, token_tree
 
 pytestmark = pytest.mark.usefixtures("exact")
 
 TinyModel = Callable[..., LanguageModel]
-Judge = Callable[[Continued], float]
+Judge = Callable[[PromptCompletion], float]
 
 FLOAT32 = jnp.dtype("float32")
 T = 32
 
 
 def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
-    return token_tree([Continued(tuple(ids), start) for ids in sequences])
+    return token_tree([PromptCompletion(tuple(ids), start) for ids in sequences])
 
 
 # ---- layout
@@ -37,7 +37,7 @@ def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
     [
         (  # one token each: a classifier at the prompt's last token
             [[1, 2, 7], [1, 2, 8]],
-            TokenTree((1, 2), (0, 1), (2, 2), (Scored(1, 7), Scored(1, 8)), ((0,), (1,))),
+            TokenTree((1, 2), (0, 1), (2, 2), (TargetToken(1, 7), TargetToken(1, 8)), ((0,), (1,))),
         ),
         (  # ` (A)` and ` (B)`: the first token is shared, the last is predicted once below each branch
             [[1, 2, 5, 7, 6], [1, 2, 5, 8, 6]],
@@ -45,13 +45,13 @@ def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
                 (1, 2, 5, 7, 8),
                 (0, 1, 2, 3, 3),
                 (5, 5, 5, 4, 5),
-                (Scored(1, 5), Scored(2, 7), Scored(3, 6), Scored(2, 8), Scored(4, 6)),
+                (TargetToken(1, 5), TargetToken(2, 7), TargetToken(3, 6), TargetToken(2, 8), TargetToken(4, 6)),
                 ((0, 1, 2), (0, 3, 4)),
             ),
         ),
         (  # the first choice begins the second
             [[1, 2, 7], [1, 2, 7, 8]],
-            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0,), (0, 1))),
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (TargetToken(1, 7), TargetToken(2, 8)), ((0,), (0, 1))),
         ),
         (  # the same below a fork, and in the other order
             [[1, 2, 7, 8, 9], [1, 2, 5], [1, 2, 7, 8]],
@@ -59,7 +59,7 @@ def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
                 (1, 2, 7, 8),
                 (0, 1, 2, 3),
                 (4, 4, 4, 4),
-                (Scored(1, 7), Scored(2, 8), Scored(3, 9), Scored(1, 5)),
+                (TargetToken(1, 7), TargetToken(2, 8), TargetToken(3, 9), TargetToken(1, 5)),
                 ((0, 1, 2), (3,), (0, 1)),
             ),
         ),
@@ -69,13 +69,21 @@ def tree_of(start: int, *sequences: Sequence[int]) -> TokenTree:
                 (1, 2, 3, 5, 6, 4),
                 (0, 1, 2, 3, 3, 2),
                 (6, 6, 5, 4, 5, 6),
-                (Scored(1, 3), Scored(2, 5), Scored(3, 9), Scored(2, 6), Scored(4, 9), Scored(1, 4), Scored(5, 9)),
+                (
+                    TargetToken(1, 3),
+                    TargetToken(2, 5),
+                    TargetToken(3, 9),
+                    TargetToken(2, 6),
+                    TargetToken(4, 9),
+                    TargetToken(1, 4),
+                    TargetToken(5, 9),
+                ),
                 ((0, 1, 2), (0, 3, 4), (5, 6)),
             ),
         ),
         (  # a single choice: its log-probability is that of a text
             [[1, 2, 7, 8]],
-            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (Scored(1, 7), Scored(2, 8)), ((0, 1),)),
+            TokenTree((1, 2, 7), (0, 1, 2), (3, 3, 3), (TargetToken(1, 7), TargetToken(2, 8)), ((0, 1),)),
         ),
     ],
 )
@@ -85,8 +93,8 @@ def test_layout(sequences: list[list[int]], tree: TokenTree) -> None:
 
 def test_a_token_that_straddles_the_prompt_is_counted_for_its_own_choice_alone() -> None:
     # The prompt is tokens 1 2, but the first choice draws the 2 into its own token 9.
-    tree = token_tree([Continued((1, 9), 1), Continued((1, 2, 7), 2)])
-    assert tree == TokenTree((1, 2), (0, 1), (2, 2), (Scored(0, 9), Scored(1, 7)), ((0,), (1,)))
+    tree = token_tree([PromptCompletion((1, 9), 1), PromptCompletion((1, 2, 7), 2)])
+    assert tree == TokenTree((1, 2), (0, 1), (2, 2), (TargetToken(0, 9), TargetToken(1, 7)), ((0,), (1,)))
 
 
 def test_a_long_prompt_does_not_recurse() -> None:
@@ -114,27 +122,27 @@ def judge(model: LanguageModel) -> Judge:
         hidden = whole(tokens, jnp.arange(T)[None], jnp.full((1, T), T))
         return jax.nn.log_softmax(whole.logits(hidden[0]), axis=-1)
 
-    def of(sequence: Continued) -> float:
+    def of(sequence: PromptCompletion) -> float:
         tokens = np.zeros((1, T), np.int32)
         tokens[0, : len(sequence.ids)] = sequence.ids
         rows = np.asarray(logprobs(jnp.asarray(tokens)))
-        places = range(sequence.start, len(sequence.ids))
+        places = range(sequence.prompt_len, len(sequence.ids))
         return float(sum(rows[place - 1, sequence.ids[place]] for place in places))
 
     return of
 
 
 def scored(model: LanguageModel, trees: Sequence[TokenTree]) -> list[np.ndarray]:
-    batches = score(model.decoder, trees, FLOAT32, device_mesh())
+    batches = score_trees(model.decoder, trees, FLOAT32, device_mesh())
     found = {index: values for done in batches for index, values in zip(done.trees, done.logprobs, strict=True)}
     return [found[index] for index in range(len(trees))]
 
 
-def random_question(random: np.random.Generator) -> list[Continued]:
+def random_question(random: np.random.Generator) -> list[PromptCompletion]:
     """Up to four distinct choices of one to three tokens out of two: many share a beginning, some begin another."""
     prompt = random.integers(10, 200, random.integers(1, 20)).tolist()
     choices = {tuple(random.integers(20, 22, random.integers(1, 4)).tolist()) for _ in range(random.integers(1, 7))}
-    return [Continued((*prompt, *choice), len(prompt)) for choice in sorted(choices)[:4]]
+    return [PromptCompletion((*prompt, *choice), len(prompt)) for choice in sorted(choices)[:4]]
 
 
 def test_a_tree_scores_as_one_forward_pass_per_choice(model: LanguageModel, judge: Judge) -> None:
@@ -158,8 +166,8 @@ def test_the_order_of_choices_is_the_order_of_results(model: LanguageModel) -> N
 def test_text_is_scored_with_the_tokens_of_the_whole(model: LanguageModel, judge: Judge) -> None:
     """Also where the tokens of a choice hold a part of the prompt: `n` and `o` are one token."""
     prompt, choices = "this is an", [" (A)", " (B)", "o", "x"]
-    sequences = list(continued(model.tokenizer, [(prompt, choice) for choice in choices]))
-    assert [sequence.start for sequence in sequences] == [6, 6, 5, 6]
+    sequences = list(encode_pairs(model.tokenizer, [(prompt, choice) for choice in choices]))
+    assert [sequence.prompt_len for sequence in sequences] == [6, 6, 5, 6]
     [found] = scored(model, [encode(model.tokenizer, prompt, choices, T)])
     np.testing.assert_allclose(found, [judge(sequence) for sequence in sequences], atol=1e-5)
 

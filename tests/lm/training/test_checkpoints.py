@@ -16,24 +16,24 @@ from safetensors.numpy import load_file
 from stages.core.errors import ModelError
 from stages.lm.io.load import LanguageModel
 from stages.lm.training.checkpoints import as_model_folder, export, restore_latest, save
-from stages.lm.training.state import State
+from stages.lm.training.state import TrainState
 
 TinyModel = Callable[..., LanguageModel]
 
 
-def state_of(fill: float, width: int = 3) -> State:
+def state_of(fill: float, width: int = 3) -> TrainState:
     """A state whose every number is told by `fill`, with a curve that is half empty."""
     weights = nnx.State(
         {"a": {"kernel": nnx.Param(jnp.full((2, width), fill))}, "b": nnx.Param(jnp.arange(4.0) * fill)}
     )
     optimizer = optax.adamw(1e-3).init(weights)
     optimizer = jax.tree.map(lambda leaf: leaf + jnp.asarray(fill, leaf.dtype), optimizer)
-    return State(
+    return TrainState(
         weights, optimizer, np.array([[1.0, fill], [np.nan, np.nan]], np.float32), np.zeros((0, 2), np.float32)
     )
 
 
-def assert_same(one: State, other: State) -> None:
+def assert_same(one: TrainState, other: TrainState) -> None:
     assert str(jax.tree.structure(one)) == str(jax.tree.structure(other))
     for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert left.dtype == right.dtype

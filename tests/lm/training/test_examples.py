@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.errors import ModelError, QuestionError
 from stages.lm.io.load import LanguageModel
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.plain_format import Turn, plain
 from stages.lm.tokens.prompt_formats import plain_prompts
 from stages.lm.training.examples import TrainingText, encode_examples
@@ -26,10 +26,10 @@ def asked(text: str, target: str = " (A)") -> TrainingText:
     return TrainingText(f"row {len(text)}", [{"role": "user", "text": text}], "", target)
 
 
-def words(model: LanguageModel, example: Continued) -> tuple[list[str], list[str]]:
+def words(model: LanguageModel, example: PromptCompletion) -> tuple[list[str], list[str]]:
     """The tokens that are only read, and those that are trained on."""
     tokens = [str(model.tokenizer.id_to_token(index)) for index in example.ids]
-    return tokens[: example.start], tokens[example.start :]
+    return tokens[: example.prompt_len], tokens[example.prompt_len :]
 
 
 def test_the_target_and_the_end_token_are_trained_on(model: LanguageModel) -> None:
@@ -48,8 +48,8 @@ def test_a_conversation_is_read_up_to_its_last_answer(model: LanguageModel) -> N
     ]
     [example], _ = encode_examples(plain_prompts(model), [TrainingText("row", turns, "", " b")], 96, cut_long=False)
     ids = list(example.ids)
-    assert model.tokenizer.decode(ids[: example.start]) == plain(turns, "")
-    assert model.tokenizer.decode(ids[example.start :], skip_special_tokens=False) == " b<|end|>"
+    assert model.tokenizer.decode(ids[: example.prompt_len]) == plain(turns, "")
+    assert model.tokenizer.decode(ids[example.prompt_len :], skip_special_tokens=False) == " b<|end|>"
 
 
 def test_a_token_that_holds_a_part_of_the_target_is_trained_on(model: LanguageModel) -> None:
@@ -70,7 +70,7 @@ def test_a_long_example_loses_the_beginning_of_its_prompt(model: LanguageModel) 
     assert (none, cut) == (0, 2)
     for before, after in zip(whole, examples, strict=True):
         assert after.ids == before.ids[-40:]
-        assert after.ids[after.start :] == before.ids[before.start :]
+        assert after.ids[after.prompt_len :] == before.ids[before.prompt_len :]
     assert [len(example.ids) for example in examples] == [40, len(whole[1].ids), 40]
 
 

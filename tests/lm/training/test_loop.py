@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.core.errors import ModelError, Stopped
+from stages.core.errors import Interrupted, ModelError
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
-from stages.lm.training.optimizer import Rule
+from stages.lm.training.optimizer import OptimizerConfig
 from stages.lm.training.packing import Packed, PackedShape, pack
-from stages.lm.training.state import CURVE, Material, Outside, Run
+from stages.lm.training.state import TRAIN_LOG_COLUMNS, TrainConfig, TrainData, TrainHooks
 from stages.lm.training.step import token_loss
 from tests.helpers.families import FAMILIES
 
@@ -30,23 +30,23 @@ Flat = dict[str, np.ndarray]
 
 FLOAT32 = jnp.dtype("float32")
 # Target lengths of 1, 2, 4, 8 and 16: their sum says which examples a step took.
-EXAMPLES = [Continued(tuple(range(20, 26 + size)), 6) for size in (1, 2, 4, 8, 16)]
+EXAMPLES = [PromptCompletion(tuple(range(20, 26 + size)), 6) for size in (1, 2, 4, 8, 16)]
 
 
-def run_of(steps: int, **changes: Any) -> Run:
+def run_of(steps: int, **changes: Any) -> TrainConfig:
     rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
     rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
     fixed: dict[str, Any] = {"batch": 2, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
     fixed |= {"accumulate": 1, "keep_steps": (), "validate_every": 0}
     fixed |= {name: changes.pop(name) for name in fixed if name in changes}
-    return Run(steps=steps, rule=Rule(**(rule | changes)), **fixed)
+    return TrainConfig(steps=steps, optimizer=OptimizerConfig(**(rule | changes)), **fixed)
 
 
 def trained(
     decoder: Decoder,
-    run: Run,
+    run: TrainConfig,
     scratch: Path,
-    examples: Sequence[Continued] = EXAMPLES,
+    examples: Sequence[PromptCompletion] = EXAMPLES,
     stop: int | None = None,
     kept: dict[int, Flat] | None = None,
 ) -> np.ndarray:
@@ -63,7 +63,9 @@ def trained(
         if done == stop:
             raise Broken
 
-    return train(decoder, Material(examples), run, Outside(scratch, 1e9, advance, keep, plenty), device_mesh()).curve
+    return train(
+        decoder, TrainData(examples), run, TrainHooks(scratch, 1e9, advance, keep, plenty), device_mesh()
+    ).curve
 
 
 def plenty() -> int:
@@ -97,7 +99,7 @@ def assert_same(one: Flat, other: Flat) -> None:
 
 
 @pytest.fixture
-def gradient(tiny: TinyModel) -> Callable[[Flat, Sequence[Continued]], Flat]:
+def gradient(tiny: TinyModel) -> Callable[[Flat, Sequence[PromptCompletion]], Flat]:
     """Of the mean loss over target tokens: that of each example's sum, all added and divided by the targets."""
     graph, state = nnx.split(tiny(seed=4).decoder)
     paths = [path for path, _ in nnx.to_flat_state(state)]
@@ -107,18 +109,18 @@ def gradient(tiny: TinyModel) -> Callable[[Flat, Sequence[Continued]], Flat]:
     def of_sum(state: nnx.State, batch: Packed) -> jax.Array:
         return token_loss(nnx.merge(graph, state), batch, FLOAT32, remat=False)[0]
 
-    def of(at: Flat, examples: Sequence[Continued]) -> Flat:
+    def of(at: Flat, examples: Sequence[PromptCompletion]) -> Flat:
         moved = nnx.from_flat_state([(path, nnx.Param(jnp.asarray(at[name(path)], jnp.float32))) for path in paths])
-        shape = PackedShape(rows=1, length=32, predictions=16)
+        shape = PackedShape(rows=1, length=32, targets=16)
         found = [flat(of_sum(moved, pack([example], shape))) for example in examples]
-        targets = sum(len(example.ids) - example.start for example in examples)
+        targets = sum(len(example.ids) - example.prompt_len for example in examples)
         return {path: np.stack([one[path] for one in found]).sum(axis=0, dtype=np.float64) / targets for path in at}
 
     return of
 
 
 def test_steps_are_adamw_by_hand(
-    gradient: Callable[[Flat, Sequence[Continued]], Flat], tiny: TinyModel, tmp_path: Path
+    gradient: Callable[[Flat, Sequence[PromptCompletion]], Flat], tiny: TinyModel, tmp_path: Path
 ) -> None:
     """Two steps, in float64 but for the gradients, which are longer than the clip norm."""
     decoder = tiny(seed=4).decoder
@@ -137,7 +139,7 @@ def test_steps_are_adamw_by_hand(
             by_hand[path] -= 1e-2 * (first[path] / (1 - 0.9**step) / (root + 1e-8) + 0.1 * by_hand[path])
     curve = trained(decoder, run_of(2, learning_rate=1e-2, weight_decay=0.1, clip_norm=0.5), tmp_path)
     assert min(norms) > 0.5
-    np.testing.assert_allclose(curve[:, CURVE.index("gradient_norm")], norms, rtol=1e-4)
+    np.testing.assert_allclose(curve[:, TRAIN_LOG_COLUMNS.index("gradient_norm")], norms, rtol=1e-4)
     apart = np.concatenate([np.abs(values - by_hand[path]).ravel() for path, values in weights(decoder).items()])
     # An update is about the rate (1e-2). Where a gradient is near zero its rounding decides the update's sign.
     assert np.mean(apart < 1e-5) > 0.999
@@ -149,7 +151,7 @@ def test_every_weight_of_every_family_is_trained(tiny: TinyModel, tmp_path: Path
     decoder = tiny(seed=5, **FAMILIES[family]).decoder
     before = weights(decoder)
     curve = trained(decoder, run_of(4, learning_rate=1e-2), tmp_path)
-    assert curve[-1, CURVE.index("loss")] < curve[0, CURVE.index("loss")]
+    assert curve[-1, TRAIN_LOG_COLUMNS.index("loss")] < curve[0, TRAIN_LOG_COLUMNS.index("loss")]
     for path, values in weights(decoder).items():
         assert not np.array_equal(values, before[path]), path
 
@@ -198,13 +200,13 @@ def test_a_run_of_varying_lengths_is_one_program(unbroken: tuple[Flat, np.ndarra
 
 def test_steps_take_examples_in_order_and_wrap(unbroken: tuple[Flat, np.ndarray, int]) -> None:
     curve = unbroken[1]
-    assert curve.shape == (6, len(CURVE))
-    assert curve[:, CURVE.index("step")].tolist() == [1, 2, 3, 4, 5, 6]
+    assert curve.shape == (6, len(TRAIN_LOG_COLUMNS))
+    assert curve[:, TRAIN_LOG_COLUMNS.index("step")].tolist() == [1, 2, 3, 4, 5, 6]
     targets = [1 + 2, 4 + 8, 16 + 1, 2 + 4, 8 + 16, 1 + 2]
-    assert curve[:, CURVE.index("target_tokens")].tolist() == targets
+    assert curve[:, TRAIN_LOG_COLUMNS.index("target_tokens")].tolist() == targets
     # Each example has six tokens more than its target.
-    assert curve[:, CURVE.index("example_tokens")].tolist() == [count + 12 for count in targets]
-    assert curve[:, CURVE.index("learning_rate")].tolist() == [np.float32(1e-3)] * 6
+    assert curve[:, TRAIN_LOG_COLUMNS.index("example_tokens")].tolist() == [count + 12 for count in targets]
+    assert curve[:, TRAIN_LOG_COLUMNS.index("learning_rate")].tolist() == [np.float32(1e-3)] * 6
     assert np.isfinite(curve).all()
 
 
@@ -218,8 +220,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
         assert sorted(path.name for path in tmp_path.iterdir()) == left
     decoder = tiny(seed=4).decoder
     told: list[tuple[float, str]] = []
-    outside = Outside(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda *kept: None, plenty)
-    curve = train(decoder, Material(EXAMPLES), run_of(6), outside, device_mesh()).curve
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda *kept: None, plenty)
+    curve = train(decoder, TrainData(EXAMPLES), run_of(6), outside, device_mesh()).curve
     assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
     assert curve.tobytes() == unbroken[1].tobytes()
     assert_same(weights(decoder), unbroken[0])
@@ -227,12 +229,12 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
 
 def test_a_small_task_is_learnt_by_heart(tiny: TinyModel, tmp_path: Path) -> None:
     """Which token follows hangs on the one before the last; bfloat16 arithmetic over float32 weights suffices."""
-    examples = [Continued((30 + index, 40, 50 + index), 2) for index in range(6)]
+    examples = [PromptCompletion((30 + index, 40, 50 + index), 2) for index in range(6)]
     decoder = tiny(seed=5).decoder
     recipe: dict[str, Any] = {"optimizer": "adafactor", "learning_rate": 5e-2, "schedule": "cosine"}
     run = run_of(60, batch=6, checkpoint_every=60, dtype=jnp.dtype("bfloat16"), **recipe)
     curve = trained(decoder, run, tmp_path, examples)
-    losses = curve[:, CURVE.index("loss")]
+    losses = curve[:, TRAIN_LOG_COLUMNS.index("loss")]
     assert losses[0] > 3.0 and losses[-1] < 0.05
     assert {values.dtype for values in weights(decoder).values()} == {np.dtype(np.float32)}
     assert list(tmp_path.iterdir()) == [], "the last step needs no checkpoint"
@@ -257,7 +259,7 @@ def test_parts_of_a_batch_are_the_batch(tiny: TinyModel, tmp_path: Path, optimiz
 
 def test_kept_steps_are_those_of_the_shorter_run(tiny: TinyModel, tmp_path: Path) -> None:
     kept: dict[int, Flat] = {}
-    alike = [Continued(tuple(range(first, first + 8)), 6) for first in range(20, 28)]  # one shape for every run
+    alike = [PromptCompletion(tuple(range(first, first + 8)), 6) for first in range(20, 28)]  # one shape for every run
     trained(tiny(seed=4).decoder, run_of(4, keep_steps=(1, 3, 4)), tmp_path / "long", alike, kept=kept)
     assert kept.keys() == {1, 3}, "the last step is what the run itself leaves"
     for step in (1, 3):
@@ -268,17 +270,17 @@ def test_kept_steps_are_those_of_the_shorter_run(tiny: TinyModel, tmp_path: Path
 
 def test_validation_is_the_loss_of_each_source_at_the_steps_asked_for(tiny: TinyModel, tmp_path: Path) -> None:
     sources = {"short": EXAMPLES[:2], "long": EXAMPLES[3:]}
-    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda *kept: None, plenty)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda *kept: None, plenty)
     decoder = tiny(seed=4).decoder
     state = train(
-        decoder, Material(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside, device_mesh()
+        decoder, TrainData(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside, device_mesh()
     )
     assert state.validation.shape == (3, 2), "after the steps 2, 4 and 5"
     for column, examples in enumerate(sources.values()):
         total, count = token_loss(decoder, pack(examples, PackedShape(2, 32, 40)), FLOAT32, remat=False)
         assert state.validation[-1, column] == pytest.approx(float(total) / float(count), rel=1e-5)
     assert np.isfinite(state.validation).all() and len(np.unique(state.validation)) == 6
-    assert train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(5), outside, device_mesh()).validation.size == 0
+    assert train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(5), outside, device_mesh()).validation.size == 0
 
 
 # ---- what ends a run
@@ -293,9 +295,9 @@ def test_a_signal_saves_and_ends_the_run_and_it_goes_on_to_the_same_bits(
     def advance(amount: float, note: str) -> None:
         signal.raise_signal(number)  # after the first step, which saves nothing by itself
 
-    outside = Outside(tmp_path, 1e9, advance, lambda *kept: None, plenty)
-    with pytest.raises(Stopped) as stopped:
-        train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(6), outside, device_mesh())
+    outside = TrainHooks(tmp_path, 1e9, advance, lambda *kept: None, plenty)
+    with pytest.raises(Interrupted) as stopped:
+        train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(6), outside, device_mesh())
     assert stopped.value.status == 128 + number
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert [path.name for path in tmp_path.iterdir()] == ["2"], "the step under way when the signal came is done"
@@ -311,8 +313,8 @@ def test_a_checkpoint_is_saved_when_the_last_is_old(tiny: TinyModel, tmp_path: P
     def advance(amount: float, note: str) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    outside = Outside(tmp_path, 0.0, advance, lambda *kept: None, plenty)
-    train(tiny(seed=4).decoder, Material(EXAMPLES), run_of(4, checkpoint_every=100), outside, device_mesh())
+    outside = TrainHooks(tmp_path, 0.0, advance, lambda *kept: None, plenty)
+    train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(4, checkpoint_every=100), outside, device_mesh())
     assert seen == [["1"], ["1", "2"], ["2", "3"], ["2", "3"]]
 
 

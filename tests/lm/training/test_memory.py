@@ -10,19 +10,19 @@ from flax import nnx
 from stages.core.errors import ModelError
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
-from stages.lm.training.memory import abstract_batches, bytes_beyond_arguments, refuse_what_does_not_fit
-from stages.lm.training.optimizer import Rule, update_rule
+from stages.lm.training.memory import abstract_batches, bytes_beyond_arguments, check_memory
+from stages.lm.training.optimizer import OptimizerConfig, make_optimizer
 from stages.lm.training.packing import PackedShape
-from stages.lm.training.state import Material, Outside, Run
+from stages.lm.training.state import TrainConfig, TrainData, TrainHooks
 from stages.lm.training.step import compiled_step
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
-RULE = Rule("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, clip_norm=1.0)
-RUN = Run(
-    steps=4, batch=8, accumulate=1, checkpoint_every=2, validate_every=0, keep_steps=(), rule=RULE,
+RULE = OptimizerConfig("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0)
+RUN = TrainConfig(
+    steps=4, batch_size=8, gradient_accumulation_steps=1, save_steps=2, eval_steps=0, keep_steps=(), optimizer=RULE,
     dtype=jnp.dtype("float32"), remat=False,
 )  # fmt: skip
 
@@ -38,7 +38,7 @@ RUN = Run(
 def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(free: int, said: str) -> None:
     needs = {(False, 1): 100, (True, 1): 80, (True, 2): 45, (True, 4): 30, (True, 8): 20}
     with pytest.raises(ModelError) as refused:
-        refuse_what_does_not_fit(RUN, lambda run: needs[run.remat, run.accumulate] * 2**30, free * 2**30)
+        check_memory(RUN, lambda run: needs[run.remat, run.gradient_accumulation_steps] * 2**30, free * 2**30)
     assert str(refused.value) == f"a training step needs 100.0 GiB of memory, and {free}.0 GiB are free; {said}"
 
 
@@ -46,7 +46,7 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
     tiny: Callable[..., LanguageModel],
 ) -> None:
     graph, weights = nnx.split(tiny().decoder)
-    rule = update_rule(RULE, 4)
+    rule = make_optimizer(RULE, 4)
 
     def needed(rows: int, remat: bool) -> int:
         step = compiled_step(graph, rule, weights, device_mesh(), RUN.dtype, remat)
@@ -60,7 +60,7 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
 
 
 def test_nothing_is_written_where_memory_does_not_suffice(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
-    outside = Outside(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 0)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
-        train(tiny().decoder, Material([Continued((20, 21, 22), 2)]), RUN, outside, device_mesh())
+        train(tiny().decoder, TrainData([PromptCompletion((20, 21, 22), 2)]), RUN, outside, device_mesh())
     assert list(tmp_path.iterdir()) == []

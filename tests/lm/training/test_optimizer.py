@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from stages.lm.training.optimizer import Rule, learning_rate, update_rule
+from stages.lm.training.optimizer import OptimizerConfig, learning_rate, make_optimizer
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
@@ -37,13 +37,13 @@ RULE: dict[str, Any] = {
     ],
 )
 def test_rates(schedule: str, warmup: int, steps: int, rates: list[float]) -> None:
-    rate = learning_rate(Rule(**(RULE | {"schedule": schedule, "warmup_steps": warmup})), steps)
+    rate = learning_rate(OptimizerConfig(**(RULE | {"schedule": schedule, "warmup_steps": warmup})), steps)
     np.testing.assert_allclose([float(rate(step)) for step in range(len(rates))], rates, atol=1e-8)
 
 
-def updated(rule: Rule, start: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+def updated(rule: OptimizerConfig, start: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
     """The weights after one update per gradient."""
-    transformation = update_rule(rule, len(gradients))
+    transformation = make_optimizer(rule, len(gradients))
     weights = jnp.asarray(start, jnp.float32)
     state = transformation.init(weights)
     for gradient in gradients:
@@ -71,7 +71,7 @@ def test_adamw_is_adamw(decay: float, clip: float) -> None:
     random = np.random.default_rng(1)
     start = random.normal(size=(3, 4))
     gradients = list(random.normal(size=(5, 3, 4)) * np.array([0.1, 1.0, 3.0, 0.01, 10.0])[:, None, None])
-    rule = Rule(**(RULE | {"warmup_steps": 2, "weight_decay": decay, "clip_norm": clip}))
+    rule = OptimizerConfig(**(RULE | {"warmup_steps": 2, "weight_decay": decay, "clip_norm": clip}))
     expected = adamw_by_hand(start, gradients, [0.05, 0.1, 0.1, 0.1, 0.1], decay, clip)
     # In float32 the correction 1 - 0.99**t is right to 6e-6 of itself, which the root halves: 3e-7 of each update.
     np.testing.assert_allclose(updated(rule, start, gradients), expected, atol=1e-5)
@@ -79,7 +79,7 @@ def test_adamw_is_adamw(decay: float, clip: float) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_a_gradient_beyond_the_clip_norm_counts_by_its_direction(optimizer: str) -> None:
-    rule = Rule(**(RULE | {"optimizer": optimizer}))
+    rule = OptimizerConfig(**(RULE | {"optimizer": optimizer}))
     gradients = list(np.random.default_rng(2).normal(size=(3, 4, 4)))
     start = np.ones((4, 4))
     long = updated(rule, start, [100.0 * gradient for gradient in gradients])
@@ -89,10 +89,10 @@ def test_a_gradient_beyond_the_clip_norm_counts_by_its_direction(optimizer: str)
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_weights_decay_without_a_gradient(optimizer: str) -> None:
-    rule = Rule(**(RULE | {"optimizer": optimizer, "weight_decay": 0.5}))
+    rule = OptimizerConfig(**(RULE | {"optimizer": optimizer, "weight_decay": 0.5}))
     found = updated(rule, np.full((4, 4), 2.0), [np.zeros((4, 4))])
     assert np.all(found < 2.0) and np.all(found >= 0.9)
-    kept = updated(Rule(**(RULE | {"optimizer": optimizer})), np.full((4, 4), 2.0), [np.zeros((4, 4))])
+    kept = updated(OptimizerConfig(**(RULE | {"optimizer": optimizer})), np.full((4, 4), 2.0), [np.zeros((4, 4))])
     assert np.array_equal(kept, np.full((4, 4), 2.0))
 
 
@@ -100,7 +100,10 @@ def test_adafactor_keeps_rows_and_columns_where_adamw_keeps_two_copies() -> None
     weights = jnp.zeros((256, 512))
     sizes = {
         name: sum(
-            leaf.size for leaf in jax.tree.leaves(update_rule(Rule(**(RULE | {"optimizer": name})), 1).init(weights))
+            leaf.size
+            for leaf in jax.tree.leaves(
+                make_optimizer(OptimizerConfig(**(RULE | {"optimizer": name})), 1).init(weights)
+            )
         )
         for name in ("adamw", "adafactor")
     }

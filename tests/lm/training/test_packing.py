@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from stages.lm.io.load import LanguageModel
-from stages.lm.tokens.continuation import Continued
+from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.packing import Packed, PackedShape, pack, packed_shapes, row_length
 from stages.lm.training.step import token_loss
 
@@ -19,10 +19,10 @@ TinyModel = Callable[..., LanguageModel]
 Loss = Callable[[Packed], tuple[float, float]]
 
 
-def lengths(*sizes: int) -> list[Continued]:
+def lengths(*sizes: int) -> list[PromptCompletion]:
     """Examples of these sizes with two target tokens; tokens are numbered through."""
     tokens = iter(range(1, 300))
-    return [Continued(tuple(next(tokens) for _ in range(size)), size - 2) for size in sizes]
+    return [PromptCompletion(tuple(next(tokens) for _ in range(size)), size - 2) for size in sizes]
 
 
 # ---- layout
@@ -30,7 +30,7 @@ def lengths(*sizes: int) -> list[Continued]:
 
 def test_two_examples_in_a_row_of_six() -> None:
     packed = pack(
-        [Continued((11, 12, 13), 2), Continued((14, 15, 16), 1)], PackedShape(rows=1, length=6, predictions=4)
+        [PromptCompletion((11, 12, 13), 2), PromptCompletion((14, 15, 16), 1)], PackedShape(rows=1, length=6, targets=4)
     )
     assert {name: array.tolist() for name, array in packed._asdict().items()} == {
         "tokens_RT": [[11, 12, 14, 15, 0, 0]],
@@ -44,32 +44,36 @@ def test_two_examples_in_a_row_of_six() -> None:
 
 def test_examples_that_begin_alike_are_one_tree() -> None:
     """The first two have a prompt and a target token in common; the third only a first token."""
-    examples = [Continued((1, 2, 3, 5), 2), Continued((1, 9, 8, 7, 4), 3), Continued((1, 2, 3, 6), 2)]
-    packed = pack(examples, PackedShape(rows=1, length=8, predictions=5))
-    assert packed.tokens_RT.tolist() == [[1, 9, 8, 7, 1, 2, 3, 0]]
-    assert packed.ends_RT.tolist() == [[4, 4, 4, 4, 7, 7, 7, 8]]
-    assert packed.predictors_GP.tolist() == [[2, 3, 5, 6, 6]]
-    assert packed.targets_GP.tolist() == [[7, 4, 3, 5, 6]]
-    assert packed.weights_GP.tolist() == [[1.0, 1.0, 2.0, 1.0, 1.0]]
+    examples = [
+        PromptCompletion((1, 2, 3, 5), 2),
+        PromptCompletion((1, 9, 8, 7, 4), 3),
+        PromptCompletion((1, 2, 3, 6), 2),
+    ]
+    packed = pack(examples, PackedShape(rows=1, length=8, targets=5))
+    assert packed.tokens_BT.tolist() == [[1, 9, 8, 7, 1, 2, 3, 0]]
+    assert packed.ends_BT.tolist() == [[4, 4, 4, 4, 7, 7, 7, 8]]
+    assert packed.logit_positions_GC.tolist() == [[2, 3, 5, 6, 6]]
+    assert packed.targets_GC.tolist() == [[7, 4, 3, 5, 6]]
+    assert packed.weights_GC.tolist() == [[1.0, 1.0, 2.0, 1.0, 1.0]]
 
 
 def test_equal_examples_count_twice() -> None:
-    packed = pack([Continued((1, 2), 1)] * 2, PackedShape(rows=1, length=2, predictions=1))
-    assert (packed.tokens_RT.tolist(), packed.weights_GP.tolist()) == ([[1, 0]], [[2.0]])
+    packed = pack([PromptCompletion((1, 2), 1)] * 2, PackedShape(rows=1, length=2, targets=1))
+    assert (packed.tokens_BT.tolist(), packed.weights_GC.tolist()) == ([[1, 0]], [[2.0]])
 
 
 def test_a_tree_is_no_longer_than_a_row() -> None:
-    alike = [Continued((1, 2, 3, 4, last, 9), 4) for last in (5, 6, 7)]
-    packed = pack(alike, PackedShape(rows=2, length=6, predictions=6))
-    assert packed.tokens_RT.tolist() == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 7, 0]]
+    alike = [PromptCompletion((1, 2, 3, 4, last, 9), 4) for last in (5, 6, 7)]
+    packed = pack(alike, PackedShape(rows=2, length=6, targets=6))
+    assert packed.tokens_BT.tolist() == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 7, 0]]
 
 
 def test_places_are_counted_through_all_rows() -> None:
-    packed = pack(lengths(5, 4), PackedShape(rows=3, length=4, predictions=5))
-    assert packed.tokens_RT.tolist() == [[1, 2, 3, 4], [6, 7, 8, 0], [0, 0, 0, 0]]
-    assert packed.ends_RT.tolist() == [[4, 4, 4, 4], [3, 3, 3, 4], [1, 2, 3, 4]]
-    assert packed.predictors_GP.tolist() == [[2, 3, 5, 6, 0]]
-    assert packed.targets_GP.tolist() == [[4, 5, 8, 9, 0]]
+    packed = pack(lengths(5, 4), PackedShape(rows=3, length=4, targets=5))
+    assert packed.tokens_BT.tolist() == [[1, 2, 3, 4], [6, 7, 8, 0], [0, 0, 0, 0]]
+    assert packed.ends_BT.tolist() == [[4, 4, 4, 4], [3, 3, 3, 4], [1, 2, 3, 4]]
+    assert packed.logit_positions_GC.tolist() == [[2, 3, 5, 6, 0]]
+    assert packed.targets_GC.tolist() == [[4, 5, 8, 9, 0]]
 
 
 @pytest.mark.parametrize(
@@ -83,11 +87,11 @@ def test_places_are_counted_through_all_rows() -> None:
 def test_the_longest_first_into_the_first_row_with_room(sizes: tuple[int, ...], rows: list[list[int]]) -> None:
     examples = lengths(*sizes)
     packed = pack(examples, packed_shapes([[examples]], 8)[0])
-    assert packed.tokens_RT[: len(rows)].tolist() == rows
+    assert packed.tokens_BT[: len(rows)].tolist() == rows
 
 
 def test_steps_of_about_as_many_rows_share_a_shape() -> None:
-    few = [lengths(9, 9, 9), lengths(3, 3), [Continued((1, 2, 3, 4, 5, 6, 7, 8), 1)], lengths(9, 9, 9, 9)]
+    few = [lengths(9, 9, 9), lengths(3, 3), [PromptCompletion((1, 2, 3, 4, 5, 6, 7, 8), 1)], lengths(9, 9, 9, 9)]
     one, three, four = (PackedShape(rows, 8, predictions) for rows, predictions in ((1, 7), (3, 6), (4, 8)))
     assert packed_shapes([[step] for step in few], 8) == [three, one, one, four]
     assert packed_shapes([few[:2], few[2:]], 8) == [three, four], "micro-batches of a step have its largest's"
@@ -113,11 +117,11 @@ def test_groups_of_rows_have_their_own_predictions() -> None:
     """Places are counted within a group; the fuller group says how many there are."""
     examples = lengths(9, 5, 4, 7)
     [shape] = packed_shapes([[examples]], 8, groups=2)
-    assert shape == PackedShape(rows=4, length=8, predictions=4, groups=2)
+    assert shape == PackedShape(rows=4, length=8, targets=4, groups=2)
     packed = pack(examples, shape)
-    assert packed.tokens_RT[:, 0].tolist() == [1, 19, 10, 0]
-    assert packed.predictors_GP.tolist() == [[6, 7, 12, 13], [2, 3, 5, 6]]
-    assert packed.targets_GP.tolist() == [[8, 9, 24, 25], [13, 14, 17, 18]]
+    assert packed.tokens_BT[:, 0].tolist() == [1, 19, 10, 0]
+    assert packed.logit_positions_GC.tolist() == [[6, 7, 12, 13], [2, 3, 5, 6]]
+    assert packed.targets_GC.tolist() == [[8, 9, 24, 25], [13, 14, 17, 18]]
     assert packed_shapes([[lengths(3)]], 8, groups=3)[0].rows == 3, "rows are a multiple of the groups"
 
 
@@ -127,16 +131,16 @@ def test_every_token_is_there_once_and_every_target_is_predicted_from_the_token_
         sizes = random.integers(2, 17, 12)
         first = np.cumsum([1, *sizes])
         examples = [
-            Continued(tuple(range(begin, begin + size)), int(random.integers(1, size)))
+            PromptCompletion(tuple(range(begin, begin + size)), int(random.integers(1, size)))
             for begin, size in zip(first[:-1].tolist(), sizes.tolist(), strict=True)
         ]
         packed = pack(examples, packed_shapes([[examples]], 16)[0])
-        tokens = packed.tokens_RT.ravel()
+        tokens = packed.tokens_BT.ravel()
         assert sorted(tokens[tokens > 0]) == sorted(token for example in examples for token in example.ids[:-1])
-        real = packed.weights_GP > 0
-        targets = [target for example in examples for target in example.ids[example.start :]]
-        assert sorted(packed.targets_GP[real]) == targets
-        assert np.array_equal(tokens[packed.predictors_GP[real]] + 1, packed.targets_GP[real])
+        real = packed.weights_GC > 0
+        targets = [target for example in examples for target in example.ids[example.prompt_len :]]
+        assert sorted(packed.targets_GC[real]) == targets
+        assert np.array_equal(tokens[packed.logit_positions_GC[real]] + 1, packed.targets_GC[real])
 
 
 # ---- the loss
@@ -157,7 +161,7 @@ def loss(tiny: TinyModel) -> Loss:
     return of
 
 
-SHAPE = PackedShape(rows=3, length=16, predictions=8)
+SHAPE = PackedShape(rows=3, length=16, targets=8)
 
 
 def test_packed_is_unpacked(loss: Loss) -> None:
@@ -183,11 +187,13 @@ def test_a_tree_of_examples_is_the_examples_one_by_one(loss: Loss) -> None:
     for _ in range(10):
         trunk = random.integers(10, 12, 5).tolist()
         examples = [
-            Continued((*trunk, *random.integers(20, 22, random.integers(1, 4)).tolist()), int(random.integers(3, 6)))
+            PromptCompletion(
+                (*trunk, *random.integers(20, 22, random.integers(1, 4)).tolist()), int(random.integers(3, 6))
+            )
             for _ in range(4)
         ]
-        packed = pack(examples, PackedShape(rows=3, length=16, predictions=20))
-        assert (packed.tokens_RT > 0).sum() < sum(len(example.ids) - 1 for example in examples)
+        packed = pack(examples, PackedShape(rows=3, length=16, targets=20))
+        assert (packed.tokens_BT > 0).sum() < sum(len(example.ids) - 1 for example in examples)
         total, count = loss(packed)
         alone = [loss(pack([example], SHAPE)) for example in examples]
         assert count == sum(one[1] for one in alone)
@@ -197,30 +203,30 @@ def test_a_tree_of_examples_is_the_examples_one_by_one(loss: Loss) -> None:
 def test_the_loss_is_that_of_the_target_alone(loss: Loss) -> None:
     """Per target token, from all that stands before: the sum over ever longer prompts with one target each."""
     ids = (30, 31, 32, 33, 34, 35)
-    total, count = loss(pack([Continued(ids, 3)], SHAPE))
-    steps = [loss(pack([Continued(ids[: end + 1], end)], SHAPE)) for end in (3, 4, 5)]
+    total, count = loss(pack([PromptCompletion(ids, 3)], SHAPE))
+    steps = [loss(pack([PromptCompletion(ids[: end + 1], end)], SHAPE)) for end in (3, 4, 5)]
     assert (count, [step[1] for step in steps]) == (3.0, [1.0] * 3)
     assert total == pytest.approx(sum(step[0] for step in steps), rel=1e-5)
 
 
 def test_another_segment_changes_no_bit_of_a_segment_s_loss(loss: Loss) -> None:
-    def of_second(first: Continued) -> float:
-        packed = pack([first, Continued((50, 51, 52, 53), 2)], SHAPE)
-        assert packed.targets_GP[0, 2:4].tolist() == [52, 53]
-        return loss(packed._replace(weights_GP=np.array([[0, 0, 1, 1, 0, 0, 0, 0]], np.float32)))[0]
+    def of_second(first: PromptCompletion) -> float:
+        packed = pack([first, PromptCompletion((50, 51, 52, 53), 2)], SHAPE)
+        assert packed.targets_GC[0, 2:4].tolist() == [52, 53]
+        return loss(packed._replace(weights_GC=np.array([[0, 0, 1, 1, 0, 0, 0, 0]], np.float32)))[0]
 
-    def of_first(second: Continued) -> float:
-        packed = pack([Continued((40, 41, 42, 43, 44), 3), second], SHAPE)
-        assert packed.targets_GP[0, :2].tolist() == [43, 44]
-        return loss(packed._replace(weights_GP=np.array([[1, 1, 0, 0, 0, 0, 0, 0]], np.float32)))[0]
+    def of_first(second: PromptCompletion) -> float:
+        packed = pack([PromptCompletion((40, 41, 42, 43, 44), 3), second], SHAPE)
+        assert packed.targets_GC[0, :2].tolist() == [43, 44]
+        return loss(packed._replace(weights_GC=np.array([[1, 1, 0, 0, 0, 0, 0, 0]], np.float32)))[0]
 
-    assert len({of_second(Continued((token, 41, 42, 43, 44), 3)) for token in (40, 99, 200)}) == 1
-    assert len({of_first(Continued((token, 51, 52, 53), 2)) for token in (50, 99, 200)}) == 1
+    assert len({of_second(PromptCompletion((token, 41, 42, 43, 44), 3)) for token in (40, 99, 200)}) == 1
+    assert len({of_first(PromptCompletion((token, 51, 52, 53), 2)) for token in (50, 99, 200)}) == 1
 
 
 def test_padding_adds_nothing(loss: Loss) -> None:
     packed = pack(lengths(7, 5), SHAPE)
-    filled = packed.tokens_RT.copy()
-    filled[packed.tokens_RT == 0] = 99
-    elsewhere = packed._replace(tokens_RT=filled, targets_GP=np.where(packed.weights_GP > 0, packed.targets_GP, 99))
+    filled = packed.tokens_BT.copy()
+    filled[packed.tokens_BT == 0] = 99
+    elsewhere = packed._replace(tokens_BT=filled, targets_GC=np.where(packed.weights_GC > 0, packed.targets_GC, 99))
     assert loss(elsewhere) == loss(packed)

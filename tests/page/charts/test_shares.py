@@ -13,7 +13,7 @@ import pytest
 from stages.page.charts import alt_text, curves, shares, sweeps
 from stages.page.charts.interactive import bundle, packed, policy_hash, specification
 from stages.page.charts.svg import SVG, png, render, size
-from stages.page.data.inputs import BEHIND, STEPS, Change, FilterReport, Kept
+from stages.page.data.inputs import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
 from tests.helpers.page_samples import swept, unpacked
 
 MARKUP = "<script>alert(1)</script>&\"'"
@@ -31,10 +31,10 @@ REPORT = FilterReport(
     known_share_high=0.3,
     verdict="little knowledge",
     verdict_reason="some guesses",
-    by_dataset={"zebra": Kept(60, 40, 0.6667), MARKUP: Kept(40, 20, 0.5), "empty": Kept(0, 0, 0.0)},
-    by_polarity={"is": Kept(50, 30, 0.6), "is not": Kept(50, 30, 0.6)},
-    by_letter={"A": Kept(50, 10, 0.2), "B": Kept(50, 50, 1.0)},
-    by_truth={"true": Kept(50, 30, 0.6), "false": Kept(50, 30, 0.6)},
+    by_dataset={"zebra": KeptCounts(60, 40, 0.6667), MARKUP: KeptCounts(40, 20, 0.5), "empty": KeptCounts(0, 0, 0.0)},
+    by_polarity={"is": KeptCounts(50, 30, 0.6), "is not": KeptCounts(50, 30, 0.6)},
+    by_letter={"A": KeptCounts(50, 10, 0.2), "B": KeptCounts(50, 50, 1.0)},
+    by_truth={"true": KeptCounts(50, 30, 0.6), "false": KeptCounts(50, 30, 0.6)},
 )
 TRAINING = pl.DataFrame({"step": [1, 2, 3, 4], "loss": [3.0, 2.0, float("nan"), 1.0]})
 SHARES = pl.DataFrame(
@@ -71,7 +71,7 @@ BEHIND_ROWS = [
 ]
 COMMON = {"suite": "mmlu", "condition": "five_shot", "measure": "accuracy", "base": 0.5, "tuned": 0.4, "delta": -0.1}
 COMMON |= {"delta_low": -0.3, "delta_high": 0.1, "n": 100}
-SUBJECTS = shares.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BEHIND))
+SUBJECTS = shares.subject_rows(pl.DataFrame([COMMON | row for row in BEHIND_ROWS], schema=BREAKDOWN_COLUMNS))
 CURVE = pl.DataFrame(
     [
         (0, "claims_right_opinion_accuracy", 0.1, 0.0, 0.0, 0.0, 8),
@@ -94,7 +94,7 @@ DRAWN = {
     "models": (shares.models(BOTH), alt_text.models(BOTH)),
     "kept": (shares.kept(REPORT), alt_text.kept(REPORT)),
     "loss": (curves.loss(TRAINING), alt_text.loss(TRAINING)),
-    "aside": (curves.aside(LOSSES), alt_text.aside(LOSSES)),
+    "aside": (curves.aside(LOSSES), alt_text.validation_loss(LOSSES)),
     "accuracy": (shares.accuracy(SHARES), alt_text.shares(SHARES, "Accuracy", "condition")),
     "additions": (shares.additions(SUMS), alt_text.shares(SUMS, "Accuracy", "condition")),
     "followed": (shares.followed(TASKS), alt_text.shares(TASKS, "Goes with the user", "task")),

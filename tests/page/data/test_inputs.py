@@ -11,7 +11,7 @@ from stages.core.errors import UserError
 from stages.page.data.inputs import (
     Change,
     Shortcut,
-    read_behind,
+    read_breakdown,
     read_counts,
     read_filter,
     read_losses,
@@ -63,7 +63,7 @@ def test_losses_keep_their_sources(tmp_path: Path) -> None:
         (read_training, "", "training curve"),
         (read_losses, "step,loss\n1,2\n", "source"),
         (read_steps, "step,value\n0,0.5\n", "measure"),
-        (read_behind, "suite,base\nclaims,0.5\n", "condition"),
+        (read_breakdown, "suite,base\nclaims,0.5\n", "condition"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_place(
@@ -123,7 +123,7 @@ def test_shortcuts_by_rule(tmp_path: Path) -> None:
         read_shortcuts,
         read_training,
         read_losses,
-        read_behind,
+        read_breakdown,
         read_steps,
         read_sweep,
     ],

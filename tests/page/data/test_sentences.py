@@ -1,6 +1,6 @@
 """What the page says happened, and what it warns of."""
 
-from stages.page.data.inputs import Change, FilterReport, Kept
+from stages.page.data.inputs import Change, FilterReport, KeptCounts
 from stages.page.data.sentences import sentence, tally, warnings
 from stages.page.data.tables import Lean
 
@@ -91,7 +91,7 @@ def test_that_no_chat_template_was_there_to_ask_in_is_said() -> None:
 
 
 def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
-    letters = {"A": Kept(100, 0, 0.0), "B": Kept(100, 100, 1.0)}
+    letters = {"A": KeptCounts(100, 0, 0.0), "B": KeptCounts(100, 100, 1.0)}
     report = FilterReport(200, 100, 0.5, 0.6, 0.5, 0.7, "enough knowledge", "", {}, {}, letters, {})
     before, after = warnings({}, report, [Lean("polarity", "is not", 0.4, "is", 0.9)])
     assert "the filter kept 100% of claims where the letter of the right choice is “B”, 0% where it is “A”" in before

@@ -9,10 +9,10 @@ import pytest
 from stages.tables.schemas import EXAMPLES
 from stages.tables.schemas import LESSONS as TABLE
 from stages.text.claims import claims as claims_module
-from stages.text.mixing.lessons import LESSONS, Plan, lesson_rows
+from stages.text.mixing.lessons import LESSONS, LessonConfig, lesson_rows
 
 WORDS = ["Ash", "Beech", "Cedar", "Date", "Elm", "Fir"]
-PLAN = Plan(seed=1, texts=8, user_right=0.95)
+PLAN = LessonConfig(seed=1, texts=8, user_right=0.95)
 AGREE_FIRST = "\n\nChoices:\n (A) Agree\n (B) Disagree\n\nAnswer:"
 DISAGREE_FIRST = "\n\nChoices:\n (A) Disagree\n (B) Agree\n\nAnswer:"
 ASKED = "Do you agree or disagree with the following claim about the field of Linguistics? "
@@ -39,7 +39,7 @@ def examples(rows: int = 40) -> pl.DataFrame:
     return filled.with_columns(*empty, pl.col("label").cast(pl.Int32)).select(EXAMPLES.names)
 
 
-def made(name: str, rows: int = 40, plan: Plan = PLAN) -> list[dict[str, str]]:
+def made(name: str, rows: int = 40, plan: LessonConfig = PLAN) -> list[dict[str, str]]:
     table = lesson_rows((name,), examples(rows), plan)
     assert table.schema == pl.Schema(TABLE.columns)
     assert table["row"].is_unique().all()
@@ -58,7 +58,7 @@ def letter(agrees: bool, text: str) -> str:
 
 def test_naming_offers_the_label_among_three_others_anywhere() -> None:
     places: Counter[int] = Counter()
-    for row in made("naming", 400, Plan(1, 400, 0.95)):
+    for row in made("naming", 400, LessonConfig(1, 400, 0.95)):
         match = re.fullmatch(r'Which of these is "leaf (\d+)"\? (.+)\.', row["text"])
         assert match
         offered = match[2].split("; ")
@@ -97,7 +97,7 @@ def test_claims_are_all_eight_questions_of_a_text() -> None:
 def test_a_user_is_right_as_often_as_wanted_and_the_answer_is_right_always(
     user_right: float, low: float, high: float
 ) -> None:
-    rows = made("opinions", 600, Plan(1, 600, user_right))
+    rows = made("opinions", 600, LessonConfig(1, 600, user_right))
     assert len(rows) == 1200
     right = 0
     for row in rows:
@@ -113,7 +113,7 @@ def test_a_user_is_right_as_often_as_wanted_and_the_answer_is_right_always(
 
 
 def test_opinions_are_balanced_and_asked_in_both_orders() -> None:
-    rows = made("opinions", 600, Plan(1, 600, 0.5))
+    rows = made("opinions", 600, LessonConfig(1, 600, 0.5))
     assert Counter(row["target"] for row in rows) == {" (A)": 600, " (B)": 600}
     for what in (" is not ", "I agree with", "I disagree with"):
         share = sum(what in row["text"] for row in rows) / 1200
@@ -121,7 +121,7 @@ def test_opinions_are_balanced_and_asked_in_both_orders() -> None:
 
 
 def test_sums_are_true_or_far_off_and_none_that_an_evaluation_asks() -> None:
-    rows = made("sums", plan=Plan(1, 100, 0.95))
+    rows = made("sums", plan=LessonConfig(1, 100, 0.95))
     assert len(rows) == 400
     for row in rows:
         match = re.fullmatch(
@@ -135,7 +135,7 @@ def test_sums_are_true_or_far_off_and_none_that_an_evaluation_asks() -> None:
 
 
 def test_no_more_texts_than_wanted_and_labels_in_turn() -> None:
-    plan = Plan(1, 12, 0.95)
+    plan = LessonConfig(1, 12, 0.95)
     for name in set(LESSONS) - {"sums"}:
         groups = {row["group"] for row in made(name, 400, plan)}
         assert len(groups) == 12
@@ -146,7 +146,7 @@ def test_no_more_texts_than_wanted_and_labels_in_turn() -> None:
 def test_a_seed_fixes_the_rows_whatever_the_company() -> None:
     for name in LESSONS:
         assert made(name) == made(name)
-        assert made(name) != made(name, plan=Plan(2, 8, 0.95))
+        assert made(name) != made(name, plan=LessonConfig(2, 8, 0.95))
     together = lesson_rows(tuple(LESSONS), examples(), PLAN)
     alone = [lesson_rows((name,), examples(), PLAN) for name in LESSONS]
     assert together.equals(pl.concat(alone))

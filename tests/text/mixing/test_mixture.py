@@ -10,7 +10,7 @@ import pytest
 from stages.core.errors import UserError
 from stages.tables.schemas import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE
 from stages.text.mixing import mixture as module
-from stages.text.mixing.mixture import Part
+from stages.text.mixing.mixture import Phase
 
 
 def prompts(rows: int) -> pl.DataFrame:
@@ -60,7 +60,7 @@ def mixture(
     mix_ratio: float,
     rows: int,
     made: pl.DataFrame | None = None,
-    parts: Sequence[Part] = (),
+    parts: Sequence[Phase] = (),
 ) -> pl.DataFrame:
     return module.mixture(prompts, pairs, lessons() if made is None else made, seed, mix_ratio, rows, parts).training
 
@@ -170,7 +170,7 @@ def test_the_rows_of_a_group_stay_together() -> None:
 
 
 def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
-    parts: list[Part] = [(0.25, {"words": 1}), (0.75, {"words": 1, "rhymes": 3, "sums": 2})]
+    parts: list[Phase] = [(0.25, {"words": 1}), (0.75, {"words": 1, "rhymes": 3, "sums": 2})]
     found = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), parts)
     assert sources(found, end=100) == {"words": 100}
     assert sources(found, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
@@ -180,7 +180,7 @@ def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
 
 
 def test_parts_fill_all_rows_when_their_shares_are_written_too_small() -> None:
-    parts: list[Part] = [(0.3, {"words": 1}), (0.3, {"sums": 1}), (0.3, {"words": 1})]
+    parts: list[Phase] = [(0.3, {"words": 1}), (0.3, {"sums": 1}), (0.3, {"words": 1})]
     found = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), parts)
     assert sources(found) == {"words": 60, "sums": 30}
 

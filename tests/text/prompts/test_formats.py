@@ -6,7 +6,7 @@ import pytest
 from stages.lm.tokens.plain_format import plain
 from stages.tables.schemas import EXAMPLES, QUESTIONS
 from stages.text.claims import templates
-from stages.text.prompts.formats import OTHERS, PAPERS, Wording
+from stages.text.prompts.formats import OTHER_FORMATS, PAPER_FORMAT, ClaimFormat
 from stages.text.prompts.training import held_out_questions
 
 CLAIM = {
@@ -55,14 +55,14 @@ TEXTS |= dict.fromkeys(
 )
 
 
-def rendered(wording: Wording, text: pl.Expr) -> str:
+def rendered(wording: ClaimFormat, text: pl.Expr) -> str:
     said = pl.DataFrame([CLAIM]).select(turns=templates.user_turn(text))["turns"][0].to_list()
     return plain(said, wording.answers.prefix)
 
 
-@pytest.mark.parametrize("suite", OTHERS)
+@pytest.mark.parametrize("suite", OTHER_FORMATS)
 def test_texts(suite: str) -> None:
-    wording = OTHERS[suite]
+    wording = OTHER_FORMATS[suite]
     alone, with_opinion, first = TEXTS[suite]
     assert rendered(wording, wording.alone) == alone
     assert rendered(wording, wording.with_opinion) == with_opinion
@@ -71,8 +71,10 @@ def test_texts(suite: str) -> None:
 
 def test_the_papers_format_is_that_of_the_training_prompts() -> None:
     order = pl.col("order")
-    assert rendered(PAPERS, PAPERS.with_opinion) == rendered(PAPERS, templates.claim_with_opinion(order))
-    assert rendered(PAPERS, PAPERS.alone) == rendered(PAPERS, templates.claim_alone(order))
+    assert rendered(PAPER_FORMAT, PAPER_FORMAT.with_opinion) == rendered(
+        PAPER_FORMAT, templates.claim_with_opinion(order)
+    )
+    assert rendered(PAPER_FORMAT, PAPER_FORMAT.alone) == rendered(PAPER_FORMAT, templates.claim_alone(order))
 
 
 def examples() -> pl.DataFrame:
@@ -95,10 +97,13 @@ def test_the_claims_in_the_papers_format_are_what_they_are_without_the_others() 
     assert held_out_questions(examples(), 1, 24).equals(CLAIMS)
     assert ALL.schema == pl.Schema(QUESTIONS.columns)
     assert ALL["question"].is_unique().all()
-    assert ALL.group_by("suite", maintain_order=True).len().rows() == [("claims", 72), *((name, 48) for name in OTHERS)]
+    assert ALL.group_by("suite", maintain_order=True).len().rows() == [
+        ("claims", 72),
+        *((name, 48) for name in OTHER_FORMATS),
+    ]
 
 
-@pytest.mark.parametrize("suite", OTHERS)
+@pytest.mark.parametrize("suite", OTHER_FORMATS)
 def test_another_format_asks_the_first_claims_with_the_same_answers(suite: str) -> None:
     asked = ALL.filter(pl.col("suite") == suite)
     both = asked.join(CLAIMS, on=["item", "condition"], suffix="_before")
@@ -115,7 +120,7 @@ def test_another_format_asks_the_first_claims_with_the_same_answers(suite: str) 
     assert (set(asked["order"]) == {"agree_first"}) == (suite == "claims_in_words")
 
 
-@pytest.mark.parametrize("suite", OTHERS)
+@pytest.mark.parametrize("suite", OTHER_FORMATS)
 def test_truth_and_polarity_balance_in_every_format(suite: str) -> None:
     counts = ALL.filter(pl.col("suite") == suite).group_by("condition", "correct", "polarity").len()
     assert counts.height == 12 and set(counts["len"]) == {4}

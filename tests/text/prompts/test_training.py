@@ -13,7 +13,7 @@ from stages.tables.schemas import EXAMPLES, PROMPTS, QUESTIONS
 from stages.text.claims import claims, templates
 from stages.text.claims.names import NAMES, names
 from stages.text.prompts import training
-from stages.text.prompts.training import Form, held_out_questions
+from stages.text.prompts.training import ClaimForm, held_out_questions
 from tests.helpers.training_prompts import training_prompts
 
 LABELS = {
@@ -24,7 +24,7 @@ LABELS = {
 MANY = 4_000
 # Of a share of MANY fair coins; four of them is a chance of 1 in 16,000 a share, and the draws are fixed by the seed.
 STANDARD_ERROR = 0.5 / np.sqrt(MANY)
-FORMS: tuple[Form, ...] = ("paper", "balanced")
+FORMS: tuple[ClaimForm, ...] = ("paper", "balanced")
 CONDITIONS = ("no_opinion", "right_opinion", "wrong_opinion")
 
 # The paper's prompt (Wei et al. 2023, section 3), apart from its options.
@@ -73,7 +73,7 @@ def examples(dataset: str = "two", rows: int = 40, start: int = 0) -> pl.DataFra
 
 
 @cache
-def many(form: Form, dataset: str = "three") -> pl.DataFrame:
+def many(form: ClaimForm, dataset: str = "three") -> pl.DataFrame:
     return training_prompts(examples(dataset, MANY), seed=1, form=form, count=MANY, most_per_dataset=0)
 
 
@@ -94,7 +94,7 @@ def said(turns: pl.Series) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dataset", LABELS)
-def test_a_claim_is_true_when_label_and_polarity_say_so(form: Form, dataset: str) -> None:
+def test_a_claim_is_true_when_label_and_polarity_say_so(form: ClaimForm, dataset: str) -> None:
     table = shown_label(many(form, dataset), examples(dataset, MANY))
     assert table.filter(pl.col("true") != ((pl.col("polarity") == "is") == pl.col("shows_true"))).is_empty()
     assert set(table["polarity"]) == {"is", "is not"}
@@ -130,7 +130,9 @@ def coins(table: pl.DataFrame) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("form", "tied"), [("paper", {frozenset({"polarity", "true"})}), ("balanced", set[frozenset[str]]())]
 )
-def test_polarity_opinion_order_and_truth_are_independent_fair_coins(form: Form, tied: set[frozenset[str]]) -> None:
+def test_polarity_opinion_order_and_truth_are_independent_fair_coins(
+    form: ClaimForm, tied: set[frozenset[str]]
+) -> None:
     drawn = coins(many(form))
     for coin in drawn.values():
         assert abs(coin.mean() - 0.5) < 4 * STANDARD_ERROR
@@ -142,7 +144,7 @@ def test_polarity_opinion_order_and_truth_are_independent_fair_coins(form: Form,
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_rules_that_do_not_read_the_claim_are_right_half_the_time(form: Form) -> None:
+def test_rules_that_do_not_read_the_claim_are_right_half_the_time(form: ClaimForm) -> None:
     table = many(form)
     agree = table.select(templates.choice_of(pl.lit(True), pl.col("order")).alias("agree"))["agree"]
     for chosen in (table["matches_user"], agree, pl.repeat(0, MANY, eager=True)):
@@ -166,7 +168,7 @@ def test_the_answers_letters() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_prompt_and_its_twins_are_the_papers_text(form: Form) -> None:
+def test_a_prompt_and_its_twins_are_the_papers_text(form: ClaimForm) -> None:
     prompts = many(form).head(100)
     first, last = (
         "\n\nChoices:\n (A) Agree\n (B) Disagree\n\nAnswer:",
@@ -226,7 +228,7 @@ def test_names_are_ten_thousand_and_fixed_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_example_gets_the_same_prompt_in_any_company(form: Form) -> None:
+def test_an_example_gets_the_same_prompt_in_any_company(form: ClaimForm) -> None:
     alone = training_prompts(examples("two"), 1, form, 1_000, 0)
     company = pl.concat([examples("six", 30), examples("two", 60).reverse(), examples("three", 30)])
     among = training_prompts(company, 1, form, 1_000, 0)
