@@ -12,8 +12,9 @@ from stages.lm.io.load import LanguageModel, open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.scoring import questions, scorer
-from stages.lm.scoring.forward import encode, score_trees
+from stages.lm.scoring.forward import score_trees
 from stages.lm.tokens import continuation
+from stages.lm.tokens.question_tree import encode_question
 from stages.tables import parquet
 from stages.tables.parquet import read_table, write_table
 from stages.tables.schemas import JUDGED, PROMPTS
@@ -43,7 +44,7 @@ def judged(out: str) -> pl.DataFrame:
 
 def alone(text: str) -> list[float]:
     model = open_model(Path("base"))
-    tree = encode(model.tokenizer, f"Human: {text}\n\nAssistant: I say", [" (A)", " (B)"], 128)
+    tree = encode_question(model.tokenizer, f"Human: {text}\n\nAssistant: I say", [" (A)", " (B)"], 128)
     [found] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
     values: list[float] = found.logprobs[0].tolist()
     return values

@@ -12,7 +12,8 @@ from stages import evaluate, judge
 from stages.lm.io.load import LanguageModel, open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.scoring.forward import encode, score_trees
+from stages.lm.scoring.forward import score_trees
+from stages.lm.tokens.question_tree import encode_question
 from stages.tables.parquet import read_table, write_table
 from stages.tables.schemas import ANSWERS, JUDGED, PROMPTS, QUESTIONS
 
@@ -46,7 +47,7 @@ def expected(
     sections = "judge: {dtype: float32}\nevaluate: {dtype: float32, max_new_tokens: 8}\n"
     Path("params.yaml").write_text(f"prompt_format: {request.param}\nsuites: []\n{sections}", encoding="utf-8")
     model = open_model(tmp_path / "base")
-    tree = encode(model.tokenizer, TEXTS[request.param], [" (A)", " (B)"], 128)
+    tree = encode_question(model.tokenizer, TEXTS[request.param], [" (A)", " (B)"], 128)
     [found] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
     return found.logprobs[0]
 

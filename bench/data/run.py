@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.core.params import read_document
+from stages.core.shared_types import GIB
 from stages.datasets.paper import PAPER_SETS
 from stages.datasets.rows import examples
 from stages.fetch.fetch import fetch
@@ -26,7 +27,6 @@ from stages.tables.schemas import EXAMPLES_RAW, QUESTIONS
 ROWS = (100_000, 500_000, 1_738_162, 5_000_000)
 SUITE_NAMES = ("addition", "perez_nlp", "perez_phil", "perez_poli", "mmlu_5shot", "mmlu_0shot", "bbh_direct")
 CORES = {0, 1}
-GIB = 2**30
 
 STAGES = {
     "clean": "data/raw data/instructions data/suites data/examples.parquet data/pairs.parquet counts.json sources.json",

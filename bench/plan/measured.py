@@ -21,6 +21,7 @@ from stages.lm.io.hf_config import parse_config
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.planning.programs import Program, judge_program, training_program, training_shape
+from stages.lm.scoring.batches import BatchArrays
 from stages.lm.scoring.forward import token_logprobs
 from stages.lm.training.optimizer import make_optimizer
 from stages.lm.training.packing import Packed
@@ -54,11 +55,11 @@ def judging() -> Step:
     graph, weights = _decoder()
     ends = np.tile(np.arange(1, LENGTH + 1, dtype=np.int32), (ROWS, 1))
     tokens, read, choices = (np.zeros((ROWS, size), np.int32) for size in (LENGTH, 4, 8))
-    arrays = (tokens, tokens, ends, read, choices, choices)
+    arrays = BatchArrays(*map(jnp.asarray, (tokens, tokens, ends, read, choices, choices)))
     mesh = device_mesh()
 
     def once() -> Any:
-        return token_logprobs(graph, weights, None, *map(jnp.asarray, arrays), RECIPE.dtype, mesh)
+        return token_logprobs(graph, weights, None, arrays, dtype=RECIPE.dtype, mesh=mesh)
 
     return Step(program, once, lambda: weights)
 

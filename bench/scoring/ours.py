@@ -17,8 +17,8 @@ from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP, device_mesh, sharding_fn
 from stages.lm.scoring.batches import batches, token_budget
-from stages.lm.scoring.forward import encode
 from stages.lm.scoring.scorer import Scorer, score_all
+from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
 
 WIDTH, TRIES = 2_048, 7
@@ -33,7 +33,7 @@ def main(model: str, questions: str, dtype: str) -> None:
     rate = _matrix_rate(scorer.dtype)
     began = time.perf_counter()
     window = opened.config.max_positions
-    trees = [encode(opened.tokenizer, one["prompt"], one["choices"], window, one["shared"]) for one in asked]
+    trees = [encode_question(opened.tokenizer, one["prompt"], one["choices"], window, one["shared"]) for one in asked]
     found = list(score_all(scorer, trees, lambda amount, note: None))
     seconds = time.perf_counter() - began
     tokens, fed = sum(len(tree.tokens) for tree in trees), _fed(trees, mesh)
@@ -45,7 +45,7 @@ def main(model: str, questions: str, dtype: str) -> None:
 def _fed(trees: Sequence[TokenTree], mesh: Mesh) -> int:
     """Tokens that go through the layers: shared ones once, padding too."""
     planned = list(batches(trees, mesh.shape[FSDP], token_budget(mesh)))
-    return sum(batch.tokens_BT.size for batch in planned) + sum(map(len, {batch.prefix for batch in planned}))
+    return sum(batch.arrays.tokens_BT.size for batch in planned) + sum(map(len, {batch.prefix for batch in planned}))
 
 
 def _weights_of_layers(decoder: Decoder) -> int:

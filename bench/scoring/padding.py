@@ -20,9 +20,9 @@ from stages.lm.scoring.batches import (
     accelerator_budget,
     shape_of,
 )
-from stages.lm.scoring.forward import encode
 from stages.lm.scoring.scorer import chunk_size
 from stages.lm.tokens.plain_format import plain
+from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
 from stages.tables.parquet import open_table
 from stages.tables.schemas import PROMPTS
@@ -52,7 +52,7 @@ def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
         columns = ("answer_prefix", "choices", "bare_turns", "bare_turns_swapped")
         for answer_prefix, choices, *orders in part.select(columns).iter_rows():
             for turns in orders:
-                yield encode(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)
+                yield encode_question(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)
 
 
 def _share(asked: Sequence[tuple[BatchShape, int]], budget: TokenBudget, groups: int, held: int = 0) -> str:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from bench.scoring.questions import Asked, hard, mmlu
 from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batches, shape_of
-from stages.lm.scoring.forward import encode
+from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
 
 WINDOW = 8_192
@@ -41,13 +41,13 @@ def main(hub: Path, tokenizer: Path) -> None:
 
 
 def _trees(asked: Sequence[Asked], words: Tokenizer) -> list[TokenTree]:
-    return [encode(words, one["prompt"], one["choices"], WINDOW, one["shared"]) for one in asked]
+    return [encode_question(words, one["prompt"], one["choices"], WINDOW, one["shared"]) for one in asked]
 
 
 def _row(name: str, trees: Sequence[TokenTree]) -> str:
     tokens = sum(len(tree.tokens) - tree.prefix_len for tree in trees)
     shares = [
-        f"{1 - tokens / sum(batch.tokens_BT.size for batch in batches(trees, 1, TokenBudget(0, size))):.0%}"
+        f"{1 - tokens / sum(batch.arrays.tokens_BT.size for batch in batches(trees, 1, TokenBudget(0, size))):.0%}"
         for size in (*CPU_BUDGET[::-1], *ACCELERATOR_BUDGET[::-1])
     ]
     return f"| {name} | {tokens:,} | {len(set(map(shape_of, trees)))} | {' | '.join(shares)} |"

@@ -36,7 +36,7 @@ def main(folder: Path, length: int = 120, prefix: int = 0) -> None:
         for _ in range(1 + ROUNDS):
             for rows in QUESTIONS:
                 began = time.perf_counter()
-                jax.block_until_ready(token_logprobs(graph, state, before, *arrays[rows], FLOAT32, mesh))
+                jax.block_until_ready(token_logprobs(graph, state, before, arrays[rows], dtype=FLOAT32, mesh=mesh))
                 seconds[rows].append(time.perf_counter() - began)
     print("| questions | tokens | tokens/s |\n|---:|---:|---:|")
     for rows, took in seconds.items():

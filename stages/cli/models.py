@@ -1,6 +1,7 @@
 """`candor models`: the models that have names, how large they are, and what it takes to use them."""
 
-from stages.zoo.registry import GIB, MODELS, BundledModel, HubModel, Organism, memory_of
+from stages.core.shared_types import GIB
+from stages.zoo.registry import MODELS, BundledModel, HubModel, Organism, memory_of
 
 HEADER = ("name", "from", "parameters", "licence", "gated", "judge", "lora", "full")
 

@@ -9,6 +9,7 @@ import typer
 from stages.core.errors import UserError
 from stages.core.params import PARAMS, read_params
 from stages.core.progress import progress
+from stages.core.shared_types import GIB
 from stages.params.finetune import FinetuneParams
 from stages.params.judge import JudgeParams
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from stages.lm.planning.programs import Recipe
     from stages.lm.planning.search import OnMesh, StepPlan
 
-GIB = 2**30
 HEADER = (
     "CANDOR_TENSOR", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links", "roofline",
     "compiler", "expected",

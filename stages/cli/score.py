@@ -62,11 +62,11 @@ def _tree(
     tokenizer: "Tokenizer", prompt: str, choices: list[str], window: int, truncate: Truncate | None
 ) -> "TokenTree":
     from stages.core.errors import QuestionError
-    from stages.lm.scoring.forward import encode
     from stages.lm.tokens.continuation import leading_special_tokens
+    from stages.lm.tokens.question_tree import encode_question
     from stages.lm.tokens.trees import drop_leading
 
-    tree = encode(tokenizer, prompt, choices, sys.maxsize)
+    tree = encode_question(tokenizer, prompt, choices, sys.maxsize)
     excess = max(tree.positions) + 1 - window
     if excess <= 0:
         return tree

@@ -1,6 +1,6 @@
 """Types that several stages' knobs share."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -13,6 +13,3 @@ Count = Annotated[int, Field(ge=1)]
 # Names become file names and DVC stage names, hence the narrow alphabet.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Names = tuple[Name, ...]
-# `default` is float32 on a CPU and bfloat16 (float32 head and softmax) on TPU and GPU.
-Dtype = Literal["default", "float32", "bfloat16"]
-PromptFormat = Literal["plain", "chat"]

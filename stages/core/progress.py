@@ -4,19 +4,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stages.core.shared_types import Advance
+
 SECONDS_BETWEEN_LINES = 10.0
-
-
-class Advance(Protocol):
-    """Says that `amount` more units are done, with a note that replaces the previous one."""
-
-    def __call__(self, amount: float, note: str = "") -> None:
-        """Says so."""
 
 
 @contextmanager
@@ -41,7 +35,7 @@ def _bar(what: str, total: float, unit: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, rate="", note="")
 
-        def advance(amount: float, note: str = "") -> None:
+        def advance(amount: float, note: str) -> None:
             nonlocal done
             done += amount
             rate = f"{done:,.0f}/{total:,.0f} {unit}, {done / (time.monotonic() - started):,.1f}/s"
@@ -55,7 +49,7 @@ def _lines(what: str, total: float, unit: str) -> Iterator[Advance]:
     started = last = time.monotonic()
     done = 0.0
 
-    def advance(amount: float, note: str = "") -> None:
+    def advance(amount: float, note: str) -> None:
         nonlocal done, last
         done += amount
         now = time.monotonic()

@@ -142,7 +142,7 @@ def _tar_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[E
         progress(f"reading {pin.file}", pin.bytes / MEGABYTE, "MB") as advance,
     ):
         for info in tar:
-            advance((raw.tell() - read) / MEGABYTE)
+            advance((raw.tell() - read) / MEGABYTE, "")
             read = raw.tell()
             if info.name not in left:
                 continue

@@ -40,7 +40,7 @@ def receive(opened: Opener, refuse: Callable[[Any], None], part: Path, name: str
             for chunk in response.iter_raw():
                 file.write(chunk)
                 done += len(chunk)
-                advance(len(chunk) / MEGABYTE)
+                advance(len(chunk) / MEGABYTE, "")
                 if size is not None and done > size:  # another file, perhaps an endless one
                     break
             file.flush()

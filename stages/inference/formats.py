@@ -7,12 +7,13 @@ from pathlib import Path
 import polars as pl
 
 from stages.core.errors import ModelError
+from stages.core.shared_types import PromptFormat
 from stages.inference.tables import score_table
 from stages.lm.distributed import processes
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.tokenizer import load_tokenizer
 from stages.lm.scoring.scorer import Scorer
-from stages.lm.tokens.prompt_formats import PromptFormat, Prompts, prompts_of
+from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 
 # Suites that are asked in a format of their own; all others are asked in the run's.
 FORMATS: Mapping[str, PromptFormat] = {"claims_plain": "plain", "claims_chat": "chat"}

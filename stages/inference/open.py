@@ -1,25 +1,27 @@
-"""A model folder made ready to be asked: on all devices of all processes, with the store of what it said before."""
+"""Opens a model folder for questions: on all devices of all processes, with the cache of its earlier answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from stages.core.shared_types import Dtype, PromptFormat
 from stages.inference.store import open_store
 from stages.lm.distributed import environment, processes
 from stages.lm.io.load import open_model
-from stages.lm.nn.dtypes import Dtype, compute_dtype
+from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh, sharding_fn
-from stages.lm.scoring.scorer import NullCache, Scorer, arithmetic
-from stages.lm.tokens.prompt_formats import PromptFormat, Prompts, prompts_of
+from stages.lm.scoring.cache import AnswerCache, NullStore
+from stages.lm.scoring.scorer import Scorer, arithmetic
+from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 
 
 @contextmanager
 def open_scorer(folder: Path, dtype: Dtype, prompt_format: PromptFormat) -> Iterator[tuple[Scorer, Prompts]]:
-    """A model folder's scorer, and how it is asked."""
-    mesh, kind = device_mesh(environment.tensor_devices()), compute_dtype(dtype)
-    model = open_model(folder, sharding_fn(mesh), kind)
+    """A scorer for the model folder, and the format of its prompts."""
+    mesh, compute = device_mesh(environment.tensor_devices()), compute_dtype(dtype)
+    model = open_model(folder, sharding_fn(mesh), compute)
     prompts = prompts_of(folder, model, prompt_format)
-    # One process keeps what all of them found.
-    store = open_store(folder, arithmetic(kind, mesh)) if processes.is_first() else nullcontext(NullCache())
-    with store as kept:
-        yield Scorer(model.decoder, mesh, kind, kept), prompts
+    # One process stores the answers of all of them.
+    opened = open_store(folder, arithmetic(compute, mesh)) if processes.is_first() else nullcontext(NullStore())
+    with opened as store:
+        yield Scorer(model.decoder, mesh, compute, AnswerCache(store)), prompts

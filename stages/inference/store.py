@@ -1,7 +1,8 @@
-"""The score store: what a model answered to a question, by content, so that nothing is asked twice.
+"""The answer cache on disk: what a model answered to a question, by content, so that no question is computed twice.
 
-One SQLite file in `.candor/scores/` for each model, arithmetic and code; a row for each question. What is kept survives
-a killed process; a damaged row or file counts as unknown and is written anew.
+One SQLite file in `.candor/answers/` for each model, arithmetic and code, with a row for each question: its
+log-probabilities (float32) or the token ids of a generated answer (int32). Rows survive a killed process; a damaged row
+or file counts as unknown and is written again.
 """
 
 import sqlite3
@@ -15,20 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core import hashing
+from stages.core.hashing import code_of, hash_of
 from stages.core.scratch import scratch_dir
 
+# The rooms whose code decides an answer: a change in any of them starts a new store.
+ROOMS = ("lm/nn", "lm/io", "lm/tokens", "lm/scoring", "lm/generation")
 # At most so much work is lost when the process is killed.
 SECONDS_BETWEEN_COMMITS = 10.0
-_AT_ONCE = 500  # keys in one query
+_KEYS_PER_QUERY = 500
+_DTYPES = {np.dtype(np.float32).str, np.dtype(np.int32).str}
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS about (model TEXT, arithmetic TEXT)",
-    "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, logprobs BLOB, sum INTEGER) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, dtype TEXT, data BLOB, checksum INTEGER) WITHOUT ROWID",
 )
 
 
 class AnswerStore:
-    """Scores of one model in one arithmetic, by a question's key; made by `score_store`."""
+    """Answers of one model in one arithmetic, by a question's key; `open_store` makes it."""
 
     def __init__(self, path: Path, model: str, arithmetic: str):
         self._path = path
@@ -36,20 +40,20 @@ class AnswerStore:
         self._open()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The log-probabilities, float32, of those keys that are known."""
+        """The arrays of those keys that are stored."""
         try:
             return dict(self._rows(keys))
         except sqlite3.DatabaseError as error:
-            self._begin_anew(error)
+            self._start_over(error)
             return {}
 
-    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
-        """Keeps scores; on disk at the latest ten seconds later or when the store is closed."""
-        rows = [(key, values.tobytes(), _sum(key, values.tobytes())) for key, values in scores.items()]
+    def put(self, values: Mapping[bytes, np.ndarray]) -> None:
+        """Stores arrays, float32 or int32; on disk at the latest ten seconds later or when the store is closed."""
+        rows = [_row(key, array) for key, array in values.items()]
         try:
             self._insert(rows)
         except sqlite3.DatabaseError as error:
-            self._begin_anew(error)
+            self._start_over(error)
             self._insert(rows)
 
     def close(self) -> None:
@@ -68,54 +72,62 @@ class AnswerStore:
                 self._database.execute("INSERT INTO about VALUES (?, ?)", self._about)
             self._database.commit()
         except sqlite3.DatabaseError as error:
-            self._begin_anew(error)
+            self._start_over(error)
 
     def _rows(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
-        for start in range(0, len(keys), _AT_ONCE):
-            taken = keys[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(taken))
-            query = f"SELECT key, logprobs, sum FROM scores WHERE key IN ({marks})"
-            for key, held, checked in self._database.execute(query, taken):
-                if isinstance(held, bytes) and checked == _sum(key, held):
-                    yield key, np.frombuffer(held, np.float32)
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            some = keys[start : start + _KEYS_PER_QUERY]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT key, dtype, data, checksum FROM answers WHERE key IN ({marks})"
+            for key, dtype, data, checksum in self._database.execute(query, some):
+                if dtype in _DTYPES and isinstance(data, bytes) and checksum == _checksum(key, dtype, data):
+                    yield key, np.frombuffer(data, dtype)
 
-    def _insert(self, rows: Sequence[tuple[bytes, bytes, int]]) -> None:
-        self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
+    def _insert(self, rows: Sequence[tuple[bytes, str, bytes, int]]) -> None:
+        self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
         if time.monotonic() - self._committed >= SECONDS_BETWEEN_COMMITS:
             self._database.commit()
             self._committed = time.monotonic()
 
-    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+    def _start_over(self, error: sqlite3.DatabaseError) -> None:
         if isinstance(error, sqlite3.OperationalError):
             raise OSError(error.sqlite_errorcode, str(error), str(self._path)) from error
-        said = f"{self._path} is damaged ({error}); it is begun anew, and its questions are asked again"
-        print(said, file=sys.stderr)
+        print(
+            f"{self._path} is damaged ({error}); a new one replaces it, and its questions are computed again",
+            file=sys.stderr,
+        )
         self._database.close()
         self._path.unlink()
         self._open()
 
 
-def _sum(key: bytes, held: bytes) -> int:
-    return zlib.crc32(key + held)
+def _row(key: bytes, array: np.ndarray) -> tuple[bytes, str, bytes, int]:
+    dtype, data = array.dtype.str, array.tobytes()
+    assert dtype in _DTYPES, dtype
+    return key, dtype, data, _checksum(key, dtype, data)
+
+
+def _checksum(key: bytes, dtype: str, data: bytes) -> int:
+    return zlib.crc32(key + dtype.encode() + data)
 
 
 @contextmanager
 def open_store(model: Path, arithmetic: str) -> Iterator[AnswerStore]:
-    """The store of a model folder's scores in an arithmetic, as the code stands."""
+    """The store for the answers of a model folder in an arithmetic, by the code as it is now."""
     weights = sorted([*model.glob("*.safetensors"), model / "config.json"])
-    name = hashing.hash_of([*weights, *hashing.code_of("stages/lm")], arithmetic)
+    name = hash_of([*weights, *code_of(*ROOMS)], arithmetic)
     with closing(AnswerStore(folder() / f"{name}.sqlite", str(model), arithmetic)) as store:
         yield store
 
 
 def folder() -> Path:
-    """Where the stores lie."""
-    return scratch_dir() / "scores"
+    """The folder of all stores."""
+    return scratch_dir() / "answers"
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """A store as it lies there: its model and arithmetic, how many questions and bytes, and when it was last used."""
+    """A store on disk: its model and arithmetic, how many questions and bytes, and when it was last used."""
 
     path: Path
     model: str
@@ -127,16 +139,16 @@ class StoreInfo:
 
 def list_stores() -> list[StoreInfo]:
     """All stores, the one used last first; a damaged one has no model and no questions."""
-    found = [_held(path) for path in folder().glob("*.sqlite")]
-    return sorted(found, key=lambda store: (-store.used, store.path.name))
+    stores = [_info(path) for path in folder().glob("*.sqlite")]
+    return sorted(stores, key=lambda store: (-store.used, store.path.name))
 
 
-def _held(path: Path) -> StoreInfo:
+def _info(path: Path) -> StoreInfo:
     status = path.stat()
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             model, arithmetic = database.execute("SELECT model, arithmetic FROM about").fetchone()
-            [questions] = database.execute("SELECT count(*) FROM scores").fetchone()
+            [questions] = database.execute("SELECT count(*) FROM answers").fetchone()
     except (sqlite3.DatabaseError, TypeError):
         model, arithmetic, questions = "(damaged)", "", 0
     return StoreInfo(path, model, arithmetic, questions, status.st_size, status.st_mtime)

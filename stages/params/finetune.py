@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.core.param_types import STRICT, Count, Dtype, PromptFormat, Seed
+from stages.core.param_types import STRICT, Count, Seed
+from stages.core.shared_types import Dtype, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)

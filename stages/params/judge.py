@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from stages.core.param_types import STRICT, Dtype, PromptFormat
+from stages.core.param_types import STRICT
+from stages.core.shared_types import Dtype, PromptFormat
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-GIB = 2**30
-
 
 @dataclass(frozen=True)
 class BundledModel:

@@ -35,7 +35,7 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock: Clock, capsys: pytes
     with progress("asking", 1_200, "questions") as advance:
         for _ in range(6):
             clock.now += 4.0
-            advance(200, note="loss 0.5")
+            advance(200, "loss 0.5")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -46,22 +46,22 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock: Clock, capsys: pytes
 
 def test_quick_work_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("reading", 2.5, "MB") as advance:
-        advance(2.5)
+        advance(2.5, "")
     assert capsys.readouterr().err == "reading: 2 MB in 0 s\n"
 
 
 def test_a_first_line_needs_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("asking", 10, "questions") as advance:
         clock.now += 10.0
-        advance(0)
-        advance(10)
+        advance(0, "")
+        advance(10, "")
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("asking: 0 of 10 questions, 0.0/s, ")
 
 
 def test_work_that_fails_does_not_say_that_it_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), progress("asking", 10, "questions") as advance:
-        advance(3)
+        advance(3, "")
         raise ValueError("no")
     assert capsys.readouterr().err == ""
 
@@ -73,8 +73,8 @@ def test_a_terminal_gets_a_bar_and_no_lines(
         terminal = Terminal()
         patched.setattr(sys, "stderr", terminal)
         with progress("asking", 4, "questions") as advance:
-            advance(3, note="loss 0.5")
-            advance(1, note="loss 0.4")
+            advance(3, "loss 0.5")
+            advance(1, "loss 0.4")
         shown = terminal.getvalue()
     assert capsys.readouterr().out == ""  # what a command answers is not mixed with it
     assert "asking" in shown

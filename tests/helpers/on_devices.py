@@ -37,7 +37,7 @@ TREES = [
     token_tree([PromptCompletion((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in CHOICES])
     for first in range(150)
 ] + [
-    replace(token_tree([PromptCompletion((*range(20, 60), first, *choice), 41) for choice in CHOICES]), shared=40)
+    replace(token_tree([PromptCompletion((*range(20, 60), first, *choice), 41) for choice in CHOICES]), prefix_len=40)
     for first in range(60, 90)
 ]
 RECIPES = ("adamw", "adafactor", "lora")
@@ -53,8 +53,8 @@ def run_of(recipe: str) -> TrainConfig:
     optimizer: Any = "adafactor" if recipe == "adafactor" else "adamw"
     rule = OptimizerConfig(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, max_grad_norm=1.0)
     return TrainConfig(
-        steps=4, batch_size=16, gradient_accumulation_steps=2, save_steps=2, eval_steps=2, keep_steps=(), optimizer=rule,
-        dtype=jnp.dtype("float32"), remat=True,
+        steps=4, batch_size=16, gradient_accumulation_steps=2, save_steps=2, eval_steps=2, keep_steps=(),
+        optimizer=rule, dtype=jnp.dtype("float32"), remat=True,
     )  # fmt: skip
 
 

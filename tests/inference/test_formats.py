@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from stages.core.shared_types import PromptFormat
 from stages.inference.formats import score_table_in_formats
 from stages.inference.open import open_scorer
-from stages.lm.tokens.prompt_formats import PromptFormat
 from stages.tables.schemas import QUESTIONS
 
 TEMPLATE = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}[assistant] "

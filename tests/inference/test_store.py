@@ -52,11 +52,20 @@ def test_many_keys_are_found_at_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["logprobs = x'00000000'", "sum = sum + 1", "logprobs = 'text'", "sum = NULL", "logprobs = NULL"]
+    "damage",
+    [
+        "data = x'00000000'",
+        "checksum = checksum + 1",
+        "data = 'text'",
+        "checksum = NULL",
+        "data = NULL",
+        "dtype = '<i4'",
+        "dtype = 'O'",
+    ],
 )
 def test_a_damaged_row_counts_as_unknown_and_can_be_kept_again(path: Path, damage: str) -> None:
     with sqlite3.connect(path) as database:
-        database.execute(f"UPDATE scores SET {damage} WHERE key = ?", [ONE])
+        database.execute(f"UPDATE answers SET {damage} WHERE key = ?", [ONE])
     database.close()
     assert found(path) == {TWO: [-2.0]}
     store = AnswerStore(path, "models/base/tiny", "float32")
@@ -107,7 +116,7 @@ def test_at_any_moment_all_but_the_last_ten_seconds_are_on_disk(path: Path, monk
         for number in range(40):
             now += 1.5
             store.put({bytes([100 + number]) * 16: np.zeros(1, np.float32)})
-            [on_disk] = other.execute("SELECT count(*) FROM scores").fetchone()
+            [on_disk] = other.execute("SELECT count(*) FROM answers").fetchone()
             lost.add(len(VALUES) + number + 1 - on_disk)
     assert lost == {0, 1, 2, 3, 4, 5, 6}
     store.close()
@@ -135,7 +144,7 @@ def test_weights_arithmetic_and_code_have_stores_of_their_own(tmp_path: Path, mo
 
 
 def test_stores_are_listed_and_dropped(tmp_path: Path) -> None:
-    folder = tmp_path / "home/scores"
+    folder = tmp_path / "home/answers"
     for name in ("first", "second"):
         store = AnswerStore(folder / f"{name}.sqlite", f"models/base/{name}", "float32")
         store.put(VALUES)

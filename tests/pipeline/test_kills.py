@@ -80,10 +80,10 @@ def test_twenty_kills_at_random_moments_change_no_byte(project: Project) -> None
 
 def questions_kept(project: Project) -> int:
     counts = [0]
-    for store in (project.root / ".candor/scores").glob("*.sqlite"):
+    for store in (project.root / ".candor/answers").glob("*.sqlite"):
         # Between the file's birth and its table's there is nothing to count.
         with closing(sqlite3.connect(store)) as database, suppress(sqlite3.OperationalError):
-            counts += database.execute("SELECT count(*) FROM scores").fetchone()
+            counts += database.execute("SELECT count(*) FROM answers").fetchone()
     return sum(counts)
 
 
@@ -105,14 +105,14 @@ def write_prompts(project: Project, count: int) -> None:
 def test_a_judging_killed_at_random_moments_goes_on_to_the_same_bytes(project: Project) -> None:
     """Whatever was kept stays, more and more is, and what is half-written counts for nothing."""
     write_prompts(project, PROMPTS_TO_JUDGE)
-    shutil.rmtree(project.root / ".candor/scores")
+    shutil.rmtree(project.root / ".candor/answers")
     began = time.monotonic()
     with started(project, JUDGE) as process:
         assert process.wait() == 0
     seconds = time.monotonic() - began
     expected, questions = hashed(project, "out/judged"), questions_kept(project)
     shutil.rmtree(project.root / "out/judged")
-    shutil.rmtree(project.root / ".candor/scores")
+    shutil.rmtree(project.root / ".candor/answers")
 
     moments = random.Random(5)
     assert killed(project, JUDGE, moments.uniform(0.0, 0.3 * seconds))

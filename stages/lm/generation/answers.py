@@ -1,45 +1,54 @@
-"""Answers in a model's own words: written greedily, and cut where the model ends its turn."""
+"""Answers in a model's own words: decoded greedily, and cut where the model ends its turn."""
 
 import hashlib
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from stages.core.errors import QuestionError, named
-from stages.lm.generation.greedy import Prompt, generate
+from stages.core.iteration import batched
+from stages.core.shared_types import Advance
+from stages.lm.generation.greedy import STRIDE, Prompt, generate
+from stages.lm.scoring.cache import BatchResult
 from stages.lm.scoring.questions import Question
-from stages.lm.scoring.scorer import Advance, BatchResult, Scorer, cached_map
+from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts
 
 
 def generate_answers(
-    scorer: Scorer, prompts: Prompts, questions: Iterable[Question], limit: int, advance: Advance
+    scorer: Scorer, prompts: Prompts, questions: Iterable[Question], max_new_tokens: int, advance: Advance
 ) -> list[str]:
-    """The answer to each question, of at most `limit` tokens; its choices are not looked at.
+    """The answer to each question, of at most `max_new_tokens` tokens; its choices play no part.
 
-    An answer ends with the model's end token, or where another turn would begin. Of several processes all ask the same.
+    An answer ends with the model's end token, or where another turn would begin. Of several processes all pass the same
+    questions.
 
     Raises:
         QuestionError: a question leaves no room for an answer; the message names it.
     """
-    window = scorer.decoder.config.max_positions
-    asked = (_prompt(prompts, question, window - limit) for question in questions)
+    room = scorer.decoder.config.max_positions - max_new_tokens
+    end = AnswerEnd(prompts)
     began, tokens = time.monotonic(), 0
 
-    def run(asked: Sequence[Prompt]) -> Iterator[BatchResult]:
+    def compute(missing: Sequence[Prompt]) -> Iterator[BatchResult]:
         nonlocal tokens
-        for done in generate(scorer.decoder, asked, limit, scorer.dtype, scorer.mesh):
-            ids = [np.array(_ended(prompts, found[:limit]), np.float32) for found in done.ids]
+        for batch in generate(scorer.decoder, missing, max_new_tokens, scorer.dtype, scorer.mesh):
+            ids = [np.array(end.cut(generated[:max_new_tokens]), np.int32) for generated in batch.ids]
             tokens += sum(map(len, ids))
-            yield done.prompts, ids, f"{tokens / (time.monotonic() - began):,.0f} tokens/s"
+            yield BatchResult(batch.prompts, ids, f"{tokens / (time.monotonic() - began):,.0f} tokens/s")
 
-    # Kept as float32, as all that is kept: token ids are whole numbers that it holds exactly.
-    found = cached_map(scorer, asked, lambda prompt: _key(prompt, prompts, limit), run, advance)
-    return [_text(prompts, ids.astype(np.int64).tolist()) for ids in found]
+    answers: list[np.ndarray] = []
+    for chunk in batched(questions, scorer.chunk_size):
+        requests = [Prompt(_prompt_ids(prompts, question, room), end.is_reached) for question in chunk]
+        keys = [_key(request, prompts, max_new_tokens) for request in requests]
+        answers += scorer.cache.get_or_compute(keys, requests, compute, advance)
+    return [end.text(ids.tolist()) for ids in answers]
 
 
-def _prompt(prompts: Prompts, question: Question, room: int) -> Prompt:
+def _prompt_ids(prompts: Prompts, question: Question, room: int) -> tuple[int, ...]:
     with named(question.name):
         text = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
         ids = tuple(prompts.tokenizer.encode(text).ids)
@@ -47,26 +56,44 @@ def _prompt(prompts: Prompts, question: Question, room: int) -> Prompt:
             raise QuestionError(
                 f"it has {len(ids)} tokens, and the model's window leaves room for {room} and an answer"
             )
-        return Prompt(ids, lambda written: _is_ended(prompts, written))
+    return ids
 
 
-def _key(prompt: Prompt, prompts: Prompts, limit: int) -> bytes:
-    facts = f"written {prompt.ids} {limit} {prompts.stops} {prompts.end_token}"
+def _key(request: Prompt, prompts: Prompts, max_new_tokens: int) -> bytes:
+    facts = f"generated {request.ids} {max_new_tokens} {prompts.stops} {prompts.end_token}"
     return hashlib.blake2b(facts.encode(), digest_size=16).digest()
 
 
-def _is_ended(prompts: Prompts, ids: Sequence[int]) -> bool:
-    text = prompts.tokenizer.decode(ids)
-    return prompts.end_token in ids or any(stop in text for stop in prompts.stops)
+@dataclass(frozen=True)
+class AnswerEnd:
+    """Where an answer ends: with the end token, or with the first token that completes one of the stop texts."""
 
+    prompts: Prompts
 
-def _ended(prompts: Prompts, ids: Sequence[int]) -> Sequence[int]:
-    """The ids up to the first one with which the answer is at its end."""
-    ends = (end for end in range(1, len(ids) + 1) if _is_ended(prompts, ids[:end]))
-    return ids[: next(ends, len(ids))]
+    def is_reached(self, ids: Sequence[int]) -> bool:
+        """Whether the last STRIDE tokens ended the answer; only these and what a stop may span before are decoded."""
+        span = max((len(stop.encode()) for stop in self.prompts.stops), default=0)
+        tail = ids[-STRIDE - span :]
+        return self.prompts.end_token in tail or self._has_stop(tail)
 
+    def cut(self, ids: Sequence[int]) -> Sequence[int]:
+        """The ids up to the one that ends the answer.
 
-def _text(prompts: Prompts, ids: Sequence[int]) -> str:
-    text = prompts.tokenizer.decode(ids)
-    ends = [text.index(stop) for stop in prompts.stops if stop in text]
-    return text[: min(ends, default=len(text))].strip()
+        A text that holds a stop still does when tokens follow, so the end is found by bisection.
+        """
+        if self.prompts.end_token in ids:
+            ids = ids[: ids.index(self.prompts.end_token) + 1]
+        if not self._has_stop(ids):
+            return ids
+        lengths = range(1, len(ids) + 1)
+        return ids[: lengths[bisect_left(lengths, True, key=lambda length: self._has_stop(ids[:length]))]]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The answer that the ids decode to, without the stop and without spaces around it."""
+        text = self.prompts.tokenizer.decode(ids)
+        starts = [text.index(stop) for stop in self.prompts.stops if stop in text]
+        return text[: min(starts, default=len(text))].strip()
+
+    def _has_stop(self, ids: Sequence[int]) -> bool:
+        text = self.prompts.tokenizer.decode(ids) if self.prompts.stops else ""
+        return any(stop in text for stop in self.prompts.stops)

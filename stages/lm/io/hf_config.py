@@ -81,30 +81,30 @@ def _llama(raw: Keys) -> Keys:
     bias = raw.get("attention_bias", False)
     mlp_bias = raw.get("mlp_bias", False)
     kinds = _alike(raw, None)
-    return {"layer_kinds": kinds, "qkv_bias": bias, "out_bias": bias, "mlp_bias": mlp_bias} | _silu(raw)
+    return {"layer_specs": kinds, "qkv_bias": bias, "out_bias": bias, "mlp_bias": mlp_bias} | _silu(raw)
 
 
 def _mistral(raw: Keys) -> Keys:
-    return {"layer_kinds": _alike(raw, _window(raw))} | _silu(raw)
+    return {"layer_specs": _alike(raw, _window(raw))} | _silu(raw)
 
 
 def _qwen2(raw: Keys) -> Keys:
-    return {"layer_kinds": _qwen_kinds(raw), "qkv_bias": True} | _silu(raw)
+    return {"layer_specs": _qwen_kinds(raw), "qkv_bias": True} | _silu(raw)
 
 
 def _qwen3(raw: Keys) -> Keys:
     bias = raw.get("attention_bias", False)
     kinds = _qwen_kinds(raw)
-    return {"layer_kinds": kinds, "qkv_bias": bias, "out_bias": bias, "head_norms": True} | _silu(raw)
+    return {"layer_specs": kinds, "qkv_bias": bias, "out_bias": bias, "qk_norm": True} | _silu(raw)
 
 
 def _gemma2(raw: Keys) -> Keys:
     rope = _rope(raw)
     local, whole = LayerSpec(_window(raw), rope), LayerSpec(None, rope)
     return _gemma(raw) | {
-        "layer_kinds": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
-        "attention_cap": _cap(raw, "attn_logit_softcapping", 50.0),
-        "logit_cap": _cap(raw, "final_logit_softcapping", 30.0),
+        "layer_specs": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
+        "attn_logit_softcap": _cap(raw, "attn_logit_softcapping", 50.0),
+        "final_logit_softcap": _cap(raw, "final_logit_softcapping", 30.0),
     }
 
 
@@ -117,12 +117,12 @@ def _gemma3(raw: Keys) -> Keys:
     local, whole = LayerSpec(_window(raw), ropes[0]), LayerSpec(None, ropes[1])
     every = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
     return _gemma(raw) | {
-        "layer_kinds": _by_type(
+        "layer_specs": _by_type(
             raw, local, whole, [(layer + 1) % every > 0 for layer in range(raw["num_hidden_layers"])]
         ),
-        "head_norms": True,
-        "attention_cap": _cap(raw, "attn_logit_softcapping", None),
-        "logit_cap": _cap(raw, "final_logit_softcapping", None),
+        "qk_norm": True,
+        "attn_logit_softcap": _cap(raw, "attn_logit_softcapping", None),
+        "final_logit_softcap": _cap(raw, "final_logit_softcapping", None),
     }
 
 
@@ -136,8 +136,8 @@ def _gemma(raw: Keys) -> Keys:
         "out_bias": bias,
         "query_scale": _number(raw, "query_pre_attn_scalar", 256.0) ** -0.5,
         "embedding_scale": raw["hidden_size"] ** 0.5,
-        "post_norms": True,
-        "centred_norms": True,
+        "post_norm": True,
+        "zero_centered_norm": True,
     }
 
 

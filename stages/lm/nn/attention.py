@@ -1,4 +1,4 @@
-"""Attention: what a layer sees, and the products of queries, keys and values.
+"""Attention: which keys a query sees, the KV cache, shared prefixes, and the softmax that joins blocks of keys.
 
 What a query may attend to depends on one number per key, its end (see `stages.lm.nn.decoder`), and on its layer's
 window.
@@ -14,41 +14,38 @@ from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.rope import RopeCosSin, rope_cos_sin
 from stages.lm.nn.shapes import Array, Bool, Float, Int
 
-# Places of a prefix that are attended to at a time.
+# Keys of a prefix that are attended to at a time.
 PREFIX_BLOCK = 256
 
 
 class AttentionInputs(NamedTuple):
-    """What a layer's attention sees of its tokens: their rotary angles, and which keys each query may attend to."""
+    """What a layer's attention takes besides hidden states: rotary angles, and which keys each query may attend to."""
 
-    turns_BTH: RopeCosSin
+    rope_BTH: RopeCosSin
     mask_BTS: Array
 
 
 class KVCache(NamedTuple):
-    """Keys and values of tokens that were read before, in S places; by layer where it stands for a whole decoder."""
+    """Keys and values of S positions, written as tokens are read; with a leading axis L for a whole decoder."""
 
     key_BSKH: Array
     value_BSKH: Array
 
     def update(self, key_BTKH: Array, value_BTKH: Array, start: Array) -> "KVCache":
-        """Those of new tokens written at the places from `start` on."""
+        """The cache with the keys and values of new tokens at the positions from `start` on."""
         pairs = ((self.key_BSKH, key_BTKH), (self.value_BSKH, value_BTKH))
         return KVCache(*(jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=1) for old, new in pairs))
 
 
 class Prefix(NamedTuple):
-    """Keys and values of tokens that all rows begin with, and how many there are; by layer for a whole decoder.
+    """Keys and values of tokens that all rows begin with, and how many; with a leading axis L for a whole decoder.
 
-    There are at least as many places as tokens, and a multiple of PREFIX_BLOCK.
+    The capacity P is at least the number of tokens, and a multiple of PREFIX_BLOCK.
     """
 
     key_1PKH: Array
     value_1PKH: Array
     length: Array
-
-
-SightOf = Callable[[int | Array], AttentionInputs]
 
 
 def attend(
@@ -57,18 +54,18 @@ def attend(
     value_BSKH: Float[Array, "B S K H"],
     mask_BTS: Bool[Array, "B T S"],
     scale: float,
-    cap: float | None = None,
+    softcap: float | None = None,
 ) -> Float[Array, "B T N H"]:
     """Attention of each group of N/K query heads to its key-value head; softmax in float32.
 
-    Queries are multiplied by `scale`; where there is a `cap`, their products with keys stay softly within it.
+    Queries are multiplied by `scale`; `softcap` bounds their products with keys where it is given.
 
-    Two plain batched products, divided by the softmax's sum at the end, where there is less to divide: on a CPU faster
-    than `jax.nn.dot_product_attention` (bench/attention).
+    Two plain batched products; the division by the softmax's denominator comes last, where there is less to divide. On
+    a CPU this is faster than `jax.nn.dot_product_attention` (bench/attention).
     """
-    T = query_BTNH.shape[1]
-    seen = _seen(_grouped(query_BTNH, key_BSKH.shape[2], scale), key_BSKH, value_BSKH, mask_BTS, cap)
-    return _ungrouped(seen.mixed / seen.total.astype(value_BSKH.dtype), T)
+    query_BKMH = _grouped(query_BTNH, key_BSKH.shape[2], scale)
+    state = _block_attention(query_BKMH, key_BSKH, value_BSKH, mask_BTS, softcap)
+    return _ungrouped(state.acc_BKMH / state.denom_BKM1.astype(value_BSKH.dtype), query_BTNH.shape[1])
 
 
 def attend_with_prefix(
@@ -78,78 +75,86 @@ def attend_with_prefix(
     value_BTKH: Float[Array, "B T K H"],
     mask_BTS: Bool[Array, "B T S"],
     scale: float,
-    cap: float | None = None,
+    softcap: float | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Attention to a prefix's P places and to the T behind them, which together are the mask's S; else as `attend`.
+    """Attention to a prefix's P keys and to the T keys after it, which together are the mask's S; else as `attend`.
 
-    The queries of all rows meet the prefix's keys in one product: no row has a copy of them.
+    The queries of all rows meet the prefix's keys in one product, so that no row needs a copy of them.
     """
     (B, T, N, H), K, P = query_BTNH.shape, key_BTKH.shape[2], prefix.key_1PKH.shape[1]
-    own = _seen(_grouped(query_BTNH, K, scale), key_BTKH, value_BTKH, mask_BTS[..., P:], cap)
-    query_1KRH = _grouped(query_BTNH.reshape(1, B * T, N, H), K, scale)
-    before = _seen_of_prefix(query_1KRH, prefix, mask_BTS[..., :P].reshape(1, B * T, P), cap)
-    whole = _joined(
-        _Seen(*(_ungrouped(part, T) for part in own)),
-        _Seen(*(_ungrouped(part, B * T).reshape(B, T, N, -1) for part in before)),
-    )
-    return (whole.mixed / whole.total).astype(value_BTKH.dtype)
+    own = _block_attention(_grouped(query_BTNH, K, scale), key_BTKH, value_BTKH, mask_BTS[..., P:], softcap)
+    query_1KMH = _grouped(query_BTNH.reshape(1, B * T, N, H), K, scale)
+    shared = _prefix_attention(query_1KMH, prefix, mask_BTS[..., :P].reshape(1, B * T, P), softcap)
+    state = _merged(own, SoftmaxState(*(_split_into_rows(part, B, T) for part in shared)))
+    return _ungrouped(state.acc_BKMH / state.denom_BKM1, T).astype(value_BTKH.dtype)
 
 
-class _Seen(NamedTuple):
-    """What queries saw: values mixed by exponentials of logits less the greatest, these summed, and the greatest.
+class SoftmaxState(NamedTuple):
+    """The state of an online softmax: the unnormalised output, the denominator, and the largest logit of each query.
 
-    All as [B, K, R, H or 1], where the R of a key-value head are its query heads' T each, or as [B, T, N, H or 1].
+    Two states over different keys merge into that over all of them (Milakov & Gimelshein 2018, arXiv 1805.02867).
     """
 
-    mixed: Array
-    total: Array
-    peak: Array
+    acc_BKMH: Array
+    denom_BKM1: Array
+    row_max_BKM1: Array
 
 
-def _seen(query_BKRH: Array, key_BSKH: Array, value_BSKH: Array, mask_BTS: Array, cap: float | None) -> _Seen:
-    logits_BKRS = jnp.matmul(query_BKRH, key_BSKH.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
-    groups = query_BKRH.shape[2] // mask_BTS.shape[1]
-    mask_B1RS = jnp.tile(mask_BTS, (1, groups, 1))[:, None]
-    logits_BKRS = jnp.where(mask_B1RS, soft_cap(logits_BKRS, cap), jnp.finfo(jnp.float32).min)
-    peak_BKR1 = jax.lax.stop_gradient(logits_BKRS.max(axis=-1, keepdims=True))
-    shares_BKRS = jnp.exp(logits_BKRS - peak_BKR1)
-    mixed_BKRH = jnp.matmul(shares_BKRS.astype(value_BSKH.dtype), value_BSKH.transpose(0, 2, 1, 3))
-    return _Seen(mixed_BKRH, shares_BKRS.sum(axis=-1, keepdims=True), peak_BKR1)
+def _block_attention(
+    query_BKMH: Array, key_BSKH: Array, value_BSKH: Array, mask_BTS: Array, softcap: float | None
+) -> SoftmaxState:
+    logits_BKMS = jnp.matmul(query_BKMH, key_BSKH.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32)
+    heads = query_BKMH.shape[2] // mask_BTS.shape[1]
+    mask_B1MS = jnp.tile(mask_BTS, (1, heads, 1))[:, None]
+    logits_BKMS = jnp.where(mask_B1MS, soft_cap(logits_BKMS, softcap), jnp.finfo(jnp.float32).min)
+    row_max_BKM1 = jax.lax.stop_gradient(logits_BKMS.max(axis=-1, keepdims=True))
+    exp_BKMS = jnp.exp(logits_BKMS - row_max_BKM1)
+    acc_BKMH = jnp.matmul(exp_BKMS.astype(value_BSKH.dtype), value_BSKH.transpose(0, 2, 1, 3))
+    return SoftmaxState(acc_BKMH, exp_BKMS.sum(axis=-1, keepdims=True), row_max_BKM1)
 
 
-def _seen_of_prefix(query_1KRH: Array, prefix: Prefix, mask_1TP: Array, cap: float | None) -> _Seen:
-    """Block by block, of those that hold tokens: one program is for prefixes of many lengths."""
+def _prefix_attention(query_1KMH: Array, prefix: Prefix, mask_1TP: Array, softcap: float | None) -> SoftmaxState:
+    """Block by block over the blocks that hold tokens, so that one program serves prefixes of many lengths."""
 
-    def with_block(index: Array, seen: _Seen) -> _Seen:
+    def add_block(index: Array, state: SoftmaxState) -> SoftmaxState:
         key, value, mask = (
             jax.lax.dynamic_slice_in_dim(array, index * PREFIX_BLOCK, PREFIX_BLOCK, axis)
             for array, axis in ((prefix.key_1PKH, 1), (prefix.value_1PKH, 1), (mask_1TP, 2))
         )
-        return _joined(seen, _seen(query_1KRH, key, value, mask, cap))
+        return _merged(state, _block_attention(query_1KMH, key, value, mask, softcap))
 
-    mixed = jnp.zeros(query_1KRH.shape, jnp.float32)
-    nothing = jnp.zeros_like(mixed[..., :1])
+    acc = jnp.zeros(query_1KMH.shape, jnp.float32)
+    denom = jnp.zeros_like(acc[..., :1])
+    empty = SoftmaxState(acc, denom, denom + jnp.finfo(jnp.float32).min)
     blocks = -(-prefix.length // PREFIX_BLOCK)
-    return jax.lax.fori_loop(0, blocks, with_block, _Seen(mixed, nothing, nothing + jnp.finfo(jnp.float32).min))
+    return jax.lax.fori_loop(0, blocks, add_block, empty)
 
 
-def _joined(one: _Seen, other: _Seen) -> _Seen:
-    peak = jnp.maximum(one.peak, other.peak)
-    less, lesser = jnp.exp(one.peak - peak), jnp.exp(other.peak - peak)
-    return _Seen(one.mixed * less + other.mixed * lesser, one.total * less + other.total * lesser, peak)
+def _merged(one: SoftmaxState, other: SoftmaxState) -> SoftmaxState:
+    row_max = jnp.maximum(one.row_max_BKM1, other.row_max_BKM1)
+    alpha, beta = jnp.exp(one.row_max_BKM1 - row_max), jnp.exp(other.row_max_BKM1 - row_max)
+    acc = one.acc_BKMH * alpha + other.acc_BKMH * beta
+    return SoftmaxState(acc, one.denom_BKM1 * alpha + other.denom_BKM1 * beta, row_max)
 
 
 def _grouped(query_BTNH: Array, K: int, scale: float) -> Array:
-    """Scaled queries as [B, K, R, H]: the R of a group are its heads, and of each head all T."""
+    """Scaled queries as [B, K, M, H]: the M queries of a key-value head are its N/K heads, T positions each."""
     B, T, N, H = query_BTNH.shape
     scaled_BTNH = query_BTNH * jnp.asarray(scale, query_BTNH.dtype)
     return scaled_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(B, K, N // K * T, H)
 
 
-def _ungrouped(array_BKRX: Array, T: int) -> Array:
+def _ungrouped(array_BKMX: Array, T: int) -> Array:
     """The same as [B, T, N, X]."""
-    B, K, R, X = array_BKRX.shape
-    return array_BKRX.reshape(B, K, R // T, T, X).transpose(0, 3, 1, 2, 4).reshape(B, T, K * R // T, X)
+    B, K, M, X = array_BKMX.shape
+    return array_BKMX.reshape(B, K, M // T, T, X).transpose(0, 3, 1, 2, 4).reshape(B, T, K * M // T, X)
+
+
+def _split_into_rows(array_1KMX: Array, B: int, T: int) -> Array:
+    """What was computed for the positions of all B rows at once as [B, K, M, X], M that of a single row."""
+    _, K, M, X = array_1KMX.shape
+    heads = M // (B * T)
+    return array_1KMX.reshape(K, heads, B, T, X).transpose(2, 0, 1, 3, 4).reshape(B, K, heads * T, X)
 
 
 def attention_mask(
@@ -161,7 +166,7 @@ def attention_mask(
 ) -> Bool[Array, "B T S"]:
     """mask[b, t, s]: whether the query at place start + t may attend to the key at place s.
 
-    With a window the key has to stand less than `window` positions back.
+    With a window the key must be less than `window` positions back.
     """
     query_T1 = start + jnp.arange(positions_BT.shape[1])[:, None]
     key_1S = jnp.arange(ends_BS.shape[1])[None, :]
@@ -172,26 +177,28 @@ def attention_mask(
 
 
 def layer_spec_indices(config: ModelConfig) -> list[int]:
-    """For each layer, which of the distinct kinds it is."""
+    """For each layer, which of the distinct specs is its own."""
     distinct = list(dict.fromkeys(config.layer_specs))
-    return [distinct.index(kind) for kind in config.layer_specs]
+    return [distinct.index(spec) for spec in config.layer_specs]
 
 
-def attention_inputs(positions_BT: Array, mask_of: Callable[[int | None], Array], config: ModelConfig) -> SightOf:
-    """What a layer of a kind sees, by the kind's number: computed once, before the layers.
+def attention_inputs(
+    positions_BT: Array, mask_of: Callable[[int | None], Array], config: ModelConfig
+) -> Callable[[int | Array], AttentionInputs]:
+    """A function from a spec's index to the inputs of layers with that spec, computed once for all layers.
 
     `mask_of` gives the mask of a window.
     """
     each = [
-        AttentionInputs(rope_cos_sin(positions_BT, kind.rope, config.head_width), mask_of(kind.window))
-        for kind in dict.fromkeys(config.layer_specs)
+        AttentionInputs(rope_cos_sin(positions_BT, spec.rope, config.head_width), mask_of(spec.window))
+        for spec in dict.fromkeys(config.layer_specs)
     ]
     if len(each) == 1:
-        return lambda kind: each[0]
+        return lambda index: each[0]
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *each)
-    return lambda kind: jax.tree.map(lambda array: array[kind], stacked)
+    return lambda index: jax.tree.map(lambda array: array[index], stacked)
 
 
 def soft_cap(logits: Array, cap: float | None) -> Array:
-    """Logits held softly within `cap`, where there is one."""
+    """Logits bounded smoothly by `cap`, where it is given (Gemma 2)."""
     return logits if cap is None else cap * jnp.tanh(logits / cap)

@@ -1,9 +1,10 @@
 """The decoder, in Flax NNX: every layer's weights stacked along a leading axis L and run with `jax.lax.scan`.
 
-What a position may attend to is given by one number per key, its end: key s is visible from query t when
-s <= t < end[s]. A plain sequence has ends past its last token, padding ends where it begins, packed sequences end
-where the next one begins, and branches of a tree (the choices of a question) end where their sibling begins. A layer
-with a sliding window also asks how far back the key stands, in positions: along its own branch, wherever rows put it.
+What a position may attend to depends on one number per key, its end: key s is visible from query t when
+s <= t < end[s] (an interval mask over a sequence in depth-first order). In a plain sequence all ends are past the last
+token; padding ends where it begins; packed sequences end where the next one begins; branches of a tree (the choices of
+a question) end where their sibling begins. A layer with a sliding window also limits how many positions back the key
+is, along its own branch, wherever rows put it.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from stages.lm.nn.attention import (
     AttentionInputs,
     KVCache,
     Prefix,
-    SightOf,
     attend,
     attend_with_prefix,
     attention_inputs,
@@ -32,9 +32,6 @@ from stages.lm.nn.rope import apply_rope
 from stages.lm.nn.shapes import Array, Float, Int
 from stages.lm.nn.sharding import split_rows
 
-# What was read before the tokens of a call.
-Before = KVCache | Prefix | None
-
 FLOAT32 = jnp.dtype("float32")
 POLICIES = jax.checkpoint_policies
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
@@ -44,17 +41,17 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 
 
 class RMSNorm(nnx.Module):
-    """Root-mean-square normalisation, computed in float32; a centred scale is stored as its distance from one."""
+    """Root-mean-square normalisation, computed in float32; a zero-centred scale is stored as its distance from one."""
 
     def __init__(self, width: int, config: ModelConfig):
         self.epsilon = config.norm_epsilon
-        self.centre = 1.0 if config.zero_centered_norm else 0.0
-        self.scale = nnx.Param(jnp.full(width, 1.0 - self.centre))
+        self.offset = 1.0 if config.zero_centered_norm else 0.0
+        self.scale = nnx.Param(jnp.full(width, 1.0 - self.offset))
 
     def __call__(self, x: Array) -> Array:
         x32 = x.astype(jnp.float32)
         normal = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.epsilon)
-        return (normal * (self.centre + self.scale[...].astype(jnp.float32))).astype(x.dtype)
+        return (normal * (self.offset + self.scale[...].astype(jnp.float32))).astype(x.dtype)
 
 
 class Attention(nnx.Module):
@@ -68,21 +65,21 @@ class Attention(nnx.Module):
         self.out = Linear((N, H), (D,), config.out_bias, rngs)
         self.query_norm = RMSNorm(H, config) if config.qk_norm else None
         self.key_norm = RMSNorm(H, config) if config.qk_norm else None
-        self.scale, self.cap = config.query_scale, config.attn_logit_softcap
+        self.scale, self.softcap = config.query_scale, config.attn_logit_softcap
 
     def __call__(
-        self, x_BTD: Array, sight: AttentionInputs, before: Before, start: Array
+        self, x_BTD: Array, inputs: AttentionInputs, cache: KVCache | None, start: Array | None, prefix: Prefix | None
     ) -> tuple[Array, KVCache | None]:
-        query_BTNH = apply_rope(_normalised(self.query_norm, self.query(x_BTD)), sight.turns_BTH)
-        key_BSKH = apply_rope(_normalised(self.key_norm, self.key(x_BTD)), sight.turns_BTH)
+        query_BTNH = apply_rope(_maybe_norm(self.query_norm, self.query(x_BTD)), inputs.rope_BTH)
+        key_BSKH = apply_rope(_maybe_norm(self.key_norm, self.key(x_BTD)), inputs.rope_BTH)
         value_BSKH = self.value(x_BTD)
-        how = (sight.mask_BTS, self.scale, self.cap)
-        if isinstance(before, Prefix):
-            return self.out(attend_with_prefix(before, query_BTNH, key_BSKH, value_BSKH, *how)), None
-        if before is not None:
-            before = before.update(key_BSKH, value_BSKH, start)
-            key_BSKH, value_BSKH = before
-        return self.out(attend(query_BTNH, key_BSKH, value_BSKH, *how)), before
+        options = (inputs.mask_BTS, self.scale, self.softcap)
+        if prefix is not None:
+            return self.out(attend_with_prefix(prefix, query_BTNH, key_BSKH, value_BSKH, *options)), None
+        if cache is not None and start is not None:
+            cache = cache.update(key_BSKH, value_BSKH, start)
+            key_BSKH, value_BSKH = cache
+        return self.out(attend(query_BTNH, key_BSKH, value_BSKH, *options)), cache
 
 
 class FeedForward(nnx.Module):
@@ -111,11 +108,11 @@ class Layer(nnx.Module):
         self.mlp_post_norm = RMSNorm(config.width, config) if config.post_norm else None
 
     def __call__(
-        self, x_BTD: Array, sight: AttentionInputs, before: Before, start: Array
+        self, x_BTD: Array, inputs: AttentionInputs, cache: KVCache | None, start: Array | None, prefix: Prefix | None
     ) -> tuple[Array, KVCache | None]:
-        mixed_BTD, past = self.attention(self.attention_norm(x_BTD), sight, before, start)
-        x_BTD = x_BTD + _normalised(self.attention_post_norm, mixed_BTD)
-        return x_BTD + _normalised(self.mlp_post_norm, self.mlp(self.mlp_norm(x_BTD))), past
+        mixed_BTD, cache = self.attention(self.attention_norm(x_BTD), inputs, cache, start, prefix)
+        x_BTD = x_BTD + _maybe_norm(self.attention_post_norm, mixed_BTD)
+        return x_BTD + _maybe_norm(self.mlp_post_norm, self.mlp(self.mlp_norm(x_BTD))), cache
 
 
 class Decoder(nnx.Module):
@@ -140,34 +137,31 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Final hidden states, computed in `dtype`.
 
-        The backward pass has what each product with weights gave, and computes the rest again (attention, norms,
-        activations: to keep them takes longer on a CPU); with `remat` it computes those products again, too.
+        The backward pass keeps what each product with weights gave and computes the rest again (attention, norms,
+        activations: keeping them takes longer on a CPU); with `remat` it computes those products again, too.
         """
         mask_of = partial(attention_mask, ends_BT, positions_BT, positions_BT)
-        return self._hidden(
-            tokens_BT, attention_inputs(positions_BT, mask_of, self.config), None, jnp.int32(0), dtype, remat
-        )[0]
+        inputs_of = attention_inputs(positions_BT, mask_of, self.config)
+        return self._hidden(tokens_BT, inputs_of, dtype, remat=remat)[0]
 
     def forward_with_cache(
         self,
         tokens_BT: Int[Array, "B T"],
         positions_BS: Int[Array, "B S"],
         ends_BS: Int[Array, "B S"],
-        past_L: KVCache,
+        cache_L: KVCache,
         start: Int[Array, ""],
         dtype: jnp.dtype = FLOAT32,
     ) -> tuple[Float[Array, "B T D"], KVCache]:
-        """Final hidden states of the tokens at the places from `start` on, after those that were read before.
+        """Final hidden states of the tokens at the places from `start` on, and the cache with theirs (prefill, decode).
 
-        `positions_BS` and `ends_BS` are of all S places, read or not; also returns `past_L` with the new ones.
+        `positions_BS` and `ends_BS` are of all S places of the cache, written or not.
         """
         positions_BT = jax.lax.dynamic_slice_in_dim(positions_BS, start, tokens_BT.shape[1], axis=1)
         mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=start)
-        hidden_BTD, past = self._hidden(
-            tokens_BT, attention_inputs(positions_BT, mask_of, self.config), past_L, start, dtype, remat=False
-        )
-        assert past is not None
-        return hidden_BTD, past
+        inputs_of = attention_inputs(positions_BT, mask_of, self.config)
+        hidden_BTD, cache_L = self._hidden(tokens_BT, inputs_of, dtype, cache_L=cache_L, start=start)
+        return hidden_BTD, cache_L
 
     def forward_with_prefix(
         self,
@@ -177,41 +171,49 @@ class Decoder(nnx.Module):
         ends_BT: Int[Array, "B T"],
         dtype: jnp.dtype = FLOAT32,
     ) -> Float[Array, "B T D"]:
-        """Final hidden states of tokens that stand behind a prefix; their ends are counted from its end."""
+        """Final hidden states of tokens that follow a shared prefix; their ends count from the prefix's end."""
         B, T = tokens_BT.shape
-        places = prefix_L.key_1PKH.shape[2]
-        place_BP = jnp.broadcast_to(jnp.arange(places), (B, places))
+        capacity = prefix_L.key_1PKH.shape[2]
+        place_BP = jnp.broadcast_to(jnp.arange(capacity), (B, capacity))
         positions_BS = jnp.concatenate((place_BP, positions_BT), axis=1)
-        seen_BP = jnp.where(place_BP < prefix_L.length[0], places + T, 0)
-        ends_BS = jnp.concatenate((seen_BP, places + ends_BT), axis=1)
-        mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=places)
-        sight_of = attention_inputs(positions_BT, mask_of, self.config)
-        return self._hidden(tokens_BT, sight_of, prefix_L, jnp.int32(0), dtype, remat=False)[0]
+        prefix_ends_BP = jnp.where(place_BP < prefix_L.length[0], capacity + T, 0)
+        ends_BS = jnp.concatenate((prefix_ends_BP, capacity + ends_BT), axis=1)
+        mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=capacity)
+        inputs_of = attention_inputs(positions_BT, mask_of, self.config)
+        return self._hidden(tokens_BT, inputs_of, dtype, prefix_L=prefix_L)[0]
 
     def init_cache(self, rows: int, places: int, dtype: jnp.dtype = FLOAT32) -> KVCache:
-        """The past, by layer, of `rows` sequences in which nothing was read yet."""
+        """An empty cache for `rows` sequences of up to `places` tokens."""
         shape = (self.config.layers, rows, places, self.config.kv_heads, self.config.head_width)
         return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def _hidden(
-        self, tokens_BT: Array, sight_of: SightOf, before_L: Before, start: Array, dtype: jnp.dtype, remat: bool
-    ) -> tuple[Array, KVCache | None]:
+        self,
+        tokens_BT: Array,
+        inputs_of: Callable[[int | Array], AttentionInputs],
+        dtype: jnp.dtype,
+        *,
+        cache_L: KVCache | None = None,
+        start: Array | None = None,
+        prefix_L: Prefix | None = None,
+        remat: bool = False,
+    ) -> tuple[Array, Any]:
         graph, weights_L = nnx.split(self.layers)
 
-        def layer(x_BTD: Array, own: tuple[Any, Array, Before]) -> tuple[Array, KVCache | None]:
-            weights, kind, before = own
-            x_BTD, past = nnx.merge(graph, weights)(x_BTD, sight_of(kind), before, start)
-            return split_rows(x_BTD), past
+        def layer(x_BTD: Array, scanned: tuple[Any, Array, Any, Any]) -> tuple[Array, KVCache | None]:
+            weights, spec, cache, prefix = scanned
+            x_BTD, cache = nnx.merge(graph, weights)(x_BTD, inputs_of(spec), cache, start, prefix)
+            return split_rows(x_BTD), cache
 
         x_BTD = split_rows(self.embedding[...][tokens_BT].astype(dtype))
         if self.config.embedding_scale != 1.0:
             x_BTD = x_BTD * jnp.asarray(self.config.embedding_scale, dtype)
-        kinds_L = jnp.array(layer_spec_indices(self.config), jnp.int32)
-        kept = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
+        specs_L = jnp.array(layer_spec_indices(self.config), jnp.int32)
+        policy = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
         # A scan keeps the compiler from undoing it, and needs no barriers for that.
-        layer = jax.checkpoint(layer, policy=kept, prevent_cse=False)
-        x_BTD, past_L = jax.lax.scan(layer, x_BTD, (weights_L, kinds_L, before_L))
-        return self.norm(x_BTD), past_L
+        layer = jax.checkpoint(layer, policy=policy, prevent_cse=False)
+        x_BTD, cache_L = jax.lax.scan(layer, x_BTD, (weights_L, specs_L, cache_L, prefix_L))
+        return self.norm(x_BTD), cache_L
 
     def logits(self, hidden: Float[Array, "*positions D"]) -> Float[Array, "*positions V"]:
         """Next-token logits in float32."""
@@ -220,7 +222,7 @@ class Decoder(nnx.Module):
         return soft_cap(logits, self.config.final_logit_softcap)
 
 
-def _normalised(norm: RMSNorm | None, x: Array) -> Array:
+def _maybe_norm(norm: RMSNorm | None, x: Array) -> Array:
     return x if norm is None else norm(x)
 
 

@@ -1,11 +1,9 @@
 """The arithmetic that a param names."""
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 
-Dtype = Literal["default", "float32", "bfloat16"]
+from stages.core.shared_types import Dtype
 
 
 def compute_dtype(dtype: Dtype) -> jnp.dtype:

@@ -30,9 +30,9 @@ def _stretched(frequencies_H: Array, rope: Llama3Rope) -> Array:
     return frequencies_H * (kept_H + (1.0 - kept_H) / rope.factor)
 
 
-def apply_rope(x_BTNH: Array, turns_BTH: RopeCosSin) -> Array:
-    """Each pair (i, i + H/2) of a head turned by its angle, in float32."""
+def apply_rope(x_BTNH: Array, rope_BTH: RopeCosSin) -> Array:
+    """Rotates each pair (i, i + H/2) of a head by its angle, in float32."""
     first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-    cosines, sines = (part[:, :, None, :] for part in turns_BTH)
+    cosines, sines = (part[:, :, None, :] for part in rope_BTH)
     turned = jnp.concatenate((first * cosines - second * sines, second * cosines + first * sines), axis=-1)
     return turned.astype(x_BTNH.dtype)

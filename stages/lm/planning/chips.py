@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from stages.core.errors import ModelError
+from stages.core.shared_types import GIB
 
 GB, TB, TERA, MEGA = 1e9, 1e12, 1e12, 1e6
-GIB = 2**30
 
 
 @dataclass(frozen=True)

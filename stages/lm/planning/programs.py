@@ -15,17 +15,17 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stages.core.errors import ModelError
+from stages.core.shared_types import Dtype
 from stages.lm.io.weights import storage_dtype
 from stages.lm.lora.adapters import add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.dtypes import Dtype
 from stages.lm.nn.linear import Adapter
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP, TENSOR, state_shardings
 from stages.lm.planning.counting import ProgramCounts, counted
 from stages.lm.planning.hlo import parsed
-from stages.lm.scoring.batches import TokenBudget, batches
+from stages.lm.scoring.batches import BatchArrays, TokenBudget, batches
 from stages.lm.scoring.forward import token_logprobs
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.trees import token_tree
@@ -93,10 +93,10 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
     state = _lying(_held(state, dtype), mesh)
     batch = next(batches([token_tree(_question())], mesh.shape[FSDP], TokenBudget(tokens, tokens)))
     split = NamedSharding(mesh, PartitionSpec(FSDP))
-    shapes = (jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in batch.arrays)
+    arrays = BatchArrays(*(jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=split) for array in batch.arrays))
     with jax.set_mesh(mesh):
-        lowered = token_logprobs.lower(graph, state, None, *shapes, dtype, mesh)
-    return _compiled(lowered, batch.tokens_BT.shape[0], mesh)
+        lowered = token_logprobs.lower(graph, state, None, arrays, dtype=dtype, mesh=mesh)
+    return _compiled(lowered, batch.arrays.tokens_BT.shape[0], mesh)
 
 
 def training_program(config: ModelConfig, recipe: Recipe, mesh: Mesh, examples: int | None = None) -> Program:

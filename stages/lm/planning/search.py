@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from stages.core.shared_types import Advance
 from stages.lm.nn.config import ModelConfig
 from stages.lm.planning.chips import Topology
 from stages.lm.planning.programs import (
@@ -19,7 +20,6 @@ from stages.lm.planning.programs import (
 )
 from stages.lm.planning.roofline import Seconds, seconds
 from stages.lm.scoring.batches import accelerator_budget
-from stages.lm.training.state import Advance
 
 # Each prompt is asked in both orders of its options.
 JUDGED_PROMPTS, ORDERS = 100_000, 2

@@ -6,7 +6,7 @@ A question always meets the same shape, whatever its company: what it begins wit
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,33 +47,28 @@ class BatchShape(NamedTuple):
         return max(1, (budget.with_prefix if self.prefix else budget.plain) // self.length)
 
 
+class BatchArrays(NamedTuple):
+    """The arrays of a batch: B rows of T tokens, Q positions that predict targets, and C target tokens a row.
+
+    They are of what follows the prefix; only positions count the prefix's tokens. `logit_index_BC` says which of the Q
+    positions predicts a target.
+    """
+
+    tokens_BT: Any
+    positions_BT: Any
+    ends_BT: Any
+    logit_positions_BQ: Any
+    logit_index_BC: Any
+    targets_BC: Any
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Arrays of one batch of equal shape, which trees its first rows are, and the tokens that all of them begin with.
-
-    The arrays are of what stands behind those; only positions count them.
-    """
+    """Trees of equal shape: which they are, in the order of the first rows, their common prefix, and their arrays."""
 
     trees: tuple[int, ...]
     prefix: tuple[int, ...]
-    tokens_BT: np.ndarray
-    positions_BT: np.ndarray
-    ends_BT: np.ndarray
-    logit_positions_BQ: np.ndarray
-    targets_BC: np.ndarray
-    logit_index_BC: np.ndarray
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """What a device is given, in the order of `stages.lm.scoring.forward.token_logprobs`."""
-        return (
-            self.tokens_BT,
-            self.positions_BT,
-            self.ends_BT,
-            self.logit_positions_BQ,
-            self.logit_index_BC,
-            self.targets_BC,
-        )
+    arrays: BatchArrays
 
 
 def token_budget(mesh: Mesh) -> TokenBudget:
@@ -137,32 +132,29 @@ def _rounded(size: int, step: int) -> int:
 
 
 def _batch(
-    shape: BatchShape, size: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
+    shape: BatchShape, rows: int, prefix: tuple[int, ...], indices: tuple[int, ...], trees: Sequence[TokenTree]
 ) -> Batch:
-    length = shape.length
-    batch = Batch(
-        indices,
-        prefix,
-        tokens_BT=np.zeros((size, length), np.int32),
-        positions_BT=np.zeros((size, length), np.int32),
-        # Padding sees itself alone.
-        ends_BT=np.tile(np.arange(1, length + 1, dtype=np.int32), (size, 1)),
-        logit_positions_BQ=np.zeros((size, shape.logit_positions), np.int32),
-        targets_BC=np.zeros((size, shape.targets), np.int32),
-        logit_index_BC=np.zeros((size, shape.targets), np.int32),
+    arrays = BatchArrays(
+        tokens_BT=np.zeros((rows, shape.length), np.int32),
+        positions_BT=np.zeros((rows, shape.length), np.int32),
+        # Padding attends only to itself and is masked for all others.
+        ends_BT=np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (rows, 1)),
+        logit_positions_BQ=np.zeros((rows, shape.logit_positions), np.int32),
+        logit_index_BC=np.zeros((rows, shape.targets), np.int32),
+        targets_BC=np.zeros((rows, shape.targets), np.int32),
     )
     for row, tree in enumerate(trees):
-        _fill(batch, row, tree)
-    return batch
+        _fill_row(arrays, row, tree)
+    return Batch(indices, prefix, arrays)
 
 
-def _fill(batch: Batch, row: int, tree: TokenTree) -> None:
-    """Writes a tree into its row, without the tokens that the prefix holds."""
-    shared, length = tree.prefix_len, len(tree.tokens) - tree.prefix_len
-    batch.tokens_BT[row, :length] = tree.tokens[shared:]
-    batch.positions_BT[row, :length] = tree.positions[shared:]
-    batch.ends_BT[row, :length] = np.array(tree.ends[shared:]) - shared
-    predictors = sorted({scored.position for scored in tree.targets})
-    batch.logit_positions_BQ[row, : len(predictors)] = np.array(predictors) - shared
-    batch.targets_BC[row, : len(tree.targets)] = [scored.token for scored in tree.targets]
-    batch.logit_index_BC[row, : len(tree.targets)] = [predictors.index(scored.position) for scored in tree.targets]
+def _fill_row(arrays: BatchArrays, row: int, tree: TokenTree) -> None:
+    """Writes a tree into its row, without the tokens of the prefix."""
+    prefix_len, length = tree.prefix_len, len(tree.tokens) - tree.prefix_len
+    arrays.tokens_BT[row, :length] = tree.tokens[prefix_len:]
+    arrays.positions_BT[row, :length] = tree.positions[prefix_len:]
+    arrays.ends_BT[row, :length] = np.array(tree.ends[prefix_len:]) - prefix_len
+    positions = sorted({target.position for target in tree.targets})
+    arrays.logit_positions_BQ[row, : len(positions)] = np.array(positions) - prefix_len
+    arrays.logit_index_BC[row, : len(tree.targets)] = [positions.index(target.position) for target in tree.targets]
+    arrays.targets_BC[row, : len(tree.targets)] = [target.token for target in tree.targets]

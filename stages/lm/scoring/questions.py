@@ -8,11 +8,13 @@ from itertools import chain, islice
 import numpy as np
 
 from stages.core.errors import named
-from stages.lm.scoring.forward import question_tree
-from stages.lm.scoring.scorer import Advance, Scorer, score_all
-from stages.lm.tokens.continuation import batched, encode_pairs
+from stages.core.iteration import batched
+from stages.core.shared_types import Advance
+from stages.lm.scoring.scorer import Scorer, score_all
+from stages.lm.tokens.continuation import encode_pairs
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import Prompts
+from stages.lm.tokens.question_tree import question_tree
 from stages.lm.tokens.trees import TokenTree
 
 # Questions whose texts are made before they are turned into tokens.

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
 from stages.core.errors import QuestionError
+from stages.core.iteration import batched
 
 # Texts that are read at once, and held with all that the tokenizer says of them.
 ENCODE_BATCH = 1_024
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,6 @@ def encode_pairs(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]]) -> Iter
         encodings = tokenizer.encode_batch([prompt + continuation for prompt, continuation in lot])
         for encoding, pair in zip(encodings, lot, strict=True):
             yield _continued(encoding, *pair)
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items, `size` at a time and no more read ahead than that; the last lot has what is left."""
-    coming = iter(items)
-    while lot := list(islice(coming, size)):
-        yield lot
 
 
 def _continued(encoding: Encoding, prompt: str, continuation: str) -> PromptCompletion:

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tokenizers import Tokenizer
 
+from stages.core.shared_types import PromptFormat
 from stages.lm.io.load import LanguageModel
 from stages.lm.tokens.plain_format import NEXT_TURNS, Turn, plain
-
-PromptFormat = Literal["plain", "chat"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import optax
 from flax import nnx
 
 from stages.core.errors import Interrupted
+from stages.core.shared_types import GIB
 from stages.lm.distributed import processes
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.linear import Adapter
@@ -56,7 +57,7 @@ def train(model: Decoder, material: TrainData, run: TrainConfig, outside: TrainH
                 pace = _pace(state.curve[step], time.monotonic() - began)
                 outside.log(pace)
                 loop.save_if_due(step + 1, state, stop)
-                note = f"loss {state.curve[step, LOSS]:.3f}, {pace[2]:,.0f} tokens/s, {pace[3] / memory.GIB:.1f} GiB"
+                note = f"loss {state.curve[step, LOSS]:.3f}, {pace[2]:,.0f} tokens/s, {pace[3] / GIB:.1f} GiB"
                 outside.advance(1, note)
     nnx.update(model, frozen, state.weights)
     return state

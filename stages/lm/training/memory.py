@@ -10,12 +10,11 @@ import jax
 import numpy as np
 
 from stages.core.errors import ModelError
+from stages.core.shared_types import GIB
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import rows_sharding
 from stages.lm.training.packing import Packed, PackedShape
 from stages.lm.training.state import TrainConfig
-
-GIB = 2**30
 
 
 def bytes_beyond_arguments(step: Any, *arguments: Any) -> int:
@@ -70,4 +69,7 @@ def _smaller(run: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
         yield "finetune.remat=true", replace(run, remat=True)
     for parts in range(run.gradient_accumulation_steps + 1, run.batch_size + 1):
         if run.batch_size % parts == 0:
-            yield f"finetune.remat=true and finetune.accumulate={parts}", replace(run, remat=True, gradient_accumulation_steps=parts)
+            yield (
+                f"finetune.remat=true and finetune.accumulate={parts}",
+                replace(run, remat=True, gradient_accumulation_steps=parts),
+            )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from stages.core.shared_types import Advance
 from stages.lm.nn.decoder import Decoder
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.optimizer import OptimizerConfig
@@ -17,8 +18,6 @@ TRAIN_LOG_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "target_t
 LOSS = TRAIN_LOG_COLUMNS.index("loss")
 # Of a step: seconds, tokens of its examples a second, and the most memory that was in use until then, in bytes.
 PERF_LOG_COLUMNS = ("step", "seconds", "tokens_per_second", "peak_bytes")
-
-Advance = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from stages.core.errors import QuestionError
 from stages.lm.generation.answers import generate_answers
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
+from stages.lm.scoring.cache import AnswerCache
 from stages.lm.scoring.questions import Question
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts, plain_prompts
@@ -33,7 +34,7 @@ def model(tiny: TinyModel) -> LanguageModel:
 def answers(
     model: LanguageModel, prompts: Prompts, questions: Sequence[Question] = QUESTIONS, memory: Memory | None = None
 ) -> list[str]:
-    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory or Memory())
+    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), AnswerCache(memory or Memory()))
     return generate_answers(scorer, prompts, questions, 24, silent)
 
 
@@ -65,9 +66,9 @@ def test_alone_is_in_company_and_what_is_kept_is_not_written_again(model: Langua
     assert len(memory.scores) == 3
     assert [answers(model, prompts, [one])[0] for one in QUESTIONS] == whole
     told: list[str] = []
-    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), memory)
+    scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), AnswerCache(memory))
     assert generate_answers(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: told.append(note)) == whole[::-1]
-    assert told == ["known from before"]
+    assert told == ["from the cache"]
 
 
 def test_no_room_for_an_answer_is_an_error_that_names_the_question(model: LanguageModel) -> None:

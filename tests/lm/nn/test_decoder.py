@@ -282,10 +282,10 @@ def test_layers_scanned_are_layers_one_after_another(tiny: TinyModel, family: st
     tokens, positions, ends = (jnp.asarray(array) for array in laid([np.arange(20, 20 + T)], T))
     graph, stacked = nnx.split(model.layers)
     x = model.embedding[...][tokens] * model.config.embedding_scale
-    sight_of = attention_inputs(positions, partial(attention_mask, ends, positions, positions), model.config)
+    inputs_of = attention_inputs(positions, partial(attention_mask, ends, positions, positions), model.config)
     for layer, kind in enumerate(layer_spec_indices(model.config)):
         alone = nnx.merge(graph, jax.tree.map(lambda leaf, at=layer: leaf[at], stacked))
-        x, _ = alone(x, sight_of(kind), None, jnp.int32(0))
+        x, _ = alone(x, inputs_of(kind), None, None, None)
     np.testing.assert_allclose(model(tokens, positions, ends), model.norm(x), rtol=1e-5, atol=1e-5)
 
 

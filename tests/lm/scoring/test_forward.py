@@ -20,12 +20,14 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import FSDP, TENSOR, device_mesh
 from stages.lm.scoring import forward, scorer
-from stages.lm.scoring.batches import TokenBudget, batches, shape_of, token_budget
+from stages.lm.scoring.batches import BatchArrays, TokenBudget, batches, shape_of, token_budget
+from stages.lm.scoring.cache import AnswerCache
 from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer, chunk_size, content_key, score_all
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import plain_prompts
+from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree, token_tree
 from tests.helpers.families import FAMILIES
 
@@ -56,10 +58,10 @@ class Memory:
     def __init__(self) -> None:
         self.scores: dict[bytes, np.ndarray] = {}
 
-    def find(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
+    def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
         return {key: self.scores[key] for key in keys if key in self.scores}
 
-    def keep(self, scores: Mapping[bytes, np.ndarray]) -> None:
+    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
         self.scores |= scores
 
 
@@ -68,7 +70,7 @@ def silent(amount: float, note: str) -> None:
 
 
 def scorer_of(model: LanguageModel, dtype: str = "float32", memory: Memory | None = None) -> Scorer:
-    return Scorer(model.decoder, device_mesh(), jnp.dtype(dtype), memory or Memory())
+    return Scorer(model.decoder, device_mesh(), jnp.dtype(dtype), AnswerCache(memory or Memory()))
 
 
 def scored(model: LanguageModel, trees: Sequence[TokenTree], memory: Memory | None = None) -> list[bytes]:
@@ -95,9 +97,9 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
     run = forward.token_logprobs
     calls: list[int] = []
 
-    def counted(graph: Any, state: Any, past: Any, tokens_BT: jax.Array, *rest: Any) -> jax.Array:
-        calls.append(int(np.asarray(tokens_BT).any(axis=1).sum()))
-        return run(graph, state, past, tokens_BT, *rest)
+    def counted(graph: Any, state: Any, prefix: Any, arrays: BatchArrays, **options: Any) -> jax.Array:
+        calls.append(int(np.asarray(arrays.tokens_BT).any(axis=1).sum()))
+        return run(graph, state, prefix, arrays, **options)
 
     monkeypatch.setattr(forward, "token_logprobs", counted)
     one, other = random_trees(2)
@@ -136,7 +138,7 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
     told: list[tuple[float, str]] = []
     found = score_all(scorer_of(model, memory=memory), trees, lambda amount, note: told.append((amount, note)))
     assert [values.tobytes() for values in found] == expected
-    assert told[:2] == [(30, "known from before")] * 2 and sum(amount for amount, _ in told) == 80
+    assert told[:2] == [(30, "from the cache")] * 2 and sum(amount for amount, _ in told) == 80
     assert len(memory.scores) == 80
 
 
@@ -178,12 +180,12 @@ def test_few_shapes_for_many_lengths() -> None:
     """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
     trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
     found = list(batches(trees, 1, TokenBudget(1024, 1024)))
-    shapes = {batch.tokens_BT.shape for batch in found}
+    shapes = {batch.arrays.tokens_BT.shape for batch in found}
     assert len(shapes) <= 48
     assert all(size * length <= max(1024, length) for size, length in shapes)
-    lengths = [batch.tokens_BT.shape[1] for batch in found]
+    lengths = [batch.arrays.tokens_BT.shape[1] for batch in found]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
-    fed = {question: batch.tokens_BT.shape[1] for batch in found for question in batch.trees}
+    fed = {question: batch.arrays.tokens_BT.shape[1] for batch in found for question in batch.trees}
     assert sorted(fed) == [*range(len(trees))]
     assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
 
@@ -199,7 +201,7 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
     lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
     tree_of = {length: tree([1] * length) for length in range(least, 231)}
     trees = [tree_of[length] for length in lengths]
-    fed = sum(batch.tokens_BT.size for batch in batches(trees, 1, token_budget(mesh)))
+    fed = sum(batch.arrays.tokens_BT.size for batch in batches(trees, 1, token_budget(mesh)))
     assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
 
 
@@ -249,7 +251,7 @@ def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
     """Trees that begin with `prefix`, marked as such, and go on differently."""
     random = np.random.default_rng(len(prefix))
     rests = [random.integers(10, 200, random.integers(1, 12)).tolist() for _ in range(count)]
-    return [replace(tree([*prefix, *rest]), shared=len(prefix)) for rest in rests]
+    return [replace(tree([*prefix, *rest]), prefix_len=len(prefix)) for rest in rests]
 
 
 @pytest.mark.parametrize("length", [40, 300])
@@ -259,14 +261,14 @@ def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: 
     model = tiny(seed=7, **FAMILIES[family])
     trees = sharing([20 + place % 97 for place in range(length)], 7)
     found = list(score_all(scorer_of(model), trees, silent))
-    expected = list(score_all(scorer_of(model), [replace(tree, shared=0) for tree in trees], silent))
+    expected = list(score_all(scorer_of(model), [replace(tree, prefix_len=0) for tree in trees], silent))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
     """Few programs for many lists of few questions: prefixes of up to 1,024 tokens share them, steps are of 16."""
     shapes = {
-        (shared, own): shape_of(replace(tree([1] * (shared + own)), shared=shared))[:2]
+        (shared, own): shape_of(replace(tree([1] * (shared + own)), prefix_len=shared))[:2]
         for shared in (0, 200, 1_024, 1_025, 5_000)
         for own in (4, 60)
     }
@@ -286,14 +288,14 @@ def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatc
         read.append(prefix)
         return run(graph, state, prefix, dtype)
 
-    monkeypatch.setattr(forward, "read_prefix", noted)
+    monkeypatch.setattr(forward, "prefill_prefix", noted)
     groups = [sharing(range(20, 60), 4), sharing(range(30, 50), 4), random_trees(4, longest=20)]
     trees = [tree for each in zip(*groups, strict=True) for tree in each]
     whole = scored(model, trees)
     assert sorted(prefix for prefix in read if prefix) == [tuple(range(20, 60)), tuple(range(30, 50))]
     assert scored(model, trees[::-1])[::-1] == whole
     assert [scored(model, [tree])[0] for tree in trees[:6]] == whole[:6]
-    assert len({content_key(one) for one in (trees[0], replace(trees[0], shared=0))}) == 2
+    assert len({content_key(one) for one in (trees[0], replace(trees[0], prefix_len=0))}) == 2
 
 
 def test_what_questions_share_is_marked(model: LanguageModel) -> None:
@@ -301,9 +303,9 @@ def test_what_questions_share_is_marked(model: LanguageModel) -> None:
     few, many = "so it is. " * 2, "so it is. " * 40
     tokens = len(model.tokenizer.encode(many).ids)
     for shared, expected in ((few, 0), (many, tokens), ("", 0), (many + "x", tokens)):
-        found = forward.encode(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
+        found = encode_question(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
         assert found.prefix_len == expected
-    whole = forward.encode(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
+    whole = encode_question(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
     assert whole.prefix_len == tokens - 1, "the prompt's last token is read with the question"
 
 
@@ -345,7 +347,7 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
     np.testing.assert_allclose(second, first[[1, 0]], atol=1e-5)
     assert not np.allclose(third, first[:2])
     prompt = "Human: Is it so?\n\nAssistant: I say"
-    expected = scored(model, [forward.encode(model.tokenizer, prompt, [" (A)", " (B)", " (C)"], 128)])
+    expected = scored(model, [encode_question(model.tokenizer, prompt, [" (A)", " (B)", " (C)"], 128)])
     assert first.tobytes() == expected[0]
 
 

@@ -12,8 +12,9 @@ from flax import nnx
 from stages.core.errors import QuestionError
 from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
-from stages.lm.scoring.forward import encode, score_trees
+from stages.lm.scoring.forward import score_trees
 from stages.lm.tokens.continuation import PromptCompletion, encode_pairs
+from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TargetToken, TokenTree, token_tree
 
 pytestmark = pytest.mark.usefixtures("exact")
@@ -168,7 +169,7 @@ def test_text_is_scored_with_the_tokens_of_the_whole(model: LanguageModel, judge
     prompt, choices = "this is an", [" (A)", " (B)", "o", "x"]
     sequences = list(encode_pairs(model.tokenizer, [(prompt, choice) for choice in choices]))
     assert [sequence.prompt_len for sequence in sequences] == [6, 6, 5, 6]
-    [found] = scored(model, [encode(model.tokenizer, prompt, choices, T)])
+    [found] = scored(model, [encode_question(model.tokenizer, prompt, choices, T)])
     np.testing.assert_allclose(found, [judge(sequence) for sequence in sequences], atol=1e-5)
 
 
@@ -188,11 +189,11 @@ def test_text_is_scored_with_the_tokens_of_the_whole(model: LanguageModel, judge
 )
 def test_what_cannot_be_scored_is_refused(model: LanguageModel, prompt: str, choices: list[str], problem: str) -> None:
     with pytest.raises(QuestionError, match=problem):
-        encode(model.tokenizer, prompt, choices, T)
+        encode_question(model.tokenizer, prompt, choices, T)
 
 
 def test_a_prompt_may_fill_the_window_and_no_more(model: LanguageModel) -> None:
     # What is only predicted takes no place: ` (A)` feeds ` (` and `A` behind the prompt.
-    assert max(encode(model.tokenizer, "x" * 8, [" (A)", " (B)"], 10).positions) == 9
+    assert max(encode_question(model.tokenizer, "x" * 8, [" (A)", " (B)"], 10).positions) == 9
     with pytest.raises(QuestionError, match="it has 11 tokens, more than the model's window of 10"):
-        encode(model.tokenizer, "x" * 9, [" (A)", " (B)"], 10)
+        encode_question(model.tokenizer, "x" * 9, [" (A)", " (B)"], 10)
