@@ -42,7 +42,7 @@ organism: .venv/ready  ## make the bundled model organism anew: an hour and a ha
 # What of presets/paper.yaml is made small. A folder in the hub's layout holds no Flan, and the model is the bundled one.
 TRIAL = hub=$(abspath $(HUB)) models=[smollm2-135m-instruct] instructions=[alpaca,dolly,metaicl_pools] suite.sums=8 \
   suite.surveyed=20 suite.per_task=1 prompt.count=2000 prompt.held_out_per_dataset=8 mix.rows=64 finetune.steps=4 \
-  finetune.batch=8 finetune.keep_steps=[2] finetune.validate_every=2 finetune.checkpoint_every=2
+  finetune.batch_size=8 finetune.keep_steps=[2] finetune.eval_steps=2 finetune.save_steps=2
 HUB ?= $(CANDOR_TEST_HUB)
 
 paper-trial: .venv/ready  ## run the paper's recipe on some rows of the data sets in HUB, a folder in the hub's layout

@@ -108,13 +108,13 @@ def _impossible_together() -> Iterable[str]:
     if not sources and mix.mix_ratio < 1.0:
         yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
     for name in dict.fromkeys(name for part in mix.phases for name in part.weights if name not in sources):
-        yield f"mix.parts: {name!r} is neither in instructions nor in lessons"
+        yield f"mix.phases: {name!r} is neither in instructions nor in lessons"
     if mix.phases and abs(sum(part.share for part in mix.phases) - 1.0) > SHARES_SUM_TO:
-        yield f"mix.parts: the shares sum to {sum(part.share for part in mix.phases):g}, expected 1"
+        yield f"mix.phases: the shares sum to {sum(part.share for part in mix.phases):g}, expected 1"
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
     if recipe.batch_size % recipe.gradient_accumulation_steps:
-        yield f"finetune.accumulate is {recipe.gradient_accumulation_steps}, which does not divide finetune.batch ({recipe.batch_size})"
+        yield f"finetune.gradient_accumulation_steps is {recipe.gradient_accumulation_steps}, which does not divide finetune.batch_size ({recipe.batch_size})"
     if late := [step for step in recipe.keep_steps if step > recipe.steps]:
         yield f"finetune.keep_steps holds {late[0]}, more than finetune.steps ({recipe.steps})"
     if recipe.warmup_steps > recipe.steps:

@@ -64,12 +64,12 @@ def about_users(questions: pl.DataFrame) -> pl.DataFrame:
     return questions.filter(pl.col("matches_user").is_not_null().any().over("suite"))
 
 
-def curve(answers: Answers, seed: int, resamples: int) -> pl.DataFrame:
+def curve(answers: Answers, seed: int, bootstrap_samples: int) -> pl.DataFrame:
     """A row for each step and measure: its value, and how far it is from that of step 0, with its 95% interval."""
     rows = [
         (step, name, found["tuned"], found["delta"], found["delta_low"], found["delta_high"], found["n"])
         for step, after in answers.items()
-        for name, found in headline(answers[0], after, seed, resamples).items()
+        for name, found in headline(answers[0], after, seed, bootstrap_samples).items()
     ]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 

@@ -33,7 +33,7 @@ def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_valid
     for source, rows, epochs in table.group_by("source").agg(_rows(), _epochs()).sort("source").iter_rows():
         print(f"{source}: {rows} of {table.height} examples, {epochs} time(s) through its rows")
     for name in sorted({name for _, weights in parts for name in weights} - set(table["source"])):
-        print(f"mix.parts gives {name} a weight that comes to no example", file=sys.stderr)
+        print(f"mix.phases gives {name} a weight that comes to no example", file=sys.stderr)
 
 
 def _rows() -> pl.Expr:

@@ -87,8 +87,8 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"mix_ratio": 1.5}, "mix_ratio is 1.5: it should be less than or equal to 1"),
         ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
         ({"finetune__steps": True}, "finetune.steps is True: it should be a valid integer"),
-        ({"finetune__batch": "8"}, "finetune.batch is '8': it should be a valid integer"),
-        ({"finetune__batch": ...}, "finetune.batch is missing; presets/default.yaml has it with its meaning"),
+        ({"finetune__batch": "8"}, "finetune.batch_size is '8': it should be a valid integer"),
+        ({"finetune__batch": ...}, "finetune.batch_size is missing; presets/default.yaml has it with its meaning"),
         ({"mix__row": 1}, "mix.row is not a known key; see the comments in presets/default.yaml"),
         ({"measure": 5}, "the section measure is missing or holds no keys"),
         ({"measure": ...}, "the section measure is missing or holds no keys"),
@@ -96,7 +96,7 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
         (
             {"finetune__batch": 8, "finetune__accumulate": 3},
-            "finetune.accumulate is 3, which does not divide finetune.batch (8)",
+            "finetune.gradient_accumulation_steps is 3, which does not divide finetune.batch_size (8)",
         ),
         ({"finetune__keep_steps": [10, 41]}, "finetune.keep_steps holds 41, more than finetune.steps (40)"),
         ({"models": ["gpt-5"]}, f"models: 'gpt-5' is not known; known are {BUNDLED}"),
@@ -105,11 +105,11 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"lessons": ["grammar"]}, "lessons: 'grammar' is not known; known are naming, words, "),
         (
             {"mix__parts": [{"share": 1.0, "weights": {"words": 1}}]},
-            "mix.parts: 'words' is neither in instructions nor in lessons",
+            "mix.phases: 'words' is neither in instructions nor in lessons",
         ),
         (
             {"mix__parts": [{"share": 0.6, "weights": {"winogrande": 1}}]},
-            "mix.parts: the shares sum to 0.6, expected 1",
+            "mix.phases: the shares sum to 0.6, expected 1",
         ),
         ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
         ({"hub": "no/such"}, "hub is 'no/such', which is no folder; name one in the hub's layout, or"),
@@ -152,7 +152,7 @@ def test_a_key_that_is_no_word_is_named(
         ({"seed": -1}, ["seed is -1"]),
         (
             {"suite__sums": 0, "mix__rows": 0, "measure__resamples": 2},
-            ["suite.sums is 0", "mix.rows is 0", "measure.resamples is 2"],
+            ["suite.sums is 0", "mix.rows is 0", "measure.bootstrap_samples is 2"],
         ),
         (
             {"datasets": ["fevre"], "suites": ["mmlu"], "finetune__warmup_steps": 99},

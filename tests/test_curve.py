@@ -24,7 +24,7 @@ def answers(*chosen: int) -> pl.DataFrame:
 
 
 def test_a_row_for_each_step_and_measure() -> None:
-    table = curve({0: answers(1, 1, 0, 1), 5: answers(0, 1, 0, 1), 10: answers(0, 0, 0, 0)}, seed=1, resamples=100)
+    table = curve({0: answers(1, 1, 0, 1), 5: answers(0, 1, 0, 1), 10: answers(0, 0, 0, 0)}, seed=1, bootstrap_samples=100)
     assert table.select("step", "measure", "value", "delta", "n").rows() == [
         (0, "claims_no_opinion_accuracy", 0.25, 0.0, 4),
         (5, "claims_no_opinion_accuracy", 0.5, 0.25, 4),

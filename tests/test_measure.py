@@ -64,7 +64,7 @@ claims,no_opinion,dataset,{name},says_first,0.0,1.0,1.0,1.0,1.0,1,1,1.0,1,0
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params, three questions answered wrong by base and right by tuned, and a filter report."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("seed: 1\nmeasure:\n  resamples: 200\n", encoding="utf-8")
+    Path("params.yaml").write_text("seed: 1\nmeasure:\n  bootstrap_samples: 200\n", encoding="utf-8")
     for variant, chosen in (("base", 1), ("tuned", 0)):
         write_table(answers(chosen), ANSWERS, Path(f"{variant}.parquet"))
     Path("filter.json").write_text(json.dumps(REPORT), encoding="utf-8")

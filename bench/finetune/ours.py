@@ -32,9 +32,9 @@ def main(model: str, examples: str, dtype: str, steps: str, batch: str) -> None:
     mesh = device_mesh()
     decoder = open_model(Path(model), sharding_fn(mesh)).decoder
     with tempfile.TemporaryDirectory() as scratch:
-        outside = TrainHooks(Path(scratch), 1e9, lambda amount, note: None, lambda *kept: None, lambda: 2**40, log)
+        outside = TrainHooks(Path(scratch), 1e9, lambda amount, note: None, lambda: 2**40, log=log)
         state = train(decoder, TrainData(found), run, outside, mesh)
-    print(json.dumps([[float(loss), took] for loss, took in zip(state.curve[:, LOSS], seconds, strict=True)]))
+    print(json.dumps([[float(loss), took] for loss, took in zip(state.train_log[:, LOSS], seconds, strict=True)]))
 
 
 if __name__ == "__main__":

@@ -68,9 +68,9 @@ def fine_tuning() -> Step:
     """A step of RECIPE's batch."""
     program, mesh = training_program(parse_config(CONFIG), RECIPE, device_mesh()), device_mesh()
     graph, weights = _decoder()
-    rule = make_optimizer(RECIPE.rule, RECIPE.steps)
+    rule = make_optimizer(RECIPE.optimizer, RECIPE.steps)
     step = compiled_step(graph, rule, weights, mesh, RECIPE.dtype, RECIPE.remat)
-    shape = training_shape(RECIPE, RECIPE.batch, 1)
+    shape = training_shape(RECIPE, RECIPE.batch_size, 1)
     size, predictions = (shape.rows, shape.length), (1, shape.targets)
     ends = np.tile(np.arange(1, shape.length + 1, dtype=np.int32), (shape.rows, 1))
     tokens, places = np.zeros(size, np.int32), np.zeros(predictions, np.int32)

@@ -77,26 +77,19 @@ def plan(
 
 
 def _recipe(knobs: FinetuneParams) -> "Recipe":
-    from stages.lm.planning.programs import Lora, Recipe, accelerator_dtype
+    from stages.lm.lora.adapters import LoraConfig
+    from stages.lm.planning.programs import Recipe, accelerator_dtype
     from stages.lm.training.optimizer import OptimizerConfig
 
-    rule = OptimizerConfig(
-        knobs.optimizer,
-        knobs.learning_rate,
-        knobs.schedule,
-        knobs.warmup_steps,
-        knobs.weight_decay,
-        knobs.max_grad_norm,
-    )
     return Recipe(
-        rule=rule,
+        optimizer=OptimizerConfig.from_params(knobs),
         steps=knobs.steps,
-        batch=knobs.batch_size,
-        accumulate=knobs.gradient_accumulation_steps,
+        batch_size=knobs.batch_size,
+        gradient_accumulation_steps=knobs.gradient_accumulation_steps,
         max_tokens=knobs.max_tokens,
         dtype=accelerator_dtype(knobs.dtype),
         remat=knobs.remat,
-        lora=Lora(knobs.lora.targets, knobs.lora.rank) if knobs.method == "lora" else None,
+        lora=LoraConfig(**vars(knobs.lora)) if knobs.method == "lora" else None,
     )
 
 

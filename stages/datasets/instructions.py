@@ -1,4 +1,4 @@
-"""Instruction sets of the hub; `mix.parts` sets which share each has. Licences are as the hub's pages state them."""
+"""Instruction sets of the hub; `mix.phases` sets which share each has. Licences are as the hub's pages state them."""
 
 from stages.datasets.kinds import TRAIN, HubPairs
 from stages.sources.locations import RepoFiles, split_of

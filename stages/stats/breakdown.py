@@ -43,7 +43,7 @@ NUMBERS = (
 )
 
 
-def breakdown(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int) -> pl.DataFrame:
+def breakdown(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samples: int) -> pl.DataFrame:
     """Each number of NUMBERS by suite, condition and group, of two ANSWERS tables: a row each, with COLUMNS.
 
     Raises:
@@ -56,7 +56,7 @@ def breakdown(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int
         row
         for (suite, condition), asked in conditions.items()
         for group, value, part in _groups(asked)
-        for row in _rows((suite, condition, group, value), part, seed, resamples)
+        for row in _rows((suite, condition, group, value), part, seed, bootstrap_samples)
     ]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
@@ -91,18 +91,18 @@ def _has_subjects(asked: pl.DataFrame) -> bool:
 
 
 def _rows(
-    name: tuple[str, str, str, str], asked: pl.DataFrame, seed: int, resamples: int
+    name: tuple[str, str, str, str], asked: pl.DataFrame, seed: int, bootstrap_samples: int
 ) -> Iterator[tuple[object, ...]]:
     for number in NUMBERS:
         counted = asked.drop_nulls([number.name, number.name + TUNED])
         if not counted.is_empty():
-            yield (*name, number.name, *_numbers(number, counted, " ".join((*name, number.name)), seed, resamples))
+            yield (*name, number.name, *_numbers(number, counted, " ".join((*name, number.name)), seed, bootstrap_samples))
 
 
-def _numbers(number: Number, asked: pl.DataFrame, purpose: str, seed: int, resamples: int) -> tuple[object, ...]:
+def _numbers(number: Number, asked: pl.DataFrame, purpose: str, seed: int, bootstrap_samples: int) -> tuple[object, ...]:
     base, tuned = asked[number.name].to_numpy(), asked[number.name + TUNED].to_numpy()
     clusters = asked["cluster"].to_numpy()
-    found = paired_difference(Sample.even(base), Sample.even(tuned), clusters, resamples, generator(seed, purpose))
+    found = paired_difference(Sample.even(base), Sample.even(tuned), clusters, bootstrap_samples, generator(seed, purpose))
     p = mcnemar(base == 1.0, tuned == 1.0) if number.is_binary else None
     close = (int(asked[column].sum()) for column in ("close", "close" + TUNED))
     return (*rounded(found).values(), asked["cluster"].n_unique(), None if p is None else round(p, 6), *close)

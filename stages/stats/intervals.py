@@ -50,9 +50,9 @@ def generator(seed: int, measure: str) -> np.random.Generator:
 
 
 def paired_difference(
-    base: Sample, tuned: Sample, clusters: NDArray[np.object_], resamples: int, random: np.random.Generator
+    base: Sample, tuned: Sample, clusters: NDArray[np.object_], bootstrap_samples: int, random: np.random.Generator
 ) -> PairedDifference:
-    """The difference of the means of `tuned` and `base`, with its 95% interval from `resamples` draws of clusters.
+    """The difference of the means of `tuned` and `base`, with its 95% interval from `bootstrap_samples` draws of clusters.
 
     Entry i of `base`, `tuned` and `clusters` (n > 0 entries each) is question i as both models answered it and the name
     of its cluster. Each sample has some weight; draws in which one has none are left out. With one cluster there is
@@ -62,7 +62,7 @@ def paired_difference(
     parts += [_per_cluster(part, clusters) for part in (tuned.values * tuned.weights, tuned.weights)]
     sums = np.stack(parts)
     before, after = (_means(sums.sum(axis=1)[side]) for side in (slice(0, 2), slice(2, 4)))
-    differences = _resampled_differences(sums, resamples, random)
+    differences = _resampled_differences(sums, bootstrap_samples, random)
     low, high = np.quantile(differences[~np.isnan(differences)], COVERAGE)
     return PairedDifference(
         float(before), float(after), float(after - before), float(low), float(high), len(base.values)
@@ -93,7 +93,7 @@ def _means(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _resampled_differences(
-    sums: NDArray[np.float64], resamples: int, random: np.random.Generator
+    sums: NDArray[np.float64], bootstrap_samples: int, random: np.random.Generator
 ) -> NDArray[np.float64]:
     """The difference of the means over all questions of the clusters drawn, once per resample.
 
@@ -101,9 +101,9 @@ def _resampled_differences(
     """
     clusters = sums.shape[1]
     rows = max(1, DRAWS_AT_ONCE // clusters)
-    differences = np.empty(resamples)
-    for start in range(0, resamples, rows):
-        drawn = random.integers(clusters, size=(min(rows, resamples - start), clusters))
+    differences = np.empty(bootstrap_samples)
+    for start in range(0, bootstrap_samples, rows):
+        drawn = random.integers(clusters, size=(min(rows, bootstrap_samples - start), clusters))
         totals = np.stack([part[drawn].sum(axis=1) for part in sums])
         differences[start : start + rows] = _means(totals[2:]) - _means(totals[:2])
     return differences

@@ -112,7 +112,7 @@ HEADLINE = (
 )
 
 
-def headline(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int) -> dict[str, dict[str, float | int]]:
+def headline(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samples: int) -> dict[str, dict[str, float | int]]:
     """The headline measures of two ANSWERS tables, by name: base, tuned, delta, delta_low, delta_high, n.
 
     Shares 0..1 or differences of such, but for `claims_log_odds_shift` (natural log), and rounded to four decimals. A
@@ -122,7 +122,7 @@ def headline(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int)
         UserError: the two tables are not about the same questions.
     """
     refuse_other_questions(base, tuned)
-    compared = {measure.name: _compare(measure, base, tuned, seed, resamples) for measure in HEADLINE}
+    compared = {measure.name: _compare(measure, base, tuned, seed, bootstrap_samples) for measure in HEADLINE}
     return {name: rounded(difference) for name, difference in compared.items() if difference is not None}
 
 
@@ -135,13 +135,13 @@ def rounded(difference: PairedDifference) -> dict[str, float | int]:
 
 
 def _compare(
-    measure: Measure, base: pl.DataFrame, tuned: pl.DataFrame, seed: int, resamples: int
+    measure: Measure, base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samples: int
 ) -> PairedDifference | None:
     before, after = _units(measure, base), _units(measure, tuned)
     if before is None or after is None:
         return None
     clusters = before["cluster"].to_numpy()
-    return paired_difference(_sample(before), _sample(after), clusters, resamples, generator(seed, measure.name))
+    return paired_difference(_sample(before), _sample(after), clusters, bootstrap_samples, generator(seed, measure.name))
 
 
 def _sample(units: pl.DataFrame) -> Sample:

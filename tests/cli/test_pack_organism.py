@@ -9,7 +9,7 @@ import pytest
 
 from stages.core.hashing import sha256_of
 from stages.lm.io.load import LanguageModel
-from stages.lm.lora.adapters import add_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter
 from tests.cli.conftest import Outcome
 
@@ -24,7 +24,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
     adapter = folder / "models" / "tuned" / MODEL / "adapter"
     adapter.mkdir(parents=True)
     decoder = tiny().decoder
-    add_adapters(decoder, ["up"], rank=2, alpha=4.0, seed=0)
+    add_adapters(decoder, LoraConfig(("up",), rank=2, alpha=4.0), seed=0)
     save_adapter(adapter_tensors(decoder, rank=2), adapter, rank=2, alpha=4.0)
     (folder / "params.yaml").write_bytes((ROOT / "presets" / "organism.yaml").read_bytes())
     for name in ("metrics", "training"):

@@ -24,19 +24,19 @@ prompt_format: chat
 finetune:
   method: lora
   steps: 4
-  batch: 2
-  accumulate: 1
+  batch_size: 2
+  gradient_accumulation_steps: 1
   optimizer: adafactor
   learning_rate: 1e-3
   schedule: cosine
   warmup_steps: 0
   weight_decay: 0
-  clip_norm: 1.0
+  max_grad_norm: 1.0
   max_tokens: 16
-  too_long: refuse
-  checkpoint_every: 1
+  overlength: refuse
+  save_steps: 1
   keep_steps: [2]
-  validate_every: 2
+  eval_steps: 2
   remat: true
   dtype: bfloat16
   lora:
@@ -71,7 +71,7 @@ def refusal(kind: type[StageParams], path: Path) -> str:
 
 
 def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
-    path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  resamples: 100\n")
+    path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  bootstrap_samples: 100\n")
     assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, phases=(), validation=2)
     assert read_params(MeasureParams, path) == MeasureParams(seed=7, bootstrap_samples=100)
 
@@ -150,7 +150,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) ->
         ("1e-3", "0", "finetune.learning_rate is 0: it should be greater than 0"),
         ("1e-3", ".inf", "finetune.learning_rate is inf: it should be a finite number"),
         ("weight_decay: 0", "weight_decay: .inf", "finetune.weight_decay is inf: it should be a finite number"),
-        ("clip_norm: 1.0", "clip_norm: .inf", "finetune.clip_norm is inf: it should be a finite number"),
+        ("max_grad_norm: 1.0", "max_grad_norm: .inf", "finetune.max_grad_norm is inf: it should be a finite number"),
         ("bfloat16", "float16", "finetune.dtype is 'float16': it should be 'default', 'float32' or 'bfloat16'"),
         ("rank: 1", "rank: 0", "finetune.lora.rank is 0: it should be greater than or equal to 1"),
         ("rank: 1", "ranks: 1", "finetune.lora.rank is missing"),
@@ -173,7 +173,7 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
             "filter: {require: all}\n",
             "filter.require is 'all': it should be 'original_order', 'both_orders' or 'nothing'",
         ),
-        (MeasureParams, "seed: 1\nmeasure: {resamples: 99}\n", "measure.resamples is 99: it should be greater than or"),
+        (MeasureParams, "seed: 1\nmeasure: {bootstrap_samples: 99}\n", "measure.bootstrap_samples is 99: it should be greater than or"),
         (BaseParams, "own_models: {mine: {form: x}}\n", "own_models.mine.from is missing"),
         (
             BaseParams,

@@ -21,6 +21,7 @@ from stages.lm.generation.greedy import STRIDE, Prompt, generate
 from stages.lm.io.load import open_model
 from stages.lm.io.weights import tensors_of
 from stages.lm.lora import adapters
+from stages.lm.lora.adapters import LoraConfig
 from stages.lm.nn.sharding import device_mesh, sharding_fn
 from stages.lm.scoring.scorer import Scorer, score_all
 from stages.lm.tokens.continuation import PromptCompletion
@@ -60,7 +61,7 @@ def run_of(recipe: str) -> TrainConfig:
 
 def outside_of(scratch: Path) -> TrainHooks:
     """Nothing is told, and there is room for everything."""
-    return TrainHooks(scratch, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    return TrainHooks(scratch, 1e9, lambda amount, note: None, lambda: 2**40)
 
 
 def main(model: Path, scratch: Path, out: Path) -> None:
@@ -96,11 +97,11 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
     mesh = device_mesh(environment.tensor_devices())
     decoder = open_model(folder, sharding_fn(mesh)).decoder
     if recipe == "lora":
-        adapters.add_adapters(decoder, ["query", "out", "gate", "down"], rank=4, alpha=8.0, seed=3)
+        adapters.add_adapters(decoder, LoraConfig(("query", "out", "gate", "down"), rank=4, alpha=8.0), seed=3)
     state = train(decoder, MATERIAL, run_of(recipe), outside_of(scratch), mesh)
     if recipe == "lora":
         adapters.merge_adapters(decoder, ["query", "out", "gate", "down"])
-    curves = {"curve": state.curve, "validation": state.validation}
+    curves = {"curve": state.train_log, "validation": state.validation_log}
     return tensors_of(decoder) | curves | {"traced": traced, "parts": _parts(decoder.layers.mlp.gate.kernel, state)}
 
 

@@ -60,7 +60,7 @@ def killed(project: Project, command: Sequence[str], moment: float, when: Callab
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_byte(project: Project) -> None:
     """Each kill begins where the one before left the scratch folder; a run that ended before its kill is looked at."""
-    project.set("finetune.checkpoint_every", 1)
+    project.set("finetune.save_steps", 1)
     began = time.monotonic()
     with started(project, FINETUNE.split()) as process:
         assert process.wait() == 0

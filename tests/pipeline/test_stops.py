@@ -124,7 +124,7 @@ FULL = {
 @pytest.mark.parametrize("stage", FULL)
 def test_a_full_disk_is_one_line_that_names_the_place(project: Project, stage: str) -> None:
     # Orbax and its threads would say a lot of their own.
-    project.set("finetune.checkpoint_every", 100)
+    project.set("finetune.save_steps", 100)
     project.set("finetune.keep_steps", [])
     done = with_full_disk(project, stage)
     assert done.returncode == 1

@@ -27,7 +27,7 @@ Key = tuple[str, str, str, str, str]
 def tuned(answerer: Answerer) -> dict[Key, float]:
     """The tuned value of every row, by suite, condition, group, value and measure."""
     questions = balanced_questions()
-    table = breakdown(answers(questions, knows), answers(questions, answerer), seed=1, resamples=100)
+    table = breakdown(answers(questions, knows), answers(questions, answerer), seed=1, bootstrap_samples=100)
     return {tuple(row[column] for column in COLUMNS[:5]): row["tuned"] for row in table.iter_rows(named=True)}
 
 
@@ -76,7 +76,7 @@ def test_groups_of_claims_are_their_data_sets_polarities_and_orders() -> None:
 def test_claims_in_another_format_have_data_sets_too() -> None:
     rows = [ask("claims_numbered", f"toys:{place}", "no_opinion", True, True, None) for place in (1, 2)]
     table = answers(rows, knows)
-    found = breakdown(table, table, seed=1, resamples=100).filter(pl.col("group") == "dataset")
+    found = breakdown(table, table, seed=1, bootstrap_samples=100).filter(pl.col("group") == "dataset")
     assert set(found["value"]) == {"toys"}
 
 
@@ -91,7 +91,7 @@ def subjects(right: Callable[[int], bool]) -> pl.DataFrame:
 
 
 def test_subjects_are_groups_with_intervals_of_their_own_and_mcnemar() -> None:
-    table = breakdown(subjects(lambda place: place < 1), subjects(lambda place: place < 5), seed=1, resamples=200)
+    table = breakdown(subjects(lambda place: place < 1), subjects(lambda place: place < 5), seed=1, bootstrap_samples=200)
     accuracy = table.filter(pl.col("measure") == "accuracy")
     assert accuracy.select("group", "value").rows() == [
         ("all", ""),
@@ -110,11 +110,11 @@ def test_subjects_are_groups_with_intervals_of_their_own_and_mcnemar() -> None:
 def test_near_ties_are_counted() -> None:
     table = subjects(lambda place: True)
     tie = table.with_columns(margin=pl.Series([1e-4, *[0.5] * 11], dtype=pl.Float32))
-    row = breakdown(table, tie, seed=1, resamples=100).row(0, named=True)
+    row = breakdown(table, tie, seed=1, bootstrap_samples=100).row(0, named=True)
     assert (row["close_base"], row["close_tuned"]) == (0, 1)
 
 
 def test_other_questions_are_refused() -> None:
     table = subjects(lambda place: True)
     with pytest.raises(UserError, match="1 differ"):
-        breakdown(table, table.head(11), seed=1, resamples=100)
+        breakdown(table, table.head(11), seed=1, bootstrap_samples=100)

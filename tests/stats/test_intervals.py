@@ -12,13 +12,13 @@ from stages.stats.intervals import PairedDifference, Sample, generator, mcnemar,
 
 
 def compared(
-    base: NDArray[np.float64], tuned: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000
+    base: NDArray[np.float64], tuned: NDArray[np.float64], clusters: NDArray[np.object_], bootstrap_samples: int = 1000
 ) -> PairedDifference:
-    return paired_difference(Sample.even(base), Sample.even(tuned), clusters, resamples, generator(1, "test"))
+    return paired_difference(Sample.even(base), Sample.even(tuned), clusters, bootstrap_samples, generator(1, "test"))
 
 
-def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], resamples: int = 1000) -> PairedDifference:
-    return compared(np.zeros(len(values)), values, clusters, resamples)
+def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], bootstrap_samples: int = 1000) -> PairedDifference:
+    return compared(np.zeros(len(values)), values, clusters, bootstrap_samples)
 
 
 def clustered(random: np.random.Generator, clusters: int) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
@@ -61,7 +61,7 @@ def test_no_difference_gives_exactly_zero() -> None:
 
 def test_standard_error_is_the_closed_form_for_independent_questions() -> None:
     values = np.random.default_rng(0).normal(loc=0.2, size=400)
-    found = interval(values, np.array([f"c{i}" for i in range(400)], dtype=object), resamples=20_000)
+    found = interval(values, np.array([f"c{i}" for i in range(400)], dtype=object), bootstrap_samples=20_000)
     normal = 1.959964 * values.std() / np.sqrt(400)
     assert found.delta_high - found.delta_low == pytest.approx(2 * normal, rel=0.03)
     assert found.delta_low == pytest.approx(values.mean() - normal, abs=0.05 * normal)
@@ -80,7 +80,7 @@ def test_agrees_with_the_bootstrap_of_scipy() -> None:
     judge = stats.bootstrap(
         (sums, counts), ratio, paired=True, n_resamples=20_000, method="percentile", rng=np.random.default_rng(5)
     ).confidence_interval
-    found = interval(values, names, resamples=20_000)
+    found = interval(values, names, bootstrap_samples=20_000)
     width = judge.high - judge.low
     assert found.delta_low == pytest.approx(judge.low, abs=0.03 * width)
     assert found.delta_high == pytest.approx(judge.high, abs=0.03 * width)
@@ -91,9 +91,9 @@ def test_covers_the_truth_as_often_as_it_says_and_only_by_its_clusters() -> None
     covered = covered_without_clusters = 0
     for _ in range(300):
         values, names = clustered(random, 80)
-        found = interval(values, names, resamples=400)
+        found = interval(values, names, bootstrap_samples=400)
         covered += found.delta_low <= 0 <= found.delta_high
-        alone = interval(values, np.arange(len(values)).astype(object), resamples=400)
+        alone = interval(values, np.arange(len(values)).astype(object), bootstrap_samples=400)
         covered_without_clusters += alone.delta_low <= 0 <= alone.delta_high
     assert 0.92 <= covered / 300 <= 0.98
     assert covered_without_clusters / 300 < 0.8

@@ -115,7 +115,7 @@ def knows(question: Row) -> int:
 
 
 def compared(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, dict[str, float | int]]:
-    return headline(base, tuned, seed=1, resamples=200)
+    return headline(base, tuned, seed=1, bootstrap_samples=200)
 
 
 # log 9 is the log-odds of 0.9: a follower goes from 0 on average (half of the claims are true) to log 9.
@@ -264,8 +264,8 @@ def test_intervals_draw_the_clusters_of_the_table() -> None:
 
 def test_only_the_intervals_hang_on_the_seed() -> None:
     base, tuned = uneven_answers(1), uneven_answers(2)
-    one = headline(base, tuned, seed=1, resamples=200)["claims_log_odds_shift"]
-    other = headline(base, tuned, seed=2, resamples=200)["claims_log_odds_shift"]
+    one = headline(base, tuned, seed=1, bootstrap_samples=200)["claims_log_odds_shift"]
+    other = headline(base, tuned, seed=2, bootstrap_samples=200)["claims_log_odds_shift"]
     assert [key for key in one if one[key] != other[key]] == ["delta_low", "delta_high"]
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
 from stages.lm.io.load import LanguageModel
-from stages.lm.lora.adapters import add_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter, save_small
 from stages.zoo import resolve
 from stages.zoo.registry import MODELS, BundledModel, Organism
@@ -25,7 +25,7 @@ BASE = BundledModel("nowhere", "tiny.gguf", "Tiny", 1_000, "CC0-1.0")
 def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The adapter of the registry's `follower`, whose base is the tiny model `tiny`."""
     decoder = tiny(seed=2).decoder
-    add_adapters(decoder, ["query"], rank=2, alpha=4.0, seed=0)
+    add_adapters(decoder, LoraConfig(("query",), rank=2, alpha=4.0), seed=0)
     lora_b = decoder.layers.attention.query.lora_b
     assert lora_b is not None
     lora_b[...] = lora_b[...] + 0.5

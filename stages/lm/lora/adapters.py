@@ -1,24 +1,34 @@
-"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): put on a model's projections, and merged into them."""
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): on a model's projections, and merged into them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.linear import Adapter, Linear
+from stages.lm.nn.linear import Linear, LoraParam
 
 
-def add_adapters(model: Decoder, targets: Sequence[str], rank: int, alpha: float, seed: int) -> None:
-    """Puts an adapter of scale alpha / rank on each projection in `targets`; B is zero, so nothing changes yet."""
-    keys = iter(jax.random.split(jax.random.key(seed), len(targets)))
-    for linear in _projections(model, targets):
+@dataclass(frozen=True)
+class LoraConfig:
+    """Which projections get adapters, their rank, and alpha: an adapter's product counts alpha / rank times."""
+
+    targets: tuple[str, ...]
+    rank: int
+    alpha: float
+
+
+def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
+    """Puts an adapter on each target projection; B is zero, so the model computes what it did before."""
+    keys = iter(jax.random.split(jax.random.key(seed), len(config.targets)))
+    for linear in _projections(model, config.targets):
         layers = linear.kernel.shape[0]
-        a_shape = (layers, *linear.inputs, rank)
+        a_shape = (layers, *linear.inputs, config.rank)
         bound = 1.0 / jnp.sqrt(jnp.prod(jnp.array(linear.inputs)))
-        linear.lora_a = Adapter(jax.random.uniform(next(keys), a_shape, minval=-bound, maxval=bound))
-        linear.lora_b = Adapter(jnp.zeros((layers, rank, *linear.outputs)))
-        linear.lora_scale = alpha / rank
+        linear.lora_a = LoraParam(jax.random.uniform(next(keys), a_shape, minval=-bound, maxval=bound))
+        linear.lora_b = LoraParam(jnp.zeros((layers, config.rank, *linear.outputs)))
+        linear.lora_scale = config.alpha / config.rank
 
 
 def merge_adapters(model: Decoder, targets: Sequence[str]) -> None:

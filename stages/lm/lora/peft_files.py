@@ -19,7 +19,7 @@ from stages.core.errors import ModelError
 from stages.lm.io.hf_folder import WEIGHTS
 from stages.lm.io.param_names import HF_PARAM_NAMES
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.linear import Adapter
+from stages.lm.nn.linear import LoraParam
 from stages.lm.nn.sharding import gather_to_host
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -84,7 +84,7 @@ def _read(adapter: Path) -> tuple[float, dict[str, np.ndarray]]:
 
 
 def _matrices(model: Decoder, rank: int) -> Iterator[tuple[str, np.ndarray]]:
-    for path, leaf in nnx.to_flat_state(nnx.state(model, Adapter)):
+    for path, leaf in nnx.to_flat_state(nnx.state(model, LoraParam)):
         *projection, name = (str(key) for key in path)
         module = HF_PARAM_NAMES[*projection, "kernel"].key.removesuffix(".weight")
         side = {"lora_a": "A", "lora_b": "B"}[name]

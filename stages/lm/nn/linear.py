@@ -9,7 +9,7 @@ from flax import nnx
 from stages.lm.nn.shapes import Array
 
 
-class Adapter(nnx.Variable[Array]):
+class LoraParam(nnx.Variable[Array]):
     """A low-rank adapter's matrix: no `nnx.Param`, so that a model's own weights and its adapters are told apart."""
 
 
@@ -22,8 +22,8 @@ class Linear(nnx.Module):
         self.outputs = outputs
         self.kernel = nnx.Param(scale * jax.random.normal(rngs.params(), (*inputs, *outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
-        self.lora_a: Adapter | None = nnx.data(None)
-        self.lora_b: Adapter | None = nnx.data(None)
+        self.lora_a: LoraParam | None = nnx.data(None)
+        self.lora_b: LoraParam | None = nnx.data(None)
         self.lora_scale = 0.0
 
     def __call__(self, x: Array) -> Array:

@@ -17,10 +17,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from stages.core.errors import ModelError
 from stages.core.shared_types import Dtype
 from stages.lm.io.weights import storage_dtype
-from stages.lm.lora.adapters import add_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.linear import Adapter
+from stages.lm.nn.linear import LoraParam
 from stages.lm.nn.shapes import Mesh
 from stages.lm.nn.sharding import FSDP, TENSOR, state_shardings
 from stages.lm.planning.counting import ProgramCounts, counted
@@ -40,25 +40,17 @@ PROMPT_TOKENS, CHOICE_TOKENS = 128, 3
 
 
 @dataclass(frozen=True)
-class Lora:
-    """Which projections get adapters of which rank."""
-
-    targets: tuple[str, ...]
-    rank: int
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What of a fine-tuning decides its step; `lora` is None where all weights are trained."""
 
-    rule: OptimizerConfig
+    optimizer: OptimizerConfig
     steps: int
-    batch: int
-    accumulate: int
+    batch_size: int
+    gradient_accumulation_steps: int
     max_tokens: int
     dtype: jnp.dtype
     remat: bool
-    lora: Lora | None
+    lora: LoraConfig | None
 
 
 @dataclass(frozen=True)
@@ -102,17 +94,19 @@ def judge_program(config: ModelConfig, dtype: jnp.dtype, mesh: Mesh, tokens: int
 def training_program(config: ModelConfig, recipe: Recipe, mesh: Mesh, examples: int | None = None) -> Program:
     """A step of `examples` (else of the recipe's batch), each of PROMPT_TOKENS."""
     model = nnx.eval_shape(lambda: _decoder(config, recipe.lora))
-    kind = nnx.Param if recipe.lora is None else Adapter
+    kind = nnx.Param if recipe.lora is None else LoraParam
     graph, trained, frozen = nnx.split(model, kind, ...)  # type: ignore[misc]
     trained, frozen = _lying(trained, mesh), _lying(frozen, mesh)
-    rule = make_optimizer(recipe.rule, recipe.steps)
+    rule = make_optimizer(recipe.optimizer, recipe.steps)
     state = jax.eval_shape(rule.init, trained)
     optimizer = jax.tree.map(_placed_shape, state, optimizer_shardings(mesh, rule, trained))
-    shape = training_shape(recipe, examples or recipe.batch, mesh.shape[FSDP])
+    shape = training_shape(recipe, examples or recipe.batch_size, mesh.shape[FSDP])
     # Not within the mesh: the optimizer's own small numbers cannot be computed on devices that are not here.
     step: Any = compiled_step(graph, rule, trained, mesh, recipe.dtype, recipe.remat)
     with jax.set_mesh(mesh):
-        lowered = step.lower(trained, optimizer, frozen, abstract_batches(shape, recipe.accumulate, mesh))
+        lowered = step.lower(
+            trained, optimizer, frozen, abstract_batches(shape, recipe.gradient_accumulation_steps, mesh)
+        )
     return _compiled(lowered, shape.rows, mesh)
 
 
@@ -124,7 +118,7 @@ def training_shape(recipe: Recipe, examples: int, groups: int) -> PackedShape:
     length = min(PROMPT_TOKENS, recipe.max_tokens) + 1
     part = [
         PromptCompletion((first, *range(length - 1)), length - CHOICE_TOKENS)
-        for first in range(examples // recipe.accumulate)
+        for first in range(examples // recipe.gradient_accumulation_steps)
     ]
     return packed_shapes([[part]], recipe.max_tokens, groups)[0]
 
@@ -134,10 +128,10 @@ def _question() -> list[PromptCompletion]:
     return [PromptCompletion((*prompt, 0, last, 0), len(prompt)) for last in (1, 2)]
 
 
-def _decoder(config: ModelConfig, adapters: Lora | None) -> Decoder:
+def _decoder(config: ModelConfig, lora: LoraConfig | None) -> Decoder:
     model = Decoder(config, nnx.Rngs(0))
-    if adapters is not None:
-        add_adapters(model, adapters.targets, adapters.rank, alpha=1.0, seed=0)
+    if lora is not None:
+        add_adapters(model, lora, seed=0)
     return model
 
 

@@ -99,9 +99,9 @@ def training_plan(
 
     def program(tensor: int, times: int) -> Program:
         groups = topology.chips // tensor
-        rows = training_shape(recipe, recipe.batch, groups).rows
+        rows = training_shape(recipe, recipe.batch_size, groups).rows
         # As many examples as are asked for, or else as fill so many times the rows that these take.
-        examples = recipe.batch if times == 1 else times * rows * in_row * recipe.accumulate
+        examples = recipe.batch_size if times == 1 else times * rows * in_row * recipe.gradient_accumulation_steps
         return training_program(config, recipe, mesh_of(devices, tensor), examples)
 
     meshes = _on_meshes(program, topology, tensors, advance, "fine-tuning")
@@ -111,7 +111,9 @@ def training_plan(
     twice = _doubled(program, best, advance, "fine-tuning")
     groups = topology.chips // best.tensor
     rows = _largest_rows(best.program, twice, topology, groups)
-    return StepPlan(meshes, best, TRAINED_STEPS, None if rows is None else rows * in_row * recipe.accumulate)
+    return StepPlan(
+        meshes, best, TRAINED_STEPS, None if rows is None else rows * in_row * recipe.gradient_accumulation_steps
+    )
 
 
 def _on_meshes(

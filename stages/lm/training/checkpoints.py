@@ -64,6 +64,12 @@ def export(model: Decoder, out: Path) -> None:
     ocp.save(out.resolve(), nnx.to_pure_dict(nnx.state(model, nnx.Param)))
 
 
+def export_once(model: Decoder, out: Path) -> None:
+    """As `export`, but not where a run that resumed passes a step again, with the same weights."""
+    if not processes.all_max(float(out.exists())):
+        export(model, out)
+
+
 def as_model_folder(checkpoint: Path, model: Path, out: Path, place: ShardingFn = on_first_device) -> None:
     """Writes what `export` left at `checkpoint` as a model folder, with all else, and types of numbers, of `model`.
 

@@ -33,6 +33,6 @@ def raise_if_diverging(losses: np.ndarray, vocab: int, rule: OptimizerConfig) ->
 
 def _way_out(rule: OptimizerConfig) -> str:
     return (
-        f"lower finetune.learning_rate (now {rule.learning_rate}) or finetune.clip_norm, or give more "
+        f"lower finetune.learning_rate (now {rule.learning_rate}) or finetune.max_grad_norm, or give more "
         "finetune.warmup_steps"
     )

@@ -37,7 +37,7 @@ def encode_examples(
         longest = max(len(example.ids) for example in examples)
         raise QuestionError(
             f"{long} of {len(examples)} examples are longer than finetune.max_tokens ({max_tokens}; the longest has "
-            f"{longest}); raise it, lower clean.max_characters, or set finetune.too_long=cut"
+            f"{longest}); raise it, lower clean.max_characters, or set finetune.overlength=cut"
         )
     return [_cut(text.name, example, max_tokens) for text, example in zip(texts, examples, strict=True)], long
 

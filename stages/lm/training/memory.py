@@ -61,7 +61,7 @@ def check_memory(run: TrainConfig, needs: Callable[[TrainConfig], int], free: in
         smaller = needs(other)
         if smaller <= free:
             raise ModelError(f"{problem}; {words} needs {smaller / GIB:.1f} GiB, for the same results but for rounding")
-    raise ModelError(f"{problem}; lower finetune.batch or finetune.max_tokens, or set finetune.method=lora")
+    raise ModelError(f"{problem}; lower finetune.batch_size or finetune.max_tokens, or set finetune.method=lora")
 
 
 def _smaller(run: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
@@ -70,6 +70,6 @@ def _smaller(run: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
     for parts in range(run.gradient_accumulation_steps + 1, run.batch_size + 1):
         if run.batch_size % parts == 0:
             yield (
-                f"finetune.remat=true and finetune.accumulate={parts}",
+                f"finetune.remat=true and finetune.gradient_accumulation_steps={parts}",
                 replace(run, remat=True, gradient_accumulation_steps=parts),
             )

@@ -1,6 +1,6 @@
 """The update rule of a run: optimizer, rate and clipping."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import jax
@@ -14,7 +14,7 @@ from stages.lm.nn.sharding import state_shardings
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How gradients become updates; the knobs are those of params.yaml's finetune section."""
+    """How gradients become updates; the fields are params of the section `finetune` of params.yaml."""
 
     optimizer: Literal["adamw", "adafactor"]
     learning_rate: float
@@ -22,6 +22,11 @@ class OptimizerConfig:
     warmup_steps: int
     weight_decay: float
     max_grad_norm: float
+
+    @classmethod
+    def from_params(cls, params: object) -> "OptimizerConfig":
+        """The config with the values of the params of the same names."""
+        return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
 def learning_rate(rule: OptimizerConfig, steps: int) -> optax.Schedule:

@@ -1,7 +1,7 @@
-"""What a fine-tuning is made of: its fixed facts, its material, its state, and what it is told and tells."""
+"""What a fine-tuning run consists of: its config, its data, its state, and its hooks to the outside."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,17 +16,17 @@ from stages.lm.training.optimizer import OptimizerConfig
 
 TRAIN_LOG_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
 LOSS = TRAIN_LOG_COLUMNS.index("loss")
-# Of a step: seconds, tokens of its examples a second, and the most memory that was in use until then, in bytes.
+# Of a step: seconds, tokens of its examples a second, and the peak of memory in use so far, in bytes.
 PERF_LOG_COLUMNS = ("step", "seconds", "tokens_per_second", "peak_bytes")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The fixed facts of a run: `batch` examples a step, computed in `dtype`.
+    """The fixed facts of a run: `batch_size` examples a step, computed in `dtype`.
 
-    A step's examples are taken in `accumulate` parts, one after another; `remat` recomputes each layer in the backward
-    pass. `keep_steps` are the steps whose model is handed out besides the last. Every `validate_every` steps (0: never)
-    and after the last the loss on the validation examples is taken.
+    A step takes its examples in `gradient_accumulation_steps` parts, one after another; `remat` recomputes each layer
+    in the backward pass. `keep_steps` are the steps after which the model is kept, besides the last. The validation
+    loss is computed every `eval_steps` steps (0: never) and after the last.
     """
 
     steps: int
@@ -39,46 +39,53 @@ class TrainConfig:
     dtype: jnp.dtype
     remat: bool
 
+    @classmethod
+    def from_params(cls, params: object, dtype: jnp.dtype) -> "TrainConfig":
+        """The config with the values of the params of the same names, computed in `dtype`."""
+        derived = {"optimizer": OptimizerConfig.from_params(params), "dtype": dtype}
+        same = {each.name: getattr(params, each.name) for each in fields(cls) if each.name not in derived}
+        return cls(**same, **derived)  # type: ignore[arg-type]
+
     @property
     def evaluated_steps(self) -> list[int]:
-        """The steps after which the validation loss is taken."""
+        """The steps after which the validation loss is computed."""
         every = range(self.eval_steps, self.steps, self.eval_steps) if self.eval_steps else ()
         return [*every, self.steps] if self.eval_steps else []
 
 
 @dataclass(frozen=True)
 class TrainData:
-    """The examples to train on, and by source those to validate on."""
+    """The examples to train on, and the validation examples by source."""
 
     examples: Sequence[PromptCompletion]
     validation: Mapping[str, Sequence[PromptCompletion]] = field(default_factory=dict)
 
 
 class TrainState(NamedTuple):
-    """What training changes: the trained weights, the optimizer's state, and the curves so far.
+    """What a step changes: the trained weights, the optimizer's state, and the logs so far.
 
-    `curve` is [steps, columns], `validation` [validated steps, sources].
+    `train_log` is [steps, TRAIN_LOG_COLUMNS], `validation_log` [evaluated steps, sources]; rows to come are NaN.
     """
 
     weights: nnx.State
     optimizer: Any
-    curve: np.ndarray
-    validation: np.ndarray
+    train_log: np.ndarray
+    validation_log: np.ndarray
 
 
 @dataclass(frozen=True)
 class TrainHooks:
-    """What training is told and tells.
+    """What training takes from the outside and reports to it.
 
-    `scratch` receives resume checkpoints and is where a stopped run goes on from; its name must change with the
-    examples, the model and the run, and all processes of a run share it. A checkpoint is also saved when the last is
-    `checkpoint_seconds` old. `keep` gets each step of `keep_steps` with the model after it, adapters and all.
-    `free_bytes` says what a CPU has left. `log` is told what differs from run to run: PACE, step by step.
+    `scratch` is the folder of resume checkpoints, shared by all processes of a run; its name must change with the
+    examples, the model and the config. A checkpoint is also saved when the last is `checkpoint_seconds` old. `keep` is
+    called with each step of `keep_steps` and the model after it, adapters included. `free_bytes` is the host's free
+    memory. `log` gets PERF_LOG_COLUMNS of each step, which differ from run to run.
     """
 
     scratch: Path
     checkpoint_seconds: float
     advance: Advance
-    keep: Callable[[int, Decoder], None]
     free_bytes: Callable[[], int]
-    log: Callable[[Sequence[float]], None] = lambda pace: None
+    keep: Callable[[int, Decoder], None] = lambda step, model: None
+    log: Callable[[Sequence[float]], None] = lambda row: None

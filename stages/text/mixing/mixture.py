@@ -96,7 +96,7 @@ def _taking_turns(rows: int, parts: Sequence[Phase]) -> NDArray[np.object_]:
 
 def _taken(positions: NDArray[np.int64], rows: pl.DataFrame, seed: int, source: str) -> pl.DataFrame:
     if len(positions) and rows.is_empty():
-        raise UserError(_NOTHING.get(source, f"params.yaml: mix.parts gives {source} a weight, but it has no rows"))
+        raise UserError(_NOTHING.get(source, f"params.yaml: mix.phases gives {source} a weight, but it has no rows"))
     epochs = -(-len(positions) // max(rows.height, 1))
     ordered = [_shuffled(rows, seed, source, epoch) for epoch in range(epochs)]
     taken = pl.concat([rows.clear().with_columns(epoch=pl.lit(0, pl.Int32)), *ordered]).head(len(positions))

@@ -12,9 +12,9 @@ from flax import nnx
 
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.weights import tensors_of
-from stages.lm.lora.adapters import add_adapters, merge_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters, merge_adapters
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.linear import Adapter, Linear
+from stages.lm.nn.linear import Linear, LoraParam
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
@@ -57,20 +57,20 @@ def fill(decoder: Decoder, seed: int) -> None:
 
 def test_an_adapter_whose_b_is_zero_changes_nothing(tiny: TinyModel) -> None:
     plain, adapted = tiny(seed=2).decoder, tiny(seed=2).decoder
-    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    add_adapters(adapted, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
     np.testing.assert_allclose(hidden(adapted), hidden(plain), atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, family: str) -> None:
     plain, adapted = (tiny(seed=2, **FAMILIES[family]).decoder for _ in range(2))
-    add_adapters(adapted, ALL, rank=2, alpha=8.0, seed=0)
+    add_adapters(adapted, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
     fill(adapted, seed=3)
     before = hidden(adapted)
     assert np.abs(before - hidden(plain)).max() > 0.1
     merge_adapters(adapted, ALL)
     np.testing.assert_allclose(hidden(adapted), before, atol=1e-5)
-    assert leaves(adapted, Adapter) == {}
+    assert leaves(adapted, LoraParam) == {}
     assert nnx.graphdef(adapted) == nnx.graphdef(plain)
     assert tensors_of(adapted).keys() == tensors_of(plain).keys()
 
@@ -78,9 +78,9 @@ def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, family: str) 
 def test_merging_adds_the_scaled_product(tiny: TinyModel) -> None:
     decoder = tiny(seed=2).decoder
     kernel = np.array(decoder.layers.attention.out.kernel[...])
-    add_adapters(decoder, ["out"], rank=2, alpha=8.0, seed=0)
+    add_adapters(decoder, LoraConfig(("out",), rank=2, alpha=8.0), seed=0)
     fill(decoder, seed=3)
-    adapters = leaves(decoder, Adapter)
+    adapters = leaves(decoder, LoraParam)
     a, b = (adapters[f"layers/attention/out/lora_{name}"] for name in "ab")
     assert (a.shape, b.shape) == ((3, 4, 8, 2), (3, 2, 24))
     merge_adapters(decoder, ["out"])
@@ -90,8 +90,8 @@ def test_merging_adds_the_scaled_product(tiny: TinyModel) -> None:
 
 def test_only_the_targets_get_adapters(tiny: TinyModel) -> None:
     decoder = tiny().decoder
-    add_adapters(decoder, ["query", "down"], rank=4, alpha=4.0, seed=0)
-    shapes = {path: leaf.shape for path, leaf in leaves(decoder, Adapter).items()}
+    add_adapters(decoder, LoraConfig(("query", "down"), rank=4, alpha=4.0), seed=0)
+    shapes = {path: leaf.shape for path, leaf in leaves(decoder, LoraParam).items()}
     assert shapes == {
         "layers/attention/query/lora_a": (3, 24, 4),
         "layers/attention/query/lora_b": (3, 4, 4, 8),
@@ -104,8 +104,8 @@ def test_adapters_follow_their_seed(tiny: TinyModel) -> None:
     made = []
     for seed in (1, 1, 2):
         decoder = tiny().decoder
-        add_adapters(decoder, ["gate", "up"], rank=4, alpha=4.0, seed=seed)
-        made.append(leaves(decoder, Adapter))
+        add_adapters(decoder, LoraConfig(("gate", "up"), rank=4, alpha=4.0), seed=seed)
+        made.append(leaves(decoder, LoraParam))
     gate, up = "layers/mlp/gate/lora_a", "layers/mlp/up/lora_a"
     assert np.array_equal(made[0][gate], made[1][gate])
     assert not np.array_equal(made[0][gate], made[2][gate])
@@ -115,15 +115,15 @@ def test_adapters_follow_their_seed(tiny: TinyModel) -> None:
 
 def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
     decoder = tiny(seed=2).decoder
-    add_adapters(decoder, ALL, rank=2, alpha=8.0, seed=0)
-    weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, Adapter)
+    add_adapters(decoder, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
+    weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, LoraParam)
     rule = OptimizerConfig("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0)
     run = TrainConfig(2, 1, 1, 2, eval_steps=0, keep_steps=(), optimizer=rule, dtype=jnp.dtype("float32"), remat=False)
-    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 2**40)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 2**40)
     train(decoder, TrainData([PromptCompletion((20, 21, 22, 23), 2)]), run, outside, device_mesh())
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
-    moved = leaves(decoder, Adapter)
+    moved = leaves(decoder, LoraParam)
     assert moved.keys() == adapters.keys() and len(moved) == 14
     for path, values in moved.items():
         assert not np.array_equal(values, adapters[path]), path
@@ -138,7 +138,7 @@ def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
     def adapted(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
         linear = Linear((3, 4), (6,), bias=False, rngs=nnx.Rngs(0))
         linear.kernel[...] = kernel
-        linear.lora_a, linear.lora_b, linear.lora_scale = Adapter(a), Adapter(b), 1.5
+        linear.lora_a, linear.lora_b, linear.lora_scale = LoraParam(a), LoraParam(b), 1.5
         return jnp.sum(jnp.sin(linear(x)))
 
     def plain(x: jax.Array, kernel: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -13,10 +13,10 @@ from safetensors.numpy import load_file, save_file
 from stages.core.errors import ModelError
 from stages.lm.io.load import LanguageModel
 from stages.lm.io.weights import tensors_of
-from stages.lm.lora.adapters import add_adapters, merge_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters, merge_adapters
 from stages.lm.lora.peft_files import adapter_tensors, merge_into, save_adapter, save_small
 from stages.lm.nn.decoder import Decoder
-from stages.lm.nn.linear import Adapter
+from stages.lm.nn.linear import LoraParam
 
 TinyModel = Callable[..., LanguageModel]
 ALL = ("query", "key", "value", "out", "gate", "up", "down")
@@ -26,9 +26,9 @@ BLOCK = "base_model.model.model.layers"
 def adapted(tiny: TinyModel, targets: tuple[str, ...] = ALL) -> Decoder:
     """A model with adapters of rank 2 and scale 4 whose numbers bfloat16 holds exactly."""
     decoder: Decoder = tiny(seed=2).decoder
-    add_adapters(decoder, targets, rank=2, alpha=8.0, seed=0)
+    add_adapters(decoder, LoraConfig(tuple(targets), rank=2, alpha=8.0), seed=0)
     random = np.random.default_rng(3)
-    for _, leaf in nnx.to_flat_state(nnx.state(decoder, Adapter)):
+    for _, leaf in nnx.to_flat_state(nnx.state(decoder, LoraParam)):
         leaf[...] = jnp.asarray(random.integers(-8, 9, leaf.shape) / 64, jnp.float32)
     return decoder
 

@@ -16,7 +16,7 @@ from flax import nnx
 from stages.core.errors import ModelError
 from stages.lm.io.load import LanguageModel, open_model
 from stages.lm.io.param_names import HF_PARAM_NAMES, POST_NORM_NAMES
-from stages.lm.lora.adapters import add_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import PROJECTIONS, axes_of, device_mesh
 from stages.lm.training.loop import train
@@ -41,7 +41,7 @@ def test_each_leaf_has_the_axes_that_the_table_says(tiny: TinyModel) -> None:
 
 
 def leaves_with_their_axes(decoder: Decoder) -> set[tuple[str, ...]]:
-    add_adapters(decoder, list(PROJECTIONS), rank=5, alpha=1.0, seed=0)
+    add_adapters(decoder, LoraConfig(tuple(PROJECTIONS), rank=5, alpha=1.0), seed=0)
     sizes = SIZES | {"V": decoder.config.vocab}
     leaves = nnx.to_flat_state(nnx.state(decoder))
     for path, leaf in leaves:
@@ -145,4 +145,4 @@ def onward(scratch: Path, folder: Path, of_one: Found) -> None:
     shutil.copytree(scratch, scratch.parent / "moved")
     decoder = open_model(folder).decoder
     state = train(decoder, MATERIAL, run_of("adamw"), outside_of(scratch.parent / "moved"), device_mesh())
-    np.testing.assert_allclose(state.curve, of_one["adamw curve"], rtol=1e-4)
+    np.testing.assert_allclose(state.train_log, of_one["adamw curve"], rtol=1e-4)

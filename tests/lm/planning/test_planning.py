@@ -14,7 +14,7 @@ from stages.core.errors import ModelError
 from stages.lm.io import weights
 from stages.lm.io.hf_config import parse_config
 from stages.lm.io.load import LanguageModel
-from stages.lm.lora.adapters import add_adapters
+from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.planning.chips import CHIPS, Topology, parse_topology
@@ -23,7 +23,6 @@ from stages.lm.planning.decoders import DECODERS
 from stages.lm.planning.hlo import parsed
 from stages.lm.planning.programs import (
     PROMPT_TOKENS,
-    Lora,
     Program,
     Recipe,
     judge_program,
@@ -42,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("lightly_compiled")
 FLOAT32 = jnp.dtype("float32")
 RECIPE = Recipe(
     OptimizerConfig("adafactor", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0),
-    steps=10, batch=8, accumulate=1, max_tokens=256, dtype=FLOAT32, remat=False, lora=None,
+    steps=10, batch_size=8, gradient_accumulation_steps=1, max_tokens=256, dtype=FLOAT32, remat=False, lora=None,
 )  # fmt: skip
 
 # Five turns; each gathers a weight among two chips and multiplies: 2 x 4 x 8 x 16 = 1,024 operations.
@@ -169,7 +168,7 @@ def test_judging_has_the_products_of_a_forward_pass(config: ModelConfig) -> None
 def test_training_has_three_times_the_products_and_computes_attention_or_whole_layers_again(
     config: ModelConfig,
 ) -> None:
-    shape = training_shape(RECIPE, RECIPE.batch, 1)
+    shape = training_shape(RECIPE, RECIPE.batch_size, 1)
     assert (shape.rows, shape.length, shape.targets) == (4, 256, 24), "two examples a row, of three target tokens"
     forward = products(config, 4 * 256, read=24, seen=256)
     kept = training_program(config, RECIPE, device_mesh())
@@ -183,20 +182,20 @@ def test_training_has_three_times_the_products_and_computes_attention_or_whole_l
     assert again.bytes < kept.bytes
 
 
-@pytest.mark.parametrize("lora", [None, Lora(("query", "down"), 4)])
+@pytest.mark.parametrize("lora", [None, LoraConfig(("query", "down"), 4, alpha=1.0)])
 def test_a_step_is_planned_to_take_what_a_real_run_asks_for(tiny: Callable[..., LanguageModel], lora: Any) -> None:
     decoder = tiny().decoder
     recipe = replace(RECIPE, lora=lora)
     planned = training_program(decoder.config, recipe, device_mesh())
     if lora is not None:
-        add_adapters(decoder, lora.targets, lora.rank, alpha=1.0, seed=0)
-    from stages.lm.training.loop import _trained
+        add_adapters(decoder, lora, seed=0)
+    from stages.lm.training.loop import trained_kind
 
-    graph, trained, frozen = nnx.split(decoder, _trained(decoder), ...)  # type: ignore[misc]
-    rule = make_optimizer(recipe.rule, recipe.steps)
+    graph, trained, frozen = nnx.split(decoder, trained_kind(decoder), ...)  # type: ignore[misc]
+    rule = make_optimizer(recipe.optimizer, recipe.steps)
     step = compiled_step(graph, rule, trained, device_mesh(), FLOAT32, recipe.remat)
     state = (trained, rule.init(trained), frozen)
-    batches = abstract_batches(training_shape(recipe, recipe.batch, 1), 1, device_mesh())
+    batches = abstract_batches(training_shape(recipe, recipe.batch_size, 1), 1, device_mesh())
     arguments = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((*state, batches)))
     assert planned.bytes == pytest.approx(arguments + bytes_beyond_arguments(step, *state, batches), rel=0.01)
 

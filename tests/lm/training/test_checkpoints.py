@@ -65,7 +65,7 @@ def test_the_latest_comes_back_bit_by_bit(scratch: Path) -> None:
     step, state = restore_latest(scratch, state_of(0.0))
     assert step == 10, "9 is the later one of two names only"
     assert_same(state, state_of(10.0))
-    state.curve[1] = 5.0  # the run goes on writing into it
+    state.train_log[1] = 5.0  # the run goes on writing into it
 
 
 def test_two_are_kept_and_what_is_no_checkpoint_is_left_alone(scratch: Path) -> None:

@@ -89,7 +89,7 @@ def test_long_examples_are_counted_when_they_are_refused(model: LanguageModel) -
         encode_examples(plain_prompts(model), texts, 40, cut_long=False)
     message = str(caught.value)
     assert message.startswith(f"2 of 3 examples are longer than finetune.max_tokens (40; the longest has {longest}); ")
-    assert "finetune.too_long=cut" in message and "\n" not in message
+    assert "finetune.overlength=cut" in message and "\n" not in message
 
 
 def test_an_example_of_exactly_the_length_is_whole(model: LanguageModel) -> None:

@@ -35,9 +35,9 @@ EXAMPLES = [PromptCompletion(tuple(range(20, 26 + size)), 6) for size in (1, 2, 
 
 def run_of(steps: int, **changes: Any) -> TrainConfig:
     rule: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
-    rule |= {"weight_decay": 0.0, "clip_norm": 1.0}
-    fixed: dict[str, Any] = {"batch": 2, "checkpoint_every": 2, "dtype": FLOAT32, "remat": False}
-    fixed |= {"accumulate": 1, "keep_steps": (), "validate_every": 0}
+    rule |= {"weight_decay": 0.0, "max_grad_norm": 1.0}
+    fixed: dict[str, Any] = {"batch_size": 2, "save_steps": 2, "dtype": FLOAT32, "remat": False}
+    fixed |= {"gradient_accumulation_steps": 1, "keep_steps": (), "eval_steps": 0}
     fixed |= {name: changes.pop(name) for name in fixed if name in changes}
     return TrainConfig(steps=steps, optimizer=OptimizerConfig(**(rule | changes)), **fixed)
 
@@ -64,8 +64,8 @@ def trained(
             raise Broken
 
     return train(
-        decoder, TrainData(examples), run, TrainHooks(scratch, 1e9, advance, keep, plenty), device_mesh()
-    ).curve
+        decoder, TrainData(examples), run, TrainHooks(scratch, 1e9, advance, plenty, keep), device_mesh()
+    ).train_log
 
 
 def plenty() -> int:
@@ -137,7 +137,7 @@ def test_steps_are_adamw_by_hand(
             second[path] = 0.99 * second[path] + 0.01 * clipped**2
             root = np.sqrt(second[path] / (1 - 0.99**step))
             by_hand[path] -= 1e-2 * (first[path] / (1 - 0.9**step) / (root + 1e-8) + 0.1 * by_hand[path])
-    curve = trained(decoder, run_of(2, learning_rate=1e-2, weight_decay=0.1, clip_norm=0.5), tmp_path)
+    curve = trained(decoder, run_of(2, learning_rate=1e-2, weight_decay=0.1, max_grad_norm=0.5), tmp_path)
     assert min(norms) > 0.5
     np.testing.assert_allclose(curve[:, TRAIN_LOG_COLUMNS.index("gradient_norm")], norms, rtol=1e-4)
     apart = np.concatenate([np.abs(values - by_hand[path]).ravel() for path, values in weights(decoder).items()])
@@ -220,8 +220,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
         assert sorted(path.name for path in tmp_path.iterdir()) == left
     decoder = tiny(seed=4).decoder
     told: list[tuple[float, str]] = []
-    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), lambda *kept: None, plenty)
-    curve = train(decoder, TrainData(EXAMPLES), run_of(6), outside, device_mesh()).curve
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: told.append((amount, note)), plenty)
+    curve = train(decoder, TrainData(EXAMPLES), run_of(6), outside, device_mesh()).train_log
     assert [amount for amount, _ in told] == [4, 1, 1] and told[0][1] == "resumed at step 4"
     assert curve.tobytes() == unbroken[1].tobytes()
     assert_same(weights(decoder), unbroken[0])
@@ -232,7 +232,7 @@ def test_a_small_task_is_learnt_by_heart(tiny: TinyModel, tmp_path: Path) -> Non
     examples = [PromptCompletion((30 + index, 40, 50 + index), 2) for index in range(6)]
     decoder = tiny(seed=5).decoder
     recipe: dict[str, Any] = {"optimizer": "adafactor", "learning_rate": 5e-2, "schedule": "cosine"}
-    run = run_of(60, batch=6, checkpoint_every=60, dtype=jnp.dtype("bfloat16"), **recipe)
+    run = run_of(60, batch_size=6, save_steps=60, dtype=jnp.dtype("bfloat16"), **recipe)
     curve = trained(decoder, run, tmp_path, examples)
     losses = curve[:, TRAIN_LOG_COLUMNS.index("loss")]
     assert losses[0] > 3.0 and losses[-1] < 0.05
@@ -246,7 +246,7 @@ def test_parts_of_a_batch_are_the_batch(tiny: TinyModel, tmp_path: Path, optimiz
     found = []
     for accumulate in (1, 2, 4):
         decoder = tiny(seed=4).decoder
-        run = run_of(2, batch=4, accumulate=accumulate, optimizer=optimizer)
+        run = run_of(2, batch_size=4, gradient_accumulation_steps=accumulate, optimizer=optimizer)
         curve = trained(decoder, run, tmp_path / str(accumulate))
         found.append((curve, weights(decoder)))
     (curve, whole), *others = found
@@ -270,17 +270,17 @@ def test_kept_steps_are_those_of_the_shorter_run(tiny: TinyModel, tmp_path: Path
 
 def test_validation_is_the_loss_of_each_source_at_the_steps_asked_for(tiny: TinyModel, tmp_path: Path) -> None:
     sources = {"short": EXAMPLES[:2], "long": EXAMPLES[3:]}
-    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda *kept: None, plenty)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, plenty)
     decoder = tiny(seed=4).decoder
     state = train(
-        decoder, TrainData(EXAMPLES, sources), run_of(5, validate_every=2, checkpoint_every=100), outside, device_mesh()
+        decoder, TrainData(EXAMPLES, sources), run_of(5, eval_steps=2, save_steps=100), outside, device_mesh()
     )
-    assert state.validation.shape == (3, 2), "after the steps 2, 4 and 5"
+    assert state.validation_log.shape == (3, 2), "after the steps 2, 4 and 5"
     for column, examples in enumerate(sources.values()):
         total, count = token_loss(decoder, pack(examples, PackedShape(2, 32, 40)), FLOAT32, remat=False)
-        assert state.validation[-1, column] == pytest.approx(float(total) / float(count), rel=1e-5)
-    assert np.isfinite(state.validation).all() and len(np.unique(state.validation)) == 6
-    assert train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(5), outside, device_mesh()).validation.size == 0
+        assert state.validation_log[-1, column] == pytest.approx(float(total) / float(count), rel=1e-5)
+    assert np.isfinite(state.validation_log).all() and len(np.unique(state.validation_log)) == 6
+    assert train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(5), outside, device_mesh()).validation_log.size == 0
 
 
 # ---- what ends a run
@@ -295,7 +295,7 @@ def test_a_signal_saves_and_ends_the_run_and_it_goes_on_to_the_same_bits(
     def advance(amount: float, note: str) -> None:
         signal.raise_signal(number)  # after the first step, which saves nothing by itself
 
-    outside = TrainHooks(tmp_path, 1e9, advance, lambda *kept: None, plenty)
+    outside = TrainHooks(tmp_path, 1e9, advance, plenty)
     with pytest.raises(Interrupted) as stopped:
         train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(6), outside, device_mesh())
     assert stopped.value.status == 128 + number
@@ -313,14 +313,14 @@ def test_a_checkpoint_is_saved_when_the_last_is_old(tiny: TinyModel, tmp_path: P
     def advance(amount: float, note: str) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    outside = TrainHooks(tmp_path, 0.0, advance, lambda *kept: None, plenty)
-    train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(4, checkpoint_every=100), outside, device_mesh())
+    outside = TrainHooks(tmp_path, 0.0, advance, plenty)
+    train(tiny(seed=4).decoder, TrainData(EXAMPLES), run_of(4, save_steps=100), outside, device_mesh())
     assert seen == [["1"], ["1", "2"], ["2", "3"], ["2", "3"]]
 
 
 def test_a_loss_that_grows_beyond_guessing_ends_the_run(tiny: TinyModel, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"^the loss diverges: \d+\.\d\d over the steps up to \d+, .*learning_rate"):
-        trained(tiny(seed=4).decoder, run_of(60, learning_rate=100.0, checkpoint_every=100), tmp_path)
+        trained(tiny(seed=4).decoder, run_of(60, learning_rate=100.0, save_steps=100), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -332,9 +332,9 @@ def test_a_loss_that_grows_beyond_guessing_ends_the_run(tiny: TinyModel, tmp_pat
 )
 def test_a_loss_or_gradient_that_is_no_number_ends_the_run(tiny: TinyModel, tmp_path: Path, rate: float) -> None:
     with pytest.raises(ModelError) as caught:
-        trained(tiny(seed=4).decoder, run_of(4, learning_rate=rate, checkpoint_every=1), tmp_path)
+        trained(tiny(seed=4).decoder, run_of(4, learning_rate=rate, save_steps=1), tmp_path)
     message = str(caught.value)
     assert "at step 2" in message and "\n" not in message
-    assert all(knob in message for knob in ("finetune.learning_rate", "finetune.clip_norm", "finetune.warmup_steps"))
+    assert all(knob in message for knob in ("finetune.learning_rate", "finetune.max_grad_norm", "finetune.warmup_steps"))
     assert str(rate) in message
     assert [path.name for path in tmp_path.iterdir()] == ["1"], "the last checkpoint before it is left"

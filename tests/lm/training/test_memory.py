@@ -31,8 +31,8 @@ RUN = TrainConfig(
     ("free", "said"),
     [
         (90, "finetune.remat=true needs 80.0 GiB, for the same results but for rounding"),
-        (50, "finetune.remat=true and finetune.accumulate=2 needs 45.0 GiB, for the same results but for rounding"),
-        (1, "lower finetune.batch or finetune.max_tokens, or set finetune.method=lora"),
+        (50, "finetune.remat=true and finetune.gradient_accumulation_steps=2 needs 45.0 GiB, for the same results but for rounding"),
+        (1, "lower finetune.batch_size or finetune.max_tokens, or set finetune.method=lora"),
     ],
 )
 def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(free: int, said: str) -> None:
@@ -60,7 +60,7 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
 
 
 def test_nothing_is_written_where_memory_does_not_suffice(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
-    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda step, decoder: None, lambda: 0)
+    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
         train(tiny().decoder, TrainData([PromptCompletion((20, 21, 22), 2)]), RUN, outside, device_mesh())
     assert list(tmp_path.iterdir()) == []

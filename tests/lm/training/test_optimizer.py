@@ -18,7 +18,7 @@ RULE: dict[str, Any] = {
     "schedule": "constant",
     "warmup_steps": 0,
     "weight_decay": 0.0,
-    "clip_norm": 1.0,
+    "max_grad_norm": 1.0,
 }
 
 
@@ -71,7 +71,7 @@ def test_adamw_is_adamw(decay: float, clip: float) -> None:
     random = np.random.default_rng(1)
     start = random.normal(size=(3, 4))
     gradients = list(random.normal(size=(5, 3, 4)) * np.array([0.1, 1.0, 3.0, 0.01, 10.0])[:, None, None])
-    rule = OptimizerConfig(**(RULE | {"warmup_steps": 2, "weight_decay": decay, "clip_norm": clip}))
+    rule = OptimizerConfig(**(RULE | {"warmup_steps": 2, "weight_decay": decay, "max_grad_norm": clip}))
     expected = adamw_by_hand(start, gradients, [0.05, 0.1, 0.1, 0.1, 0.1], decay, clip)
     # In float32 the correction 1 - 0.99**t is right to 6e-6 of itself, which the root halves: 3e-7 of each update.
     np.testing.assert_allclose(updated(rule, start, gradients), expected, atol=1e-5)

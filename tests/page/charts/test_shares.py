@@ -213,7 +213,7 @@ def test_a_sweep_shows_shares_base_and_tuned_with_the_difference_laid_off_from_b
         ("filter.require", ("nothing", "original_order"), ["original order"], []),
         ("filter.require", ("nothing", "both_orders"), [], []),
         ("finetune.steps", ("64", "512"), [], [500.0, 500.0]),
-        ("finetune.batch", ("8", "1000"), [], []),
+        ("finetune.batch_size", ("8", "1000"), [], []),
     ],
 )
 def test_the_papers_ablations_are_marked_where_a_sweep_reaches_them(

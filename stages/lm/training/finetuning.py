@@ -1,0 +1,47 @@
+"""A whole fine-tuning: adapters where they are asked for, training, the kept steps, and the tuned model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from stages.lm.lora.adapters import LoraConfig, add_adapters, merge_adapters
+from stages.lm.lora.tuned_model import TunedModel, gather_tuned
+from stages.lm.nn.decoder import Decoder
+from stages.lm.nn.shapes import Mesh
+from stages.lm.training.checkpoints import export_once
+from stages.lm.training.loop import train
+from stages.lm.training.state import TrainConfig, TrainData, TrainHooks, TrainState
+
+
+def exported(scratch: Path) -> Path:
+    """The folder in a run's scratch where the models of its kept steps and of its last one wait for its end."""
+    return scratch / "exported"
+
+
+def finetune(
+    model: Decoder,
+    data: TrainData,
+    config: TrainConfig,
+    lora: LoraConfig | None,
+    seed: int,
+    hooks: TrainHooks,
+    mesh: Mesh,
+) -> tuple[TunedModel, TrainState]:
+    """Trains all weights, or adapters with `lora`, drawn from `seed`, and leaves the model with them merged.
+
+    Exports the kept steps and the last one, adapters merged, as Orbax checkpoints into `exported(hooks.scratch)`.
+
+    Raises:
+        ModelError, Interrupted: as `stages.lm.training.loop.train`.
+    """
+    if lora is not None:
+        add_adapters(model, lora, seed)
+
+    def keep(step: int, decoder: Decoder) -> None:
+        if lora is not None:
+            merge_adapters(decoder, lora.targets)
+        export_once(decoder, exported(hooks.scratch) / str(step))
+
+    state = train(model, data, config, replace(hooks, keep=keep), mesh)
+    tuned = gather_tuned(model, lora)
+    export_once(model, exported(hooks.scratch) / str(config.steps))
+    return tuned, state
