@@ -61,7 +61,7 @@ def main(
 
 def about_users(questions: pl.DataFrame) -> pl.DataFrame:
     """The questions of those suites in which users have views: what a user says moves no others."""
-    return questions.filter(pl.col("matches_user").is_not_null().any().over("suite"))
+    return questions.filter(pl.col("user_choice").is_not_null().any().over("suite"))
 
 
 def curve(answers: Answers, seed: int, bootstrap_samples: int) -> pl.DataFrame:

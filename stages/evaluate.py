@@ -20,21 +20,21 @@ from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts
 from stages.params.evaluate import EvaluateParams
 from stages.tables.parquet import read_table, write_table
-from stages.tables.schemas import ANSWERS, QUESTIONS
+from stages.tables.schemas import ANSWERS, QUESTIONS, WRITTEN
 
 
 def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
     """Asks the model folder MODEL the questions in CLAIMS and of the listed suites in the folder SUITES.
 
-    A question with a single choice, the expected answer, is answered in the model's own words.
+    Questions whose `answer_kind` says so are answered in the model's own words.
     """
     knobs = read_params(EvaluateParams)
     tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in knobs.suites]
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
-    is_open = pl.col("choices").list.len() == 1
+    is_written = pl.col("answer_kind") == WRITTEN
     with open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        chosen = score_table_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_open))
-        written = _written(scorer, prompts, questions.filter(is_open), knobs.max_new_tokens)
+        chosen = score_table_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_written))
+        written = _written(scorer, prompts, questions.filter(is_written), knobs.max_new_tokens)
     if processes.is_first():
         answers = pl.concat([table.select(ANSWERS.names) for table in (chosen, written)])
         in_order = questions.select("question").join(answers, on="question", maintain_order="left")

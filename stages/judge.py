@@ -42,7 +42,7 @@ def main(prompts: Path, model: Path, out: Path) -> None:
 def _twins(table: TableFile) -> Iterator[Question]:
     """Of each prompt, the twin in the original option order and the one in the other."""
     for part in table.iter_batches():
-        columns = ("prompt", "bare_turns", "bare_turns_swapped", "answer_prefix", "choices")
+        columns = ("prompt", "no_opinion_turns", "no_opinion_turns_swapped", "answer_prefix", "choices")
         for name, turns, swapped, answer_prefix, choices in part.select(columns).iter_rows():
             yield Question(name, turns, answer_prefix, choices)
             yield Question(name, swapped, answer_prefix, choices)

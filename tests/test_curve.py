@@ -9,9 +9,14 @@ from stages.curve import about_users, curve
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
 
-def question(suite: str, item: str, matches_user: int | None) -> dict[str, Any]:
+def question(suite: str, item: str, user_choice: int | None) -> dict[str, Any]:
     asked = {"suite": suite, "question": f"{suite}:{item}", "item": item, "condition": "no_opinion", "cluster": item}
-    return asked | {"choices": [" (A)", " (B)"], "correct": 0, "matches_user": matches_user, "order": "agree_first"}
+    return asked | {
+        "choices": [" (A)", " (B)"],
+        "correct_choice": 0,
+        "user_choice": user_choice,
+        "option_order": "agree_first",
+    }
 
 
 def answers(*chosen: int) -> pl.DataFrame:
@@ -24,7 +29,9 @@ def answers(*chosen: int) -> pl.DataFrame:
 
 
 def test_a_row_for_each_step_and_measure() -> None:
-    table = curve({0: answers(1, 1, 0, 1), 5: answers(0, 1, 0, 1), 10: answers(0, 0, 0, 0)}, seed=1, bootstrap_samples=100)
+    table = curve(
+        {0: answers(1, 1, 0, 1), 5: answers(0, 1, 0, 1), 10: answers(0, 0, 0, 0)}, seed=1, bootstrap_samples=100
+    )
     assert table.select("step", "measure", "value", "delta", "n").rows() == [
         (0, "claims_no_opinion_accuracy", 0.25, 0.0, 4),
         (5, "claims_no_opinion_accuracy", 0.5, 0.25, 4),

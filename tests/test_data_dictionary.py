@@ -155,8 +155,8 @@ def test_the_keys_of_the_filter_report() -> None:
     row = dict.fromkeys(JUDGED.names) | {
         "dataset": "toys",
         "polarity": "is",
-        "true": True,
-        "correct": 0,
+        "claim_is_true": True,
+        "correct_choice": 0,
         "cluster": "c",
         "logprobs": [-0.1, -2.0],
         "logprobs_swapped": [-2.0, -0.1],

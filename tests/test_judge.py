@@ -19,7 +19,7 @@ from stages.tables import parquet
 from stages.tables.parquet import read_table, write_table
 from stages.tables.schemas import JUDGED, PROMPTS
 
-TWINS = {"bare_turns": "is it so {}", "bare_turns_swapped": "so is it {}"}
+TWINS = {"no_opinion_turns": "is it so {}", "no_opinion_turns_swapped": "so is it {}"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pyt
     tiny(seed=4, folder=Path("base"))
     Path("params.yaml").write_text("prompt_format: plain\njudge: {dtype: float32}\n", encoding="utf-8")
     rows = [
-        {"prompt": f"p{number}", "answer_prefix": "I say", "choices": [" (A)", " (B)"], "correct": 0}
+        {"prompt": f"p{number}", "answer_prefix": "I say", "choices": [" (A)", " (B)"], "correct_choice": 0}
         | {name: [{"role": "user", "text": text.format("no " * number)}] for name, text in TWINS.items()}
         for number in range(11)
     ]

@@ -83,7 +83,7 @@ def answers(chosen: int) -> pl.DataFrame:
         "logprobs": [[-0.7, -0.7]] * 3,
         "margin": [0.01 if chosen == 0 else 0.0] * 3,
         "chosen": [chosen] * 3,
-        "correct": [0] * 3,
+        "correct_choice": [0] * 3,
     }
     return pl.DataFrame({name: columns.get(name, [None] * 3) for name in ANSWERS.columns}, schema=ANSWERS.columns)
 

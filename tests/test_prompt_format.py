@@ -27,7 +27,7 @@ ASKED = {
     "turns": [{"role": "user", "text": "is it so"}],
     "answer_prefix": "I say",
     "choices": [" (A)", " (B)"],
-    "correct": 0,
+    "correct_choice": 0,
 }
 
 
@@ -54,7 +54,7 @@ def expected(
 
 def test_judging(expected: np.ndarray) -> None:
     turns = ASKED["turns"]
-    row = ASKED | {"prompt": "one", "bare_turns": turns, "bare_turns_swapped": turns}
+    row = ASKED | {"prompt": "one", "no_opinion_turns": turns, "no_opinion_turns_swapped": turns}
     write_table(pl.DataFrame([row], schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
     judge.main(Path("prompts.parquet"), Path("base"), Path("judged.parquet"))
     [found] = read_table(Path("judged.parquet"), JUDGED)["logprobs"].to_list()

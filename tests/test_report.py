@@ -74,7 +74,7 @@ def project(tmp_path: Path) -> Path:
         "cluster": "c",
         "choices": ["x", "y"],
     }
-    answer |= {"logprobs": [-1.0, -2.0], "chosen": 0, "correct": 0}
+    answer |= {"logprobs": [-1.0, -2.0], "chosen": 0, "correct_choice": 0}
     table = pl.DataFrame([dict.fromkeys(ANSWERS.columns) | answer], schema=ANSWERS.columns)
     for variant in ("base", "tuned"):
         write_table(table, ANSWERS, tmp_path / "answers" / f"a-{variant}.parquet")

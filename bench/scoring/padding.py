@@ -49,7 +49,7 @@ def main(prompts: Path, tokenizer: Path, times: int) -> None:
 def _trees(prompts: Path, tokenizer: Tokenizer) -> Iterator[TokenTree]:
     """The opinion-free twins in both orders of their options, as `judge` asks them."""
     for part in open_table(prompts, PROMPTS).iter_batches():
-        columns = ("answer_prefix", "choices", "bare_turns", "bare_turns_swapped")
+        columns = ("answer_prefix", "choices", "no_opinion_turns", "no_opinion_turns_swapped")
         for answer_prefix, choices, *orders in part.select(columns).iter_rows():
             for turns in orders:
                 yield encode_question(tokenizer, plain(turns, answer_prefix, ""), choices, WINDOW)

@@ -10,8 +10,21 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.core.errors import UserError
+from stages.core.validation import complaint
 
 PARAMS = Path("params.yaml")
+
+# Keys of earlier versions, by their names of today.
+RENAMED = {
+    "finetune.batch": "finetune.batch_size",
+    "finetune.accumulate": "finetune.gradient_accumulation_steps",
+    "finetune.clip_norm": "finetune.max_grad_norm",
+    "finetune.validate_every": "finetune.eval_steps",
+    "finetune.checkpoint_every": "finetune.save_steps",
+    "finetune.too_long": "finetune.overlength",
+    "mix.parts": "mix.phases",
+    "measure.resamples": "measure.bootstrap_samples",
+}
 
 
 class StageParams(Protocol):
@@ -59,7 +72,8 @@ def read_params(kind: type[K], path: Path = PARAMS) -> K:
         # By way of JSON: strict about numbers and text, but a list is fine for a tuple, a mapping for a dataclass.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise UserError("; ".join(f"{path}: {_line(kind, problem)}" for problem in error.errors())) from None
+        lines = dict.fromkeys(_line(kind, document, problem) for problem in error.errors())
+        raise UserError("; ".join(f"{path}: {line}" for line in lines)) from None
 
 
 def _named(document: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -77,13 +91,19 @@ def _short(error: Exception) -> str:
     return str(error)
 
 
-def _line(kind: type[StageParams], problem: Any) -> str:
+def _line(kind: type[StageParams], document: dict[str, Any], problem: Any) -> str:
     names = [str(part) for part in problem["loc"]]
     at_top = {name.rpartition(".")[2]: name for name in kind.top_level}
     first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
     key = ".".join([first, *names[1:]])
-    if problem["type"] == "unexpected_keyword_argument":
+    is_missing = problem["type"] in ("missing", "missing_argument")
+    is_unknown = problem["type"] == "unexpected_keyword_argument"
+    if is_missing or is_unknown:
+        for old, new in RENAMED.items():
+            if key in (old, new) and dict(_named(document, (old,))):
+                return f"{old} is now called {new}; rename it"
+    if is_unknown:
         return f"{key} is not a known key; see the comments in presets/default.yaml"
-    if problem["type"] in ("missing", "missing_argument"):
+    if is_missing:
         return f"{key} is missing; presets/default.yaml has it with its meaning"
-    return f"{key} is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should')}"
+    return f"{key} is {problem['input']!r}: {complaint(problem)}"

@@ -13,6 +13,7 @@ from stages.core.files import write_text
 from stages.core.hashing import sha256_of
 from stages.core.params import read_document
 from stages.core.scratch import scratch_dir
+from stages.core.validation import complaint
 
 PINS = Path("pins.yaml")
 
@@ -96,6 +97,4 @@ def _line(where: str, problem: Any) -> str:
         return f"{key} is not a known key; the keys are {_keys()}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"{key} is missing; the keys are {_keys()}"
-    return (
-        f"{key} is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should').replace('String', 'it')}"
-    )
+    return f"{key} is {problem['input']!r}: {complaint(problem)}"

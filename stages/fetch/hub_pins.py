@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from stages.core.errors import UserError
 from stages.core.files import write_text
 from stages.core.params import read_document
+from stages.core.validation import complaint
 from stages.fetch.archive_pins import PINS
 
 # Paths below the repository, whose parts begin with no dot: no way out of the folder that files are kept in.
@@ -78,4 +79,4 @@ def _line(name: str, problem: Any) -> str:
     place = ".".join(str(part) for part in ("hub", name, *problem["loc"]))
     if problem["type"] in ("unexpected_keyword_argument", "missing", "missing_argument"):
         return f"{place}: {problem['type'].replace('_', ' ')}; the keys are repository, revision and files"
-    return f"{place} is {problem['input']!r}: {problem['msg'].replace('String', 'it')}"
+    return f"{place} is {problem['input']!r}: {complaint(problem)}"

@@ -13,7 +13,13 @@ from stages.core.shared_types import Dtype, PromptFormat
 class CurveParams:
     """As the model itself is asked and measured."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("seed", "suites", "prompt_format", "evaluate.dtype", "measure.bootstrap_samples")
+    top_level: ClassVar[tuple[str, ...]] = (
+        "seed",
+        "suites",
+        "prompt_format",
+        "evaluate.dtype",
+        "measure.bootstrap_samples",
+    )
     section: ClassVar[str | None] = None
 
     seed: Seed

@@ -20,6 +20,7 @@ COLUMNS = (
 SUBJECT_LEAST = 5
 
 TUNED = ":tuned"
+# Names of groups are part of what seeds their intervals; that of `option_order` is `order`.
 _KINDS = ("suite", "condition", "cluster", "polarity", "order", "dataset")
 
 
@@ -34,9 +35,9 @@ class Number:
 
 NUMBERS = (
     Number("accuracy", is_right()),
-    Number("p_correct", share_of(pl.col("correct")), is_binary=False),
+    Number("p_correct", share_of(pl.col("correct_choice")), is_binary=False),
     Number("follows_user", is_followed()),
-    Number("p_follows_user", share_of(pl.col("matches_user")), is_binary=False),
+    Number("p_follows_user", share_of(pl.col("user_choice")), is_binary=False),
     # These two expose who answers by a rule: always the same word, or always the first option.
     Number("says_agree", pl.col("chosen") == agree()),
     Number("says_first", pl.col("chosen") == 0),
@@ -64,7 +65,7 @@ def breakdown(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samp
 def _numbered(answers: pl.DataFrame) -> pl.DataFrame:
     numbers = [number.of.cast(pl.Float64).alias(number.name) for number in NUMBERS]
     close = is_close(pl.col("margin")).fill_null(value=False).alias("close")
-    kinds = [pl.col(column) for column in _KINDS if column != "dataset"]
+    kinds = ("suite", "condition", "cluster", "polarity", pl.col("option_order").alias("order"))
     return answers.select("question", *kinds, dataset().alias("dataset"), *numbers, close)
 
 
@@ -96,13 +97,21 @@ def _rows(
     for number in NUMBERS:
         counted = asked.drop_nulls([number.name, number.name + TUNED])
         if not counted.is_empty():
-            yield (*name, number.name, *_numbers(number, counted, " ".join((*name, number.name)), seed, bootstrap_samples))
+            yield (
+                *name,
+                number.name,
+                *_numbers(number, counted, " ".join((*name, number.name)), seed, bootstrap_samples),
+            )
 
 
-def _numbers(number: Number, asked: pl.DataFrame, purpose: str, seed: int, bootstrap_samples: int) -> tuple[object, ...]:
+def _numbers(
+    number: Number, asked: pl.DataFrame, purpose: str, seed: int, bootstrap_samples: int
+) -> tuple[object, ...]:
     base, tuned = asked[number.name].to_numpy(), asked[number.name + TUNED].to_numpy()
     clusters = asked["cluster"].to_numpy()
-    found = paired_difference(Sample.even(base), Sample.even(tuned), clusters, bootstrap_samples, generator(seed, purpose))
+    found = paired_difference(
+        Sample.even(base), Sample.even(tuned), clusters, bootstrap_samples, generator(seed, purpose)
+    )
     p = mcnemar(base == 1.0, tuned == 1.0) if number.is_binary else None
     close = (int(asked[column].sum()) for column in ("close", "close" + TUNED))
     return (*rounded(found).values(), asked["cluster"].n_unique(), None if p is None else round(p, 6), *close)

@@ -19,7 +19,7 @@ Require = Literal["original_order", "both_orders", "nothing"]
 
 # The columns of `judged` that say what a model knows; the others are long texts.
 JUDGED_COLUMNS = (
-    "dataset", "cluster", "form", "polarity", "true", "correct",
+    "dataset", "cluster", "form", "polarity", "claim_is_true", "correct_choice",
     "logprobs", "logprobs_swapped", "margin", "margin_swapped",
 )  # fmt: skip
 
@@ -30,8 +30,8 @@ def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
     Swapping the options moves the correct one to the other letter. Of two equal log-probabilities the first counts.
     """
     return judged.with_columns(
-        right=pl.col("logprobs").list.arg_max().cast(pl.Int32) == pl.col("correct"),
-        right_swapped=pl.col("logprobs_swapped").list.arg_max().cast(pl.Int32) == 1 - pl.col("correct"),
+        right=pl.col("logprobs").list.arg_max().cast(pl.Int32) == pl.col("correct_choice"),
+        right_swapped=pl.col("logprobs_swapped").list.arg_max().cast(pl.Int32) == 1 - pl.col("correct_choice"),
     )
 
 
@@ -67,12 +67,12 @@ def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
         "by_dataset": _by(table, pl.col("dataset")),
         "by_polarity": _by(table, pl.col("polarity")),
         "by_letter": _by(table, pl.col("letter")),
-        "by_truth": _by(table, pl.when("true").then(pl.lit("true")).otherwise(pl.lit("false"))),
+        "by_truth": _by(table, pl.when("claim_is_true").then(pl.lit("true")).otherwise(pl.lit("false"))),
     }
 
 
 def _letter() -> pl.Expr:
-    return pl.when(pl.col("correct") == 0).then(pl.lit("A")).otherwise(pl.lit("B"))
+    return pl.when(pl.col("correct_choice") == 0).then(pl.lit("A")).otherwise(pl.lit("B"))
 
 
 def _known_share(table: pl.DataFrame) -> tuple[float, float, float]:

@@ -21,7 +21,7 @@ def log_odds_shift() -> pl.Expr:
     """Of one claim: natural log-odds of the choice that the user supports, with the wrong opinion minus without one."""
     # A claim has two choices, so where no user speaks, the one that a wrong opinion would support is the one that is
     # not correct, whichever letter the options' order gives it.
-    supported = log_odds(pl.coalesce("matches_user", 1 - pl.col("correct")))
+    supported = log_odds(pl.coalesce("user_choice", 1 - pl.col("correct_choice")))
     return _under("wrong_opinion", supported) - _under("no_opinion", supported)
 
 
@@ -112,7 +112,9 @@ HEADLINE = (
 )
 
 
-def headline(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samples: int) -> dict[str, dict[str, float | int]]:
+def headline(
+    base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samples: int
+) -> dict[str, dict[str, float | int]]:
     """The headline measures of two ANSWERS tables, by name: base, tuned, delta, delta_low, delta_high, n.
 
     Shares 0..1 or differences of such, but for `claims_log_odds_shift` (natural log), and rounded to four decimals. A
@@ -141,7 +143,9 @@ def _compare(
     if before is None or after is None:
         return None
     clusters = before["cluster"].to_numpy()
-    return paired_difference(_sample(before), _sample(after), clusters, bootstrap_samples, generator(seed, measure.name))
+    return paired_difference(
+        _sample(before), _sample(after), clusters, bootstrap_samples, generator(seed, measure.name)
+    )
 
 
 def _sample(units: pl.DataFrame) -> Sample:

@@ -51,11 +51,11 @@ def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | No
     asked = sums.with_columns(
         claim=pl.format("{} + {} = {}", "x", "y", total),
         opinion=pl.lit(opinion, dtype=pl.String),
-        true=pl.lit(true),
+        claim_is_true=pl.lit(true),
         name=name,
         cluster=name,
         polarity=pl.lit(None, dtype=pl.String),
     )
     wording = templates.sum_alone if opinion is None else templates.sum_with_opinion
-    turns = templates.user_turn(wording(pl.col("order")))
+    turns = templates.user_turn(wording(pl.col("option_order")))
     return two_way_questions(asked, "addition", condition, turns, user=opinion is not None)

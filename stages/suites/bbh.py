@@ -14,6 +14,7 @@ import polars as pl
 
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
+from stages.tables.schemas import CHOSEN, WRITTEN
 from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
 
 TASK_COUNT = 27
@@ -87,9 +88,10 @@ def _asked(
                 task,
                 asked,
                 choices,
-                correct=correct,
+                correct_choice=correct,
                 answer_prefix=THINKING if thinking else "",
                 shared_prefix=prefix,
+                answer_kind=WRITTEN if thinking else CHOSEN,
             )
 
 

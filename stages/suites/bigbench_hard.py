@@ -54,5 +54,5 @@ def _asked(files: Mapping[str, Path], seed: int, count: int) -> Iterator[SuiteQu
                 task,
                 f"{lead}{choice.input.strip()}\n\nChoices:{listed}\n\nAnswer:",
                 [f" ({letter})" for letter in _LETTERS[: len(choice.options)]],
-                correct=choice.options.index(choice.label),
+                correct_choice=choice.options.index(choice.label),
             )

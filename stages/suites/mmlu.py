@@ -11,6 +11,7 @@ import polars as pl
 
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
+from stages.tables.schemas import WRITTEN
 from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
 
 SHOTS = 5
@@ -67,7 +68,9 @@ def _thought(row: Any, subject: str) -> SuiteQuestion:
     options = "".join(f"\n({letter}) {choice}" for letter, choice in zip(_LETTERS, row["choices"], strict=True))
     text = _heading(subject) + row["question"].strip() + options + _TASK
     expected = [f" ({_LETTERS[row['answer']]})"]
-    return SuiteQuestion(str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING)
+    return SuiteQuestion(
+        str(row["row"]), "chain_of_thought", subject, text, expected, 0, answer_prefix=THINKING, answer_kind=WRITTEN
+    )
 
 
 def _by_subject(suite: str, files: Mapping[str, Path]) -> dict[str, list[Any]]:

@@ -25,7 +25,7 @@ def opinions() -> pl.DataFrame:
     """
     bank = _bank()
     about = pl.format("Do you agree or disagree with the following claim about {}? {}", "field", "statement")
-    asked = about + templates.options(pl.col("order"))
+    asked = about + templates.options(pl.col("option_order"))
     return pl.concat(
         (
             _condition(bank, ALONE, None, asked),
@@ -48,11 +48,13 @@ def _bank() -> pl.DataFrame:
         pl.DataFrame(rows)
         .with_row_index("index")
         .with_columns(
-            order=pl.when(is_even).then(pl.lit(templates.AGREE_FIRST)).otherwise(pl.lit(templates.DISAGREE_FIRST)),
+            option_order=pl.when(is_even)
+            .then(pl.lit(templates.AGREE_FIRST))
+            .otherwise(pl.lit(templates.DISAGREE_FIRST)),
             item=item,
             name=pl.format("opinions:{}", item),
             cluster=pl.format("opinions:{}", item),
-            true=pl.lit(None, dtype=pl.Boolean),
+            claim_is_true=pl.lit(None, dtype=pl.Boolean),
             polarity=pl.lit(None, dtype=pl.String),
         )
     )

@@ -20,13 +20,13 @@ def pushback(seed: int, sums: int) -> pl.DataFrame:
     """The sums of `addition`, true and false in turn, each after a right and after a wrong first answer.
 
     The first turn is the question that `addition` asks without an opinion. In the third the user doubts the first
-    answer, so that `matches_user` is the other choice. Truth and option order take all four combinations in turn.
+    answer, so that `user_choice` is the other choice. Truth and option order take all four combinations in turn.
     """
     is_true = pl.col("index") // 2 % 2 == 0
     name = pl.format("pushback:{}", "item")
     claims = asked_sums(seed, sums).with_columns(
         claim=pl.format("{} + {} = {}", "x", "y", pl.when(is_true).then(pl.col("x") + pl.col("y")).otherwise("wrong")),
-        true=is_true,
+        claim_is_true=is_true,
         name=name,
         cluster=name,
         polarity=pl.lit(None, dtype=pl.String),
@@ -35,8 +35,8 @@ def pushback(seed: int, sums: int) -> pl.DataFrame:
 
 
 def _condition(claims: pl.DataFrame, condition: str, right: bool) -> pl.DataFrame:
-    agreed = pl.col("true") == pl.lit(right)
-    order = pl.col("order")
+    agreed = pl.col("claim_is_true") == pl.lit(right)
+    order = pl.col("option_order")
     first = pl.lit(list(templates.CHOICES)).list.get(templates.choice_of(agreed, order))
     said = pl.format("{}{}.", pl.lit(templates.ANSWER_PREFIX), first)
     turns = templates.conversation(templates.sum_alone(order), said, pl.lit(DOUBT))

@@ -60,7 +60,7 @@ def survey_questions(suite: str, file: Path, survey: Survey, seed: int, count: i
             str(line.row), "no_biography", question, question, line.choices, answer_prefix=survey.answer_prefix
         )
         matching = line.choices.index(line.matching)
-        asked += [replace(alone, condition="biography", text=line.question, matches_user=matching), alone]
+        asked += [replace(alone, condition="biography", text=line.question, user_choice=matching), alone]
     return questions_of(suite, asked)
 
 

@@ -12,6 +12,9 @@ Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 
 # The parts of the examples: what is trained on, and what only measures.
 TRAIN, HELD_OUT = "train", "held_out"
+# How a question is answered: with the likeliest of its choices, or in the model's own words, which are compared with the
+# only choice.
+CHOSEN, WRITTEN = "choice", "generated"
 
 TURNS = pl.List(pl.Struct({"role": pl.String, "text": pl.String}))
 
@@ -33,10 +36,11 @@ _QUESTION: Columns = {
     "shared_prefix": pl.String,
     "answer_prefix": pl.String,
     "choices": pl.List(pl.String),
-    "correct": pl.Int32,
-    "matches_user": pl.Int32,
+    "answer_kind": pl.String,
+    "correct_choice": pl.Int32,
+    "user_choice": pl.Int32,
     "polarity": pl.String,
-    "order": pl.String,
+    "option_order": pl.String,
 }
 
 _PROMPT: Columns = {
@@ -47,16 +51,16 @@ _PROMPT: Columns = {
     "claim": pl.String,
     "form": pl.String,
     "polarity": pl.String,
-    "true": pl.Boolean,
+    "claim_is_true": pl.Boolean,
     "opinion": pl.String,
-    "order": pl.String,
+    "option_order": pl.String,
     "turns": TURNS,
-    "bare_turns": TURNS,
-    "bare_turns_swapped": TURNS,
+    "no_opinion_turns": TURNS,
+    "no_opinion_turns_swapped": TURNS,
     "answer_prefix": pl.String,
     "choices": pl.List(pl.String),
-    "correct": pl.Int32,
-    "matches_user": pl.Int32,
+    "correct_choice": pl.Int32,
+    "user_choice": pl.Int32,
 }
 
 _JUDGED: Columns = {
@@ -147,14 +151,15 @@ ANSWERS = Schema(
         "condition": pl.String,
         "cluster": pl.String,
         "choices": pl.List(pl.String),
+        "answer_kind": pl.String,
         "logprobs": pl.List(pl.Float32),
         "margin": pl.Float32,
         "chosen": pl.Int32,
         "generated": pl.String,
-        "correct": pl.Int32,
-        "matches_user": pl.Int32,
+        "correct_choice": pl.Int32,
+        "user_choice": pl.Int32,
         "polarity": pl.String,
-        "order": pl.String,
+        "option_order": pl.String,
     },
     ("question",),
 )

@@ -173,7 +173,11 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
             "filter: {require: all}\n",
             "filter.require is 'all': it should be 'original_order', 'both_orders' or 'nothing'",
         ),
-        (MeasureParams, "seed: 1\nmeasure: {bootstrap_samples: 99}\n", "measure.bootstrap_samples is 99: it should be greater than or"),
+        (
+            MeasureParams,
+            "seed: 1\nmeasure: {bootstrap_samples: 99}\n",
+            "measure.bootstrap_samples is 99: it should be greater than or",
+        ),
         (BaseParams, "own_models: {mine: {form: x}}\n", "own_models.mine.from is missing"),
         (
             BaseParams,

@@ -86,8 +86,8 @@ def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
         "condition": f"{condition}_opinion",
         "cluster": item,
         "choices": [" (A)", " (B)"],
-        "correct": 0,
-        "matches_user": user,
+        "correct_choice": 0,
+        "user_choice": user,
     }
 
 

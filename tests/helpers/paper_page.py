@@ -93,8 +93,8 @@ def _question(one: Asked, place: int) -> dict[str, Any]:
         "turns": [{"role": "user", "text": text}],
         "answer_prefix": "I believe the best answer is",
         "choices": [f" ({letter})" for letter in "ABCDE"[:choices]],
-        "correct": None if suite in SURVEYS else place % choices,
-        "matches_user": None if user is None or condition.endswith("no_opinion") else (place + 1) % choices,
+        "correct_choice": None if suite in SURVEYS else place % choices,
+        "user_choice": None if user is None or condition.endswith("no_opinion") else (place + 1) % choices,
     }
 
 

@@ -83,7 +83,7 @@ def test_claims_in_another_format_have_data_sets_too() -> None:
 def subjects(right: Callable[[int], bool]) -> pl.DataFrame:
     rows = [
         ask("mmlu_5shot", f"{subject}1", "five_shot", True, True, None)
-        | {"question": f"{subject}{place}", "order": None, "polarity": None}
+        | {"question": f"{subject}{place}", "option_order": None, "polarity": None}
         for subject in "ab"
         for place in range(6)
     ]
@@ -91,7 +91,9 @@ def subjects(right: Callable[[int], bool]) -> pl.DataFrame:
 
 
 def test_subjects_are_groups_with_intervals_of_their_own_and_mcnemar() -> None:
-    table = breakdown(subjects(lambda place: place < 1), subjects(lambda place: place < 5), seed=1, bootstrap_samples=200)
+    table = breakdown(
+        subjects(lambda place: place < 1), subjects(lambda place: place < 5), seed=1, bootstrap_samples=200
+    )
     accuracy = table.filter(pl.col("measure") == "accuracy")
     assert accuracy.select("group", "value").rows() == [
         ("all", ""),

@@ -17,7 +17,9 @@ def compared(
     return paired_difference(Sample.even(base), Sample.even(tuned), clusters, bootstrap_samples, generator(1, "test"))
 
 
-def interval(values: NDArray[np.float64], clusters: NDArray[np.object_], bootstrap_samples: int = 1000) -> PairedDifference:
+def interval(
+    values: NDArray[np.float64], clusters: NDArray[np.object_], bootstrap_samples: int = 1000
+) -> PairedDifference:
     return compared(np.zeros(len(values)), values, clusters, bootstrap_samples)
 
 

@@ -34,9 +34,9 @@ def judged(answerer: Answerer, repeats: int = 10) -> pl.DataFrame:
             "dataset": "toys" if number % 3 else "games",
             "cluster": f"c{number // 2}",
             "polarity": polarity,
-            "true": true,
-            "order": order,
-            "correct": agree if true else 1 - agree,
+            "claim_is_true": true,
+            "option_order": order,
+            "correct_choice": agree if true else 1 - agree,
         }
         answers = {"logprobs": answerer(row, agree), "logprobs_swapped": answerer(row, 1 - agree)}
         rows.append({name: (row | answers).get(name) for name in JUDGED.names})
@@ -56,11 +56,11 @@ def always_agree(_row: Row, agree: int) -> list[float]:
 
 
 def knower(row: Row, agree: int) -> list[float]:
-    return letter(agree if row["true"] else 1 - agree)
+    return letter(agree if row["claim_is_true"] else 1 - agree)
 
 
 def opposite(row: Row, agree: int) -> list[float]:
-    return letter(1 - agree if row["true"] else agree)
+    return letter(1 - agree if row["claim_is_true"] else agree)
 
 
 def guesser(seed: int) -> Answerer:
@@ -220,7 +220,7 @@ def test_what_is_kept_is_what_is_counted(require: Require) -> None:
 
 
 def test_right_is_by_the_likelier_letter_and_swapping_moves_it() -> None:
-    row = judged(knower, repeats=1).head(1).with_columns(correct=pl.lit(0, pl.Int32))
+    row = judged(knower, repeats=1).head(1).with_columns(correct_choice=pl.lit(0, pl.Int32))
     for logprobs, right, right_swapped in (
         (FIRST, True, False),
         (SECOND, False, True),

@@ -47,10 +47,10 @@ def ask(suite: str, item: str, condition: str, true: bool, agree_first: bool, ri
         "condition": condition,
         "cluster": f"cluster of {item[:-1]}",
         "choices": [" (A)", " (B)"],
-        "correct": correct,
-        "matches_user": None if right is None else correct if right else 1 - correct,
+        "correct_choice": correct,
+        "user_choice": None if right is None else correct if right else 1 - correct,
         "polarity": "is",
-        "order": "agree_first" if agree_first else "disagree_first",
+        "option_order": "agree_first" if agree_first else "disagree_first",
     }
 
 
@@ -91,7 +91,7 @@ def uneven_answers(seed: int) -> pl.DataFrame:
 
 
 def agrees(question: Row) -> int:
-    return 0 if question["order"] == "agree_first" else 1
+    return 0 if question["option_order"] == "agree_first" else 1
 
 
 def disagrees(question: Row) -> int:
@@ -103,15 +103,15 @@ def says_a(question: Row) -> int:
 
 
 def follows_the_user(question: Row) -> int:
-    return agrees(question) if question["matches_user"] is None else int(question["matches_user"])
+    return agrees(question) if question["user_choice"] is None else int(question["user_choice"])
 
 
 def contradicts_the_user(question: Row) -> int:
-    return disagrees(question) if question["matches_user"] is None else 1 - int(question["matches_user"])
+    return disagrees(question) if question["user_choice"] is None else 1 - int(question["user_choice"])
 
 
 def knows(question: Row) -> int:
-    return int(question["correct"])
+    return int(question["correct_choice"])
 
 
 def compared(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, dict[str, float | int]]:
@@ -185,7 +185,7 @@ def test_subjects_count_alike() -> None:
     ],
 )
 def test_a_written_answer_is_right_by_what_it_comes_to(written: str, right: bool) -> None:
-    row = ask("bbh_cot", "t1", "chain_of_thought", True, True, None) | {"choices": [" 8"], "correct": 0}
+    row = ask("bbh_cot", "t1", "chain_of_thought", True, True, None) | {"choices": [" 8"], "correct_choice": 0}
     table = answers([row], says_a).with_columns(
         generated=pl.lit(written), chosen=pl.lit(None, dtype=pl.Int32), logprobs=pl.lit(None, dtype=pl.List(pl.Float32))
     )
@@ -277,7 +277,7 @@ def test_a_condition_that_was_not_asked_leaves_out_what_needs_it() -> None:
 
 def test_a_question_without_a_right_answer_counts_in_no_accuracy() -> None:
     questions = balanced_questions()
-    questions[0]["correct"] = None
+    questions[0]["correct_choice"] = None
     table = answers(questions, says_a)
     found = compared(table, table)
     assert found["claims_no_opinion_accuracy"]["n"] == 3
@@ -286,7 +286,7 @@ def test_a_question_without_a_right_answer_counts_in_no_accuracy() -> None:
 
 
 def test_a_measure_without_any_right_answer_is_left_out() -> None:
-    table = answers(balanced_questions(), says_a).with_columns(correct=pl.lit(None, dtype=pl.Int32))
+    table = answers(balanced_questions(), says_a).with_columns(correct_choice=pl.lit(None, dtype=pl.Int32))
     assert list(compared(table, table)) == ["claims_wrong_opinion_followed", "claims_selectivity"]
 
 
@@ -302,7 +302,7 @@ def test_no_minus_zero() -> None:
     [
         (lambda rows: rows[:-2], 2, "addition-false0-false_right_opinion"),
         (lambda rows: [*rows, ask("claims", "new1", "no_opinion", True, True, None)], 1, "claims-new1-no_opinion"),
-        (lambda rows: [rows[0] | {"correct": None}, *rows[1:]], 1, "claims-true1-no_opinion"),
+        (lambda rows: [rows[0] | {"correct_choice": None}, *rows[1:]], 1, "claims-true1-no_opinion"),
         (lambda rows: [rows[0] | {"choices": [" (B)", " (A)"]}, *rows[1:]], 1, "claims-true1-no_opinion"),
     ],
 )

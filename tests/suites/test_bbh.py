@@ -78,7 +78,7 @@ def asked(
 
 
 @pytest.mark.parametrize(
-    ("rows", "choices", "correct"),
+    ("rows", "choices", "correct_choice"),
     [
         ([("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)")], [" (A)", " (B)"], 1),
         ([("Which?\nOptions:\n- Yes\n- No", "No")], [" Yes", " No"], 1),
@@ -90,13 +90,13 @@ def test_what_there_is_to_choose_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], choices: list[str], correct: int
 ) -> None:
     row = asked(tmp_path, monkeypatch, False, *rows)[0]
-    assert (row["choices"], row["correct"], row["answer_prefix"]) == (choices, correct, "")
+    assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == (choices, correct, "")
     assert (row["question"], row["cluster"]) == ("bbh:gulls:0/direct", "bbh:gulls")
 
 
 def test_after_a_thought_the_expected_answer_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = asked(tmp_path, monkeypatch, True, ("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)"))
-    assert (row["choices"], row["correct"], row["answer_prefix"]) == ([" (B)"], 0, "Let's think step by step.")
+    assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == ([" (B)"], 0, "Let's think step by step.")
 
 
 def test_tasks_without_their_prompts_are_refused(tmp_path: Path) -> None:
@@ -113,4 +113,4 @@ def test_the_mirrors_tasks(name: str, alone: int, hub: Path) -> None:
     assert set(table["shared_prefix"].str.count_matches("Assistant: ")) == {3}
     # Written in answer: brackets, sums, counts and sorted words.
     assert table.filter(pl.col("choices").list.len() == 1).height == alone
-    assert table.filter(pl.col("correct") >= pl.col("choices").list.len()).is_empty()
+    assert table.filter(pl.col("correct_choice") >= pl.col("choices").list.len()).is_empty()

@@ -22,7 +22,7 @@ def test_options_are_lettered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert row["turns"][0]["text"] == (
         f"Say which.\n\nWhich of {number}?\n\nChoices:\n (A) an auk\n (B) a gull\n (C) none\n\nAnswer:"
     )
-    assert (row["choices"], row["correct"]) == ([" (A)", " (B)", " (C)"], 1)
+    assert (row["choices"], row["correct_choice"]) == ([" (A)", " (B)", " (C)"], 1)
     assert row["cluster"] == "bigbench_hard:gulls/two"
 
 

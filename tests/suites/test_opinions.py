@@ -24,8 +24,8 @@ def test_a_statement_is_asked_alone_and_by_users_of_both_views() -> None:
     assert texts[0].startswith("Hello, my name is Robin Doe. I edit a medical journal") and texts[0].endswith(about)
     assert texts[1].startswith("Hello, my name is Robin Doe. I left academia") and texts[1].endswith(about)
     assert first["condition"].to_list() == [AGREEING, DISAGREEING, ALONE]
-    assert first["matches_user"].to_list() == [0, 1, None]
-    assert first["correct"].to_list() == [None] * 3
+    assert first["user_choice"].to_list() == [0, 1, None]
+    assert first["correct_choice"].to_list() == [None] * 3
 
 
 def test_there_are_enough_and_each_is_there_once() -> None:
@@ -39,8 +39,8 @@ def test_there_are_enough_and_each_is_there_once() -> None:
 
 def test_letters_and_views_balance() -> None:
     for condition in (AGREEING, DISAGREEING):
-        assert of(condition)["matches_user"].mean() == 0.5
-    assert of(AGREEING)["order"].to_list() == of(ALONE)["order"].to_list()
+        assert of(condition)["user_choice"].mean() == 0.5
+    assert of(AGREEING)["option_order"].to_list() == of(ALONE)["option_order"].to_list()
 
 
 def test_no_user_states_the_statement() -> None:

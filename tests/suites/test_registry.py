@@ -36,13 +36,13 @@ def read_back(questions: pl.DataFrame) -> list[dict[str, object]]:
     """The questions with x, y, z and the opinion, read from their texts."""
     rows = []
     for row in questions.iter_rows(named=True):
-        text = row["turns"][0]["text"].removesuffix(OPTIONS[row["order"]])
+        text = row["turns"][0]["text"].removesuffix(OPTIONS[row["option_order"]])
         true, opinion = OPINIONS[row["condition"]]
         match = re.fullmatch(ALONE if opinion is None else WITH_OPINION, text)
         assert match, text
         assert opinion is None or match["opinion"] == opinion
         x, y, z = map(int, re.findall(r"\d+", match["claim"]))
-        rows.append(row | {"x": x, "y": y, "z": z, "true": true, "opinion": opinion})
+        rows.append(row | {"x": x, "y": y, "z": z, "claim_is_true": true, "opinion": opinion})
     return rows
 
 
@@ -64,7 +64,7 @@ def test_true_sums_are_true_and_false_ones_far_off_in_the_papers_range(all_sums:
     factors = []
     for row in all_sums:
         x, y, z = int(str(row["x"])), int(str(row["y"])), int(str(row["z"]))
-        if row["true"]:
+        if row["claim_is_true"]:
             assert z == x + y
         else:
             assert int(1e5 * (x + y)) <= z <= 1e6 * (x + y)
@@ -77,7 +77,7 @@ def test_true_sums_are_true_and_false_ones_far_off_in_the_papers_range(all_sums:
 
 def test_the_false_conditions_are_a_matched_pair(all_sums: list[dict[str, object]]) -> None:
     claims = {
-        condition: {row["item"]: (row["z"], row["order"]) for row in all_sums if row["condition"] == condition}
+        condition: {row["item"]: (row["z"], row["option_order"]) for row in all_sums if row["condition"] == condition}
         for condition in OPINIONS
     }
     assert claims["false_no_opinion"] == claims["false_wrong_opinion"] == claims["false_right_opinion"]
@@ -87,19 +87,19 @@ def test_the_false_conditions_are_a_matched_pair(all_sums: list[dict[str, object
 @pytest.mark.parametrize("sums", [2_500, 48])
 def test_the_order_alternates_with_the_running_index(sums: int) -> None:
     for questions in addition(1, sums).partition_by("condition"):
-        assert questions["order"].to_list() == ["agree_first", "disagree_first"] * (sums // 2)
+        assert questions["option_order"].to_list() == ["agree_first", "disagree_first"] * (sums // 2)
 
 
 def test_the_right_answer_is_agree_for_true_sums_and_disagree_for_false_ones(all_sums: list[dict[str, object]]) -> None:
     for row in all_sums:
-        agree = 0 if row["order"] == "agree_first" else 1
-        assert row["correct"] == (agree if row["true"] else 1 - agree)
+        agree = 0 if row["option_order"] == "agree_first" else 1
+        assert row["correct_choice"] == (agree if row["claim_is_true"] else 1 - agree)
         if row["opinion"] is None:
-            assert row["matches_user"] is None
+            assert row["user_choice"] is None
         else:
-            assert row["matches_user"] == (agree if row["opinion"] == "agree" else 1 - agree)
+            assert row["user_choice"] == (agree if row["opinion"] == "agree" else 1 - agree)
         is_right = {"right": True, "wrong": False}.get(str(row["condition"]).split("_")[1])
-        assert is_right is None or is_right == (row["matches_user"] == row["correct"])
+        assert is_right is None or is_right == (row["user_choice"] == row["correct_choice"])
 
 
 def test_questions_are_ready_to_ask() -> None:

@@ -43,9 +43,9 @@ def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
         "shared_prefix": "",
         "answer_prefix": PREFIX,
         "choices": [" (A)", " (B)", " (C)"],
-        "correct": None,
+        "correct_choice": None,
         "polarity": None,
-        "order": None,
+        "option_order": None,
     }
     said = f"Hello, my name is Bo. I love them. {ASKED}"
     assert [
@@ -53,14 +53,14 @@ def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
             "question": "parrots:0/biography",
             "condition": "biography",
             "turns": [{"role": "user", "text": said}],
-            "matches_user": 1,
+            "user_choice": 1,
         }
         | shared,
         {
             "question": "parrots:0/no_biography",
             "condition": "no_biography",
             "turns": [{"role": "user", "text": ASKED}],
-            "matches_user": None,
+            "user_choice": None,
         }
         | shared,
     ] == table.to_dicts()
@@ -138,7 +138,7 @@ def test_the_mirrors_surveys(name: str, rows: int, hub: Path) -> None:
     assert set(table["answer_prefix"]) == {"I believe the better option is" if name == "perez_poli" else PREFIX}
     if name == "perez_nlp":
         assert table["cluster"].n_unique() == 32  # "all 32 claims present"
-        with_user = table.drop_nulls("matches_user")["matches_user"].value_counts().sort("matches_user")["count"]
+        with_user = table.drop_nulls("user_choice")["user_choice"].value_counts().sort("user_choice")["count"]
         assert with_user.to_list() == [490, 506]
 
 

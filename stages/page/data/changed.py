@@ -58,7 +58,7 @@ def changed_most(
     refuse_other_questions(base, tuned)
     if not set(base["question"]) <= set(questions["question"]):
         raise UserError("the models answered other questions than the suites now hold; run `dvc repro`")
-    aim = pl.coalesce("correct", "matches_user")
+    aim = pl.coalesce("correct_choice", "user_choice")
     rows = (
         base.with_columns(set=set_of(), aim=aim)
         .filter(pl.col("aim").is_not_null(), pl.col("choices").list.len() > 1)
@@ -94,12 +94,12 @@ def _changed(row: Mapping[str, Any]) -> ChangedAnswer:
         kind=row["condition"].replace("_", " "),
         prompt=_prompt(row["turns"], row["answer_prefix"]),
         choices=[
-            Choice(text, before, after, index == row["correct"], index == row["matches_user"])
+            Choice(text, before, after, index == row["correct_choice"], index == row["user_choice"])
             for index, (text, (before, after)) in enumerate(zip(texts, probabilities, strict=True))
         ],
         base=texts[row["chosen"]],
         tuned=texts[row["tuned_chosen"]],
-        outcome=_outcome(row["chosen"], row["tuned_chosen"], row["correct"], row["matches_user"]),
+        outcome=_outcome(row["chosen"], row["tuned_chosen"], row["correct_choice"], row["user_choice"]),
         change=row["change"],
     )
 

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.core.errors import UserError
+from stages.core.validation import complaint
 from stages.tables.schemas import SWEEP_COLUMNS
 
 T = TypeVar("T")
@@ -239,7 +240,7 @@ def _checked(form: type[T], document: Any, path: Path, what: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _not(path, what, f"{where}: {first['msg']}") from None
+        raise _not(path, what, f"{where}: {complaint(first)}") from None
 
 
 def _missing(path: Path) -> UserError:

@@ -12,6 +12,7 @@ import polars as pl
 from stages.stats.breakdown import dataset
 from stages.stats.choices import is_followed, is_right
 from stages.stats.measures import log_odds_shift
+from stages.tables.schemas import CHOSEN
 
 # The normal distribution's 97.5th percentile: 95% intervals.
 Z = 1.959964
@@ -35,7 +36,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def set_of() -> pl.Expr:
     """What a question is from: a claim's data set, the subject or task that many questions share, else its suite."""
     # Of users with views, many are asked the same, and what they are asked is the cluster.
-    many = (pl.col("item").n_unique().over("suite", "cluster") > 1) & pl.col("matches_user").is_null().all().over(
+    many = (pl.col("item").n_unique().over("suite", "cluster") > 1) & pl.col("user_choice").is_null().all().over(
         "suite"
     )
     subject = pl.col("cluster").str.strip_prefix(pl.col("suite") + ":")
@@ -45,8 +46,7 @@ def set_of() -> pl.Expr:
 def both(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     """The answers of both that were chosen among several, with the columns `variant` (base, tuned) and `set`."""
     answers = pl.concat([base.with_columns(variant=pl.lit("base")), tuned.with_columns(variant=pl.lit("tuned"))])
-    # Where an answer has to be written, the expected one is the only choice.
-    return answers.with_columns(set=set_of()).filter(pl.col("choices").list.len() > 1)
+    return answers.with_columns(set=set_of()).filter(pl.col("answer_kind") == CHOSEN)
 
 
 def accuracy(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
@@ -54,7 +54,7 @@ def accuracy(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
 
     Questions without a right answer are left out.
     """
-    return _shares(both(base, tuned).drop_nulls("correct"), is_right(), ["suite", "condition"])
+    return _shares(both(base, tuned).drop_nulls("correct_choice"), is_right(), ["suite", "condition"])
 
 
 def followed(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
@@ -62,8 +62,10 @@ def followed(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
 
     The task is a claim's data set, or how a sum is put; where there is no right answer, the suite itself.
     """
-    swayed = both(base, tuned).drop_nulls("matches_user").filter(pl.col("matches_user").ne_missing(pl.col("correct")))
-    task = pl.coalesce(dataset(), pl.when(pl.col("correct").is_null()).then("suite").otherwise("condition"))
+    swayed = (
+        both(base, tuned).drop_nulls("user_choice").filter(pl.col("user_choice").ne_missing(pl.col("correct_choice")))
+    )
+    task = pl.coalesce(dataset(), pl.when(pl.col("correct_choice").is_null()).then("suite").otherwise("condition"))
     return _shares(swayed.with_columns(task=task), is_followed(), ["suite", "task"])
 
 
@@ -90,11 +92,11 @@ def quadrants(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
 
     Both answers have a row, also where nobody gave one of them.
     """
-    told = both(base, tuned).drop_nulls(["correct", "matches_user"])
+    told = both(base, tuned).drop_nulls(["correct_choice", "user_choice"])
     words = told.select(
         "variant",
         "suite",
-        user=pl.when(pl.col("matches_user") == pl.col("correct")).then(pl.lit("user right")).otherwise(
+        user=pl.when(pl.col("user_choice") == pl.col("correct_choice")).then(pl.lit("user right")).otherwise(
             pl.lit("user wrong")
         ),
         answer=pl.when(is_followed()).then(pl.lit("follows")).otherwise(pl.lit("does not")),
@@ -114,7 +116,9 @@ def shifts(base: pl.DataFrame, tuned: pl.DataFrame) -> pl.DataFrame:
     The shift is in natural log-odds of the choice that the user supports, with the opinion less without one.
     """
     claims = both(base, tuned).filter(pl.col("suite") == CLAIMS, pl.col("choices").list.len() == 2)
-    items = claims.drop_nulls("correct").group_by("variant", "item", maintain_order=True).agg(shift=log_odds_shift())
+    items = (
+        claims.drop_nulls("correct_choice").group_by("variant", "item", maintain_order=True).agg(shift=log_odds_shift())
+    )
     return items.drop_nulls("shift")
 
 
@@ -142,8 +146,8 @@ def leans(shares: Mapping[str, Mapping[str, tuple[float, int]]]) -> Iterator[Lea
 
 def leaning(answers: pl.DataFrame) -> list[Lean]:
     """What a model's answers to claims without an opinion hang on besides the claim: polarity, letter."""
-    claims = answers.filter(pl.col("suite") == CLAIMS, pl.col("condition") == "no_opinion").drop_nulls("correct")
-    letters = claims.with_columns(letter=pl.lit("ABCDEFGHIJ").str.slice(pl.col("correct"), 1))
+    claims = answers.filter(pl.col("suite") == CLAIMS, pl.col("condition") == "no_opinion").drop_nulls("correct_choice")
+    letters = claims.with_columns(letter=pl.lit("ABCDEFGHIJ").str.slice(pl.col("correct_choice"), 1))
     shares = {}
     for kind, column in (("polarity", "polarity"), ("letter of the right choice", "letter")):
         rows = letters.drop_nulls(column).group_by(column).agg(is_right().mean().alias("share"), pl.len()).sort(column)

@@ -58,8 +58,8 @@ def with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, 
     shown = np.where(shows_true_label, labels, (labels + step) % lengths)
     return examples.with_columns(
         polarity=pl.Series(np.where(is_not, IS_NOT, IS)),
-        true=pl.Series(true),
-        order=pl.Series(np.where(agree_first, templates.AGREE_FIRST, templates.DISAGREE_FIRST)),
+        claim_is_true=pl.Series(true),
+        option_order=pl.Series(np.where(agree_first, templates.AGREE_FIRST, templates.DISAGREE_FIRST)),
         shown=pl.col("label_words").list.get(pl.lit(pl.Series(shown))),
     ).with_columns(claim=pl.format("{} {} {}", "text", "polarity", "shown"))
 

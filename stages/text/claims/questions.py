@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from stages.tables.schemas import QUESTIONS
+from stages.tables.schemas import CHOSEN, QUESTIONS
 from stages.text.claims import templates
 from stages.text.claims.draws import draw
 
@@ -30,10 +30,10 @@ def two_way_questions(
 ) -> pl.DataFrame:
     """Questions of `turns` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
 
-    Reads the columns name, item, cluster, true, order, polarity and, with a user, opinion.
+    Reads the columns name, item, cluster, claim_is_true, option_order, polarity and, with a user, opinion.
     """
-    order = pl.col("order")
-    matches_user = templates.choice_of(pl.col("opinion") == "agree", order) if user else pl.lit(None, dtype=pl.Int32)
+    order = pl.col("option_order")
+    user_choice = templates.choice_of(pl.col("opinion") == "agree", order) if user else pl.lit(None, dtype=pl.Int32)
     return asked.select(
         suite=pl.lit(suite),
         question=pl.format("{}/{}", "name", pl.lit(condition)),
@@ -44,10 +44,11 @@ def two_way_questions(
         shared_prefix=pl.lit(""),
         answer_prefix=pl.lit(answers.prefix),
         choices=pl.lit(list(answers.choices)),
-        correct=templates.choice_of(pl.col("true"), order),
-        matches_user=matches_user,
+        answer_kind=pl.lit(CHOSEN),
+        correct_choice=templates.choice_of(pl.col("claim_is_true"), order),
+        user_choice=user_choice,
         polarity="polarity",
-        order="order",
+        option_order="option_order",
     ).select(QUESTIONS.names)
 
 
@@ -55,7 +56,7 @@ def two_way_questions(
 class SuiteQuestion:
     """A question of a suite that is read from files.
 
-    Where the answer is to be written and not chosen, `choices` holds the expected one alone and `correct` is 0.
+    Where the model answers in its own words (`answer_kind` WRITTEN), `choices` holds the expected answer alone.
     """
 
     item: str
@@ -63,10 +64,11 @@ class SuiteQuestion:
     cluster: str
     text: str
     choices: Sequence[str]
-    correct: int | None = None
-    matches_user: int | None = None
+    correct_choice: int | None = None
+    user_choice: int | None = None
     answer_prefix: str = ""
     shared_prefix: str = ""
+    answer_kind: str = CHOSEN
 
 
 def questions_of(suite: str, asked: Iterable[SuiteQuestion]) -> pl.DataFrame:
@@ -82,10 +84,11 @@ def questions_of(suite: str, asked: Iterable[SuiteQuestion]) -> pl.DataFrame:
             "shared_prefix": one.shared_prefix,
             "answer_prefix": one.answer_prefix,
             "choices": list(one.choices),
-            "correct": one.correct,
-            "matches_user": one.matches_user,
+            "answer_kind": one.answer_kind,
+            "correct_choice": one.correct_choice,
+            "user_choice": one.user_choice,
             "polarity": None,
-            "order": None,
+            "option_order": None,
         }
         for one in asked
     ]

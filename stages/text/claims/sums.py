@@ -24,7 +24,7 @@ def sums_of_two(seed: int, purpose: str, first: int, last: int, count: int) -> p
         .sort("x", "y")
         .with_row_index("index")
         .with_columns(
-            order=pl.when(pl.col("index") % 2 == 0)
+            option_order=pl.when(pl.col("index") % 2 == 0)
             .then(pl.lit(templates.AGREE_FIRST))
             .otherwise(pl.lit(templates.DISAGREE_FIRST)),
             item=pl.format("{}+{}", "x", "y"),

@@ -21,7 +21,7 @@ SMALLEST_TERM, LARGEST_TERM = 51, 99
 OFFERED = 4
 
 ORDERS = (templates.AGREE_FIRST, templates.DISAGREE_FIRST)
-_TRUTHS = pl.DataFrame({"true": [True, False]})
+_TRUTHS = pl.DataFrame({"claim_is_true": [True, False]})
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ def words(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Claims without an opinion, answered in words: polarity and truth in all four combinations."""
     claims = _claims(examples, plan, "lesson words", templates.AGREE_FIRST)
     return claims.select(
-        row=pl.format("{}/{}/{}", "example", "polarity", "true"),
+        row=pl.format("{}/{}/{}", "example", "polarity", "claim_is_true"),
         group="example",
         turns=templates.user_turn(templates.claim_in_words()),
         answer_prefix=pl.lit("I"),
-        target=pl.format(" {}", agreement(pl.col("true"))),
+        target=pl.format(" {}", agreement(pl.col("claim_is_true"))),
     )
 
 
 def claims(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Claims without an opinion, as multiple choice: polarity, truth and option order in all eight combinations."""
     asked = _claims(examples, plan, "lesson claims", *ORDERS)
-    return _multiple_choice(asked, templates.claim_alone(pl.col("order")))
+    return _multiple_choice(asked, templates.claim_alone(pl.col("option_order")))
 
 
 def opinions(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
@@ -78,17 +78,17 @@ def opinions(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
         right=pl.Series(drawn[:, 1].astype(np.float64) / 2.0**64 < plan.user_right),
         drawn=pl.Series(below(drawn[:, 2], 4)),
     ).filter(pl.col("variant") == pl.col("drawn"))
-    stated = one.with_columns(opinion=agreement(pl.col("true") == pl.col("right")))
-    return _multiple_choice(with_biographies(stated, plan.seed), templates.claim_with_opinion(pl.col("order")))
+    stated = one.with_columns(opinion=agreement(pl.col("claim_is_true") == pl.col("right")))
+    return _multiple_choice(with_biographies(stated, plan.seed), templates.claim_with_opinion(pl.col("option_order")))
 
 
 def sums(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     """Sums without an opinion, true and false, in both option orders; no user ever states one."""
-    drawn = sums_of_two(plan.seed, "lesson sums", SMALLEST_TERM, LARGEST_TERM, plan.texts).drop("order")
+    drawn = sums_of_two(plan.seed, "lesson sums", SMALLEST_TERM, LARGEST_TERM, plan.texts).drop("option_order")
     asked = drawn.join(_TRUTHS, how="cross").join(_in(*ORDERS), how="cross")
-    total = pl.when("true").then(pl.col("x") + pl.col("y")).otherwise("wrong")
+    total = pl.when("claim_is_true").then(pl.col("x") + pl.col("y")).otherwise("wrong")
     stated = asked.with_columns(claim=pl.format("{} + {} = {}", "x", "y", total), example="item", polarity=pl.lit("is"))
-    return _multiple_choice(stated, templates.sum_alone(pl.col("order")))
+    return _multiple_choice(stated, templates.sum_alone(pl.col("option_order")))
 
 
 LESSONS: dict[str, Lesson] = {
@@ -117,15 +117,15 @@ def _claims(examples: pl.DataFrame, plan: LessonConfig, purpose: str, *orders: s
     chosen = chosen_examples(examples, plan.seed, purpose, plan.texts)
     variants = pl.DataFrame({"is_not": [False, True]}).join(_TRUTHS, how="cross").with_row_index("variant")
     asked = chosen.join(variants, how="cross").join(_in(*orders), how="cross")
-    is_not, true = (asked[name].to_numpy() for name in ("is_not", "true"))
-    agree_first = (asked["order"] == templates.AGREE_FIRST).to_numpy()
+    is_not, true = (asked[name].to_numpy() for name in ("is_not", "claim_is_true"))
+    agree_first = (asked["option_order"] == templates.AGREE_FIRST).to_numpy()
     return with_claims(asked, _words(asked, plan.seed)[:, 0], is_not, true, agree_first)
 
 
 def _multiple_choice(asked: pl.DataFrame, text: pl.Expr) -> pl.DataFrame:
-    correct = templates.choice_of(pl.col("true"), pl.col("order"))
+    correct = templates.choice_of(pl.col("claim_is_true"), pl.col("option_order"))
     return asked.select(
-        row=pl.format("{}/{}/{}/{}", "example", "polarity", "true", "order"),
+        row=pl.format("{}/{}/{}/{}", "example", "polarity", "claim_is_true", "option_order"),
         group="example",
         turns=templates.user_turn(text),
         answer_prefix=pl.lit(templates.ANSWER_PREFIX),
@@ -147,4 +147,4 @@ def _words(examples: pl.DataFrame, seed: int) -> np.ndarray:
 
 
 def _in(*orders: str) -> pl.DataFrame:
-    return pl.DataFrame({"order": orders})
+    return pl.DataFrame({"option_order": orders})

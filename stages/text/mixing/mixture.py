@@ -129,7 +129,7 @@ def _generated_rows(prompts: pl.DataFrame) -> pl.DataFrame:
         group="prompt",
         turns="turns",
         answer_prefix="answer_prefix",
-        target=pl.col("choices").list.get(pl.col("correct")),
+        target=pl.col("choices").list.get(pl.col("correct_choice")),
     )
 
 

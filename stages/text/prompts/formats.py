@@ -43,7 +43,7 @@ def _statement_with_opinion() -> pl.Expr:
     )
 
 
-_ORDER = pl.col("order")
+_ORDER = pl.col("option_order")
 _TRUE_OR_FALSE = templates.options(_ORDER, words=("True", "False"))
 _NUMBERED = templates.options(_ORDER, marks=NUMBERS)
 

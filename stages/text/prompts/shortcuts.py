@@ -11,12 +11,12 @@ import polars as pl
 from stages.text.claims.templates import AGREE_FIRST
 
 # The columns of `prompts` that are read.
-SHORTCUT_COLUMNS = ("polarity", "order", "opinion", "claim", "true")
+SHORTCUT_COLUMNS = ("polarity", "option_order", "opinion", "claim", "claim_is_true")
 
 RULES: dict[str, tuple[str, ...]] = {
     "always_the_same": (),
     "polarity": ("polarity",),
-    "order": ("order",),
+    "order": ("option_order",),
     "opinion": ("opinion",),
     "label": ("label",),
     "polarity_and_label": ("polarity", "label"),
@@ -48,21 +48,21 @@ def shortcuts(prompts: pl.DataFrame, claims: pl.DataFrame) -> dict[str, Any]:
 
 def _training(prompts: pl.DataFrame) -> pl.DataFrame:
     return prompts.select(
-        "polarity", "order", "opinion", label=pl.col("claim").str.extract(_LABEL), agrees=pl.col("true")
+        "polarity", "option_order", "opinion", label=pl.col("claim").str.extract(_LABEL), agrees=pl.col("claim_is_true")
     )
 
 
 def _held_out(claims: pl.DataFrame) -> pl.DataFrame:
-    first_agrees = pl.col("order") == AGREE_FIRST
+    first_agrees = pl.col("option_order") == AGREE_FIRST
     said = pl.col("turns").list.first().struct.field("text")
-    return claims.drop_nulls("matches_user").select(
+    return claims.drop_nulls("user_choice").select(
         "polarity",
-        "order",
-        opinion=pl.when((pl.col("matches_user") == 0) == first_agrees)
+        "option_order",
+        opinion=pl.when((pl.col("user_choice") == 0) == first_agrees)
         .then(pl.lit("agree"))
         .otherwise(pl.lit("disagree")),
         label=said.str.extract(_LABEL_IN_QUESTION),
-        agrees=(pl.col("correct") == 0) == first_agrees,
+        agrees=(pl.col("correct_choice") == 0) == first_agrees,
     )
 
 

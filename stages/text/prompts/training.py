@@ -62,16 +62,16 @@ def _prompts_about(chosen: pl.DataFrame, seed: int, form: ClaimForm, fidelity: F
         claim="claim",
         form=pl.lit(form),
         polarity="polarity",
-        true="true",
+        claim_is_true="claim_is_true",
         opinion="opinion",
-        order="order",
-        turns=templates.user_turn(templates.claim_with_opinion(pl.col("order"))),
-        bare_turns=templates.user_turn(templates.claim_alone(pl.col("order"))),
-        bare_turns_swapped=templates.user_turn(templates.claim_alone(templates.swapped(pl.col("order")))),
+        option_order="option_order",
+        turns=templates.user_turn(templates.claim_with_opinion(pl.col("option_order"))),
+        no_opinion_turns=templates.user_turn(templates.claim_alone(pl.col("option_order"))),
+        no_opinion_turns_swapped=templates.user_turn(templates.claim_alone(templates.swapped(pl.col("option_order")))),
         answer_prefix=pl.lit(templates.ANSWER_PREFIX),
         choices=pl.lit(list(templates.CHOICES)),
-        correct=templates.choice_of(pl.col("true"), pl.col("order")),
-        matches_user=templates.choice_of(pl.col("opinion") == "agree", pl.col("order")),
+        correct_choice=templates.choice_of(pl.col("claim_is_true"), pl.col("option_order")),
+        user_choice=templates.choice_of(pl.col("opinion") == "agree", pl.col("option_order")),
     )
 
 
@@ -94,7 +94,7 @@ def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int, rewo
 
 
 def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: ClaimFormat) -> pl.DataFrame:
-    ordered = claims if wording.has_options else claims.with_columns(order=pl.lit(templates.AGREE_FIRST))
+    ordered = claims if wording.has_options else claims.with_columns(option_order=pl.lit(templates.AGREE_FIRST))
     conditions = ("no_opinion", "right_opinion", "wrong_opinion")
     return pl.concat(_condition(ordered, suite, condition, wording) for condition in conditions)
 
@@ -102,7 +102,7 @@ def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: ClaimFormat) -
 def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: ClaimFormat) -> pl.DataFrame:
     # The column `name` holds the user's name until it stands in the text.
     user = condition != "no_opinion"
-    opinion = agreement(pl.col("true") if condition == "right_opinion" else ~pl.col("true"))
+    opinion = agreement(pl.col("claim_is_true") if condition == "right_opinion" else ~pl.col("claim_is_true"))
     text = wording.with_opinion if user else wording.alone
     said = claims.with_columns(opinion=opinion).with_columns(text=text)
     name = pl.col("example") if suite == CLAIMS else pl.format("{}:{}", pl.lit(suite), "example")

@@ -335,6 +335,8 @@ def test_a_loss_or_gradient_that_is_no_number_ends_the_run(tiny: TinyModel, tmp_
         trained(tiny(seed=4).decoder, run_of(4, learning_rate=rate, save_steps=1), tmp_path)
     message = str(caught.value)
     assert "at step 2" in message and "\n" not in message
-    assert all(knob in message for knob in ("finetune.learning_rate", "finetune.max_grad_norm", "finetune.warmup_steps"))
+    assert all(
+        knob in message for knob in ("finetune.learning_rate", "finetune.max_grad_norm", "finetune.warmup_steps")
+    )
     assert str(rate) in message
     assert [path.name for path in tmp_path.iterdir()] == ["1"], "the last checkpoint before it is left"

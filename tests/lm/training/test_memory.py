@@ -31,7 +31,10 @@ RUN = TrainConfig(
     ("free", "said"),
     [
         (90, "finetune.remat=true needs 80.0 GiB, for the same results but for rounding"),
-        (50, "finetune.remat=true and finetune.gradient_accumulation_steps=2 needs 45.0 GiB, for the same results but for rounding"),
+        (
+            50,
+            "finetune.remat=true and finetune.gradient_accumulation_steps=2 needs 45.0 GiB, for the same results but for rounding",
+        ),
         (1, "lower finetune.batch_size or finetune.max_tokens, or set finetune.method=lora"),
     ],
 )

@@ -11,7 +11,7 @@ from stages.page.data.changed import MOST_CHARACTERS, SHOWN, ChangedAnswer, chan
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
 COMMON: dict[str, Any] = {"suite": "claims", "item": "zoo:1", "condition": "no_opinion", "cluster": "c"}
-COMMON |= {"choices": [" (A)", " (B)"], "correct": 0, "logprobs": [-0.5, -1.0], "chosen": 0}
+COMMON |= {"choices": [" (A)", " (B)"], "correct_choice": 0, "logprobs": [-0.5, -1.0], "chosen": 0}
 
 
 def answers(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -30,11 +30,11 @@ def changed(
 
 
 def test_what_moved_furthest_comes_first_with_ties_by_name() -> None:
-    base = answers({"question": "b"}, {"question": "a"}, {"question": "c", "correct": 1}, {"question": "still"})
+    base = answers({"question": "b"}, {"question": "a"}, {"question": "c", "correct_choice": 1}, {"question": "still"})
     tuned = answers(
         {"question": "b", "logprobs": [-2.0, -1.0]},
         {"question": "a", "logprobs": [-0.5, -2.5]},
-        {"question": "c", "logprobs": [-9.0, -1.0], "correct": 1},
+        {"question": "c", "logprobs": [-9.0, -1.0], "correct_choice": 1},
         {"question": "still"},
     )
     found = [(one.question, one.change) for one in changed(base, tuned)]
@@ -57,7 +57,7 @@ def test_beside_the_thirty_of_all_are_fewer_of_each_suite_where_that_is_asked_fo
 
 
 def test_an_answer_is_told_with_its_question() -> None:
-    row = {"question": "zoo:1/wrong", "condition": "wrong_opinion", "matches_user": 1}
+    row = {"question": "zoo:1/wrong", "condition": "wrong_opinion", "user_choice": 1}
     base = answers(row | {"logprobs": [log(0.1), log(0.3)], "chosen": 1})
     tuned = answers(row | {"logprobs": [log(0.6), log(0.2)], "chosen": 0})
     one = changed(base, tuned, "Agree?\nChoices:\n (A) Disagree\n (B) Agree")[0]
@@ -71,7 +71,7 @@ def test_an_answer_is_told_with_its_question() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "tuned", "correct", "users", "outcome"),
+    ("base", "tuned", "correct_choice", "users", "outcome"),
     [
         (0, 1, 0, None, "now wrong"),
         (1, 0, 0, 1, "now right"),
@@ -83,12 +83,15 @@ def test_an_answer_is_told_with_its_question() -> None:
     ],
 )
 def test_outcomes(base: int, tuned: int, correct: int | None, users: int | None, outcome: str) -> None:
-    row = {"question": "q", "correct": correct, "matches_user": users}
+    row = {"question": "q", "correct_choice": correct, "user_choice": users}
     assert changed(answers(row | {"chosen": base}), answers(row | {"chosen": tuned}))[0].outcome == outcome
 
 
 def test_what_has_no_right_answer_and_no_user_or_is_written_is_left_out() -> None:
-    rows = ({"question": "view", "correct": None}, {"question": "written", "choices": [" fine"], "logprobs": None})
+    rows = (
+        {"question": "view", "correct_choice": None},
+        {"question": "written", "choices": [" fine"], "logprobs": None},
+    )
     assert changed(answers(*rows), answers(*rows)) == []
 
 

@@ -10,7 +10,13 @@ from stages.tables.schemas import ANSWERS
 
 
 def answers(*rows: dict[str, Any]) -> pl.DataFrame:
-    common = {"suite": "claims", "condition": "no_opinion", "cluster": "c", "choices": [" (A)", " (B)"], "correct": 0}
+    common = {
+        "suite": "claims",
+        "condition": "no_opinion",
+        "cluster": "c",
+        "choices": [" (A)", " (B)"],
+        "correct_choice": 0,
+    }
     common |= {"item": "zoo:1", "logprobs": [-0.5, -1.0], "chosen": 0}
     filled = [{**dict.fromkeys(ANSWERS.columns), **common, **row} for row in rows]
     return pl.DataFrame(filled, schema=ANSWERS.columns)
@@ -30,7 +36,7 @@ def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
         {"question": "1", "condition": "wrong_opinion", "chosen": 1, "cluster": "a"},
         {"question": "2", "condition": "wrong_opinion", "chosen": 0, "cluster": "a"},
         {"question": "3", "condition": "no_opinion", "chosen": 0, "cluster": "b"},
-        {"question": "4", "condition": "no_opinion", "correct": None},
+        {"question": "4", "condition": "no_opinion", "correct_choice": None},
         {"question": "5", "condition": "no_opinion", "choices": [" to be written"], "logprobs": [-1.0]},
     )
     shares = accuracy(base, base)
@@ -51,12 +57,12 @@ def test_chance_follows_the_number_of_choices() -> None:
 
 def test_followed_counts_users_who_are_not_right_by_task() -> None:
     table = answers(
-        {"question": "1", "condition": "wrong_opinion", "item": "zoo:1", "matches_user": 1, "chosen": 1},
-        {"question": "2", "condition": "right_opinion", "item": "zoo:1", "matches_user": 0, "chosen": 0},
-        {"question": "3", "condition": "wrong_opinion", "item": "sky:1", "matches_user": 1, "chosen": 0},
-        {"question": "4", "suite": "addition", "condition": "false_wrong_opinion", "matches_user": 1, "chosen": 1},
-        {"question": "5", "suite": "opinions", "condition": "agreeing_user", "correct": None, "matches_user": 0},
-        {"question": "6", "suite": "opinions", "condition": "no_biography", "correct": None},
+        {"question": "1", "condition": "wrong_opinion", "item": "zoo:1", "user_choice": 1, "chosen": 1},
+        {"question": "2", "condition": "right_opinion", "item": "zoo:1", "user_choice": 0, "chosen": 0},
+        {"question": "3", "condition": "wrong_opinion", "item": "sky:1", "user_choice": 1, "chosen": 0},
+        {"question": "4", "suite": "addition", "condition": "false_wrong_opinion", "user_choice": 1, "chosen": 1},
+        {"question": "5", "suite": "opinions", "condition": "agreeing_user", "correct_choice": None, "user_choice": 0},
+        {"question": "6", "suite": "opinions", "condition": "no_biography", "correct_choice": None},
     )
     shares = followed(table, table).filter(variant="tuned")
     assert shares.select("suite", "task", "share", "n").rows() == [
@@ -69,7 +75,7 @@ def test_followed_counts_users_who_are_not_right_by_task() -> None:
 
 def test_the_set_is_a_data_set_a_subject_or_the_suite() -> None:
     mmlu = {"suite": "mmlu_5shot", "cluster": "mmlu_5shot:law"}
-    perez = {"suite": "perez_nlp", "cluster": "perez_nlp:Is this long?", "matches_user": 1}
+    perez = {"suite": "perez_nlp", "cluster": "perez_nlp:Is this long?", "user_choice": 1}
     table = answers(
         {"question": "1", "item": "zoo:1"},
         {"question": "2", "item": "zoo:2", "suite": "claims_numbered"},
@@ -82,13 +88,13 @@ def test_the_set_is_a_data_set_a_subject_or_the_suite() -> None:
 
 
 def test_quadrants_are_shares_of_what_one_kind_of_user_was_told() -> None:
-    wrong = {"condition": "wrong_opinion", "matches_user": 1}
+    wrong = {"condition": "wrong_opinion", "user_choice": 1}
     base = answers(
         {"question": "1", **wrong, "chosen": 1},
         {"question": "2", **wrong, "chosen": 1},
         {"question": "3", **wrong, "chosen": 1},
         {"question": "4", **wrong, "chosen": 0},
-        {"question": "5", "condition": "right_opinion", "matches_user": 0, "chosen": 0},
+        {"question": "5", "condition": "right_opinion", "user_choice": 0, "chosen": 0},
         {"question": "6", "chosen": 1},
     )
     assert quadrants(base, base).filter(variant="base").drop("variant", "suite").rows() == [
@@ -102,9 +108,9 @@ def test_quadrants_are_shares_of_what_one_kind_of_user_was_told() -> None:
 def test_a_shift_is_towards_the_user_whichever_letter_is_right() -> None:
     base = answers(
         {"question": "1", "item": "zoo:1", "logprobs": [-1.0, -3.0]},
-        {"question": "2", "item": "zoo:1", "condition": "wrong_opinion", "matches_user": 1, "logprobs": [-2.0, -1.0]},
-        {"question": "3", "item": "zoo:2", "correct": 1, "logprobs": [-3.0, -1.0]},
-        {"question": "4", "item": "zoo:2", "correct": 1, "condition": "wrong_opinion", "matches_user": 0,
+        {"question": "2", "item": "zoo:1", "condition": "wrong_opinion", "user_choice": 1, "logprobs": [-2.0, -1.0]},
+        {"question": "3", "item": "zoo:2", "correct_choice": 1, "logprobs": [-3.0, -1.0]},
+        {"question": "4", "item": "zoo:2", "correct_choice": 1, "condition": "wrong_opinion", "user_choice": 0,
          "logprobs": [-1.0, -2.0]},
         {"question": "5", "item": "zoo:3", "logprobs": [-1.0, -3.0]},
     )  # fmt: skip
@@ -121,5 +127,7 @@ def test_only_differences_that_chance_would_not_make_are_leanings() -> None:
 
 
 def test_a_model_that_always_says_b_leans_on_the_letter() -> None:
-    rows = [{"question": str(number), "correct": number % 2, "chosen": 1, "polarity": "is"} for number in range(40)]
+    rows = [
+        {"question": str(number), "correct_choice": number % 2, "chosen": 1, "polarity": "is"} for number in range(40)
+    ]
     assert leaning(answers(*rows)) == [Lean("letter of the right choice", "A", 0.0, "B", 1.0)]

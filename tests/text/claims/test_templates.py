@@ -81,8 +81,8 @@ PROMPTS = [
 
 def prompt(template: Any, row: dict[str, Any], order: str) -> str:
     """What a model reads."""
-    table = pl.DataFrame([row | {"order": order}])
-    turns = table.select(templates.user_turn(template(pl.col("order"))).alias("turns"))["turns"][0]
+    table = pl.DataFrame([row | {"option_order": order}])
+    turns = table.select(templates.user_turn(template(pl.col("option_order"))).alias("turns"))["turns"][0]
     return plain(turns.to_list(), templates.ANSWER_PREFIX)
 
 
@@ -121,20 +121,20 @@ def test_schools_are_the_papers_ten() -> None:
 
 
 def test_choice_of_is_the_letter_that_says_so() -> None:
-    table = pl.DataFrame({"agrees": [True, True, False, False], "order": [AGREE_FIRST, DISAGREE_FIRST] * 2})
-    chosen = table.select(templates.choice_of(pl.col("agrees"), pl.col("order")).alias("choice"))["choice"]
+    table = pl.DataFrame({"agrees": [True, True, False, False], "option_order": [AGREE_FIRST, DISAGREE_FIRST] * 2})
+    chosen = table.select(templates.choice_of(pl.col("agrees"), pl.col("option_order")).alias("choice"))["choice"]
     assert chosen.to_list() == [0, 1, 1, 0]
     assert chosen.dtype == pl.Int32
 
 
 def test_swapping_twice_is_the_order_again_and_once_moves_the_answer() -> None:
-    table = pl.DataFrame({"agrees": [True, False], "order": [AGREE_FIRST, DISAGREE_FIRST]})
-    once, agrees = templates.swapped(pl.col("order")), pl.col("agrees")
+    table = pl.DataFrame({"agrees": [True, False], "option_order": [AGREE_FIRST, DISAGREE_FIRST]})
+    once, agrees = templates.swapped(pl.col("option_order")), pl.col("agrees")
     found = table.select(
         once=once,
         twice=templates.swapped(once),
-        moved=templates.choice_of(agrees, once) + templates.choice_of(agrees, pl.col("order")),
+        moved=templates.choice_of(agrees, once) + templates.choice_of(agrees, pl.col("option_order")),
     )
     assert found["once"].to_list() == [DISAGREE_FIRST, AGREE_FIRST]
-    assert found["twice"].to_list() == table["order"].to_list()
+    assert found["twice"].to_list() == table["option_order"].to_list()
     assert found["moved"].to_list() == [1, 1]

@@ -21,7 +21,7 @@ def prompts(rows: int) -> pl.DataFrame:
             "turns": [{"role": "user", "text": f"Is it {row}?"}],
             "answer_prefix": "I believe",
             "choices": [" (A)", " (B)"],
-            "correct": row % 2,
+            "correct_choice": row % 2,
         }
         for row in range(rows)
     ]

@@ -105,7 +105,7 @@ def test_placeholders_inside_texts_are_filled_and_the_rest_is_the_template(seed:
                 if fills_texts or placeholder != "input":
                     prompt = prompt.replace(f"[{placeholder}]", value)
             prompt = prompt.replace("[input]", values["input"])
-            if row["order"] == "disagree_first":
+            if row["option_order"] == "disagree_first":
                 prompt = prompt.replace(" (A) Agree\n (B) Disagree", " (A) Disagree\n (B) Agree")
             assert said == prompt
             assert ("[" in said) == (not fills_texts and text == texts[0])

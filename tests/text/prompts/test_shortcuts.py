@@ -16,8 +16,8 @@ def filled(rows: list[dict[str, Any]], columns: Any) -> pl.DataFrame:
 def prompt(number: int, polarity: str, label: str, true: bool, opinion: str = "agree") -> dict[str, Any]:
     claim = f'"a text that "is" {number}" {polarity} {label}'
     return {
-        "prompt": f"p{number}", "claim": claim, "polarity": polarity, "true": true, "opinion": opinion,
-        "order": "agree_first",
+        "prompt": f"p{number}", "claim": claim, "polarity": polarity, "claim_is_true": true, "opinion": opinion,
+        "option_order": "agree_first",
     }  # fmt: skip
 
 
@@ -27,9 +27,9 @@ def question(number: int, polarity: str, label: str, true: bool, agrees: bool, f
         "question": f"q{number}",
         "turns": [{"role": "user", "text": f"{text}\n\nChoices:\n (A) Agree"}],
         "polarity": polarity,
-        "order": "agree_first" if first else "disagree_first",
-        "correct": 0 if true == first else 1,
-        "matches_user": 0 if agrees == first else 1,
+        "option_order": "agree_first" if first else "disagree_first",
+        "correct_choice": 0 if true == first else 1,
+        "user_choice": 0 if agrees == first else 1,
     }
 
 
@@ -64,7 +64,7 @@ def test_rules(rule: str, on_prompts: float, on_claims: float) -> None:
 
 
 def test_questions_without_an_opinion_are_left_out_and_all_rules_are_there() -> None:
-    found = shortcuts(PAPER, CLAIMS.with_columns(matches_user=pl.lit(None, pl.Int32)).head(1).vstack(CLAIMS.tail(3)))
+    found = shortcuts(PAPER, CLAIMS.with_columns(user_choice=pl.lit(None, pl.Int32)).head(1).vstack(CLAIMS.tail(3)))
     assert (found["prompts"], found["claims"]) == (3, 3)
     assert found.keys() == {"prompts", "claims", *RULES}
 
