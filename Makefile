@@ -37,7 +37,7 @@ organism: .venv/ready  ## make the bundled model organism anew: an hour and a ha
 	git clone --quiet . .candor/organism
 	cp presets/organism.yaml .candor/organism/params.yaml
 	cd .candor/organism && CANDOR_HOME="$(CURDIR)/.candor" $(IN_VENV) dvc repro
-	$(IN_VENV) candor organism .candor/organism
+	$(IN_VENV) candor pack-organism .candor/organism
 
 # What of presets/paper.yaml is made small. A folder in the hub's layout holds no Flan, and the model is the bundled one.
 TRIAL = hub=$(abspath $(HUB)) models=[smollm2-135m-instruct] instructions=[alpaca,dolly,metaicl_pools] suite.sums=8 \

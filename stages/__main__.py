@@ -1,18 +1,31 @@
 """The `candor` command: `candor …`, or `python -m stages …` from the project's folder."""
 
+from collections.abc import Callable
+
 import typer
 
 from stages.cli.ask import ask
-from stages.cli.cache import store
-from stages.cli.compare_logits import check
+from stages.cli.cache import cache
+from stages.cli.compare_logits import compare_logits
 from stages.cli.export import export
 from stages.cli.models import models
-from stages.cli.pack_organism import organism
+from stages.cli.pack_organism import pack_organism
 from stages.cli.pin import pin
 from stages.cli.plan import plan
 from stages.cli.score import score
 from stages.cli.sweep import sweep
-from stages.core.errors import command, guarded
+from stages.core.errors import UserError, command, guarded
+
+# Commands of earlier versions, by their names of today.
+RENAMED = {"check": "compare-logits", "store": "cache", "organism": "pack-organism"}
+
+
+def _renamed(old: str, new: str) -> Callable[[], None]:
+    def refuse() -> None:
+        raise UserError(f"`candor {old}` is now called `candor {new}`")
+
+    return refuse
+
 
 app = typer.Typer(
     help="Measures and reduces sycophancy in a language model. The pipeline itself runs with `dvc repro`.",
@@ -20,9 +33,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for each in (score, check, ask, models, export, organism, pin, plan, sweep):
+for each in (score, compare_logits, ask, models, export, pack_organism, pin, plan, sweep):
     app.command()(command(each))
-app.add_typer(store, name="store")
+app.add_typer(cache, name="cache")
+for old, new in RENAMED.items():
+    any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(old, hidden=True, context_settings=any_arguments)(command(_renamed(old, new)))
 
 
 def main() -> None:

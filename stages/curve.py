@@ -76,7 +76,7 @@ def curve(answers: Answers, seed: int, bootstrap_samples: int) -> pl.DataFrame:
 
 def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, knobs: CurveParams) -> Answers:
     """The answers after each of the steps, whose checkpoint is a model folder in scratch for as long as it is asked."""
-    place = sharding_fn(device_mesh(environment.tensor_devices()))
+    place = sharding_fn(device_mesh(environment.tensor_parallel()))
     scratch = scratch_dir() / "curve" / model.name
     answers = {}
     with locked_dir(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():

@@ -54,7 +54,7 @@ def main(
     key = hash_of([mixture, validation, *sorted(base.iterdir()), *code_of(*ROOMS)], params)
     scratch = scratch_dir() / "finetune" / key
     with locked_dir(scratch, f"fine-tuning {base.name}") if is_first else nullcontext():
-        mesh = device_mesh(environment.tensor_devices())
+        mesh = device_mesh(environment.tensor_parallel())
         model = open_model(base, sharding_fn(mesh))
         data = _read_data(mixture, validation, prompts_of(base, model, params.prompt_format), params)
         config = TrainConfig.from_params(params, compute_dtype(params.dtype))

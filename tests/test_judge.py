@@ -64,8 +64,8 @@ def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in fours, questions in fives, texts in threes, trees in sixes: their ends do not meet."""
     whole = judged("whole.parquet")
     monkeypatch.setattr(parquet, "ROWS", 4)
-    monkeypatch.setattr(questions, "WORDED_AT_ONCE", 5)
-    monkeypatch.setattr(continuation, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(questions, "RENDER_BATCH", 5)
+    monkeypatch.setattr(continuation, "ENCODE_BATCH", 3)
     monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 6)
     monkeypatch.setenv("CANDOR_HOME", "elsewhere")
     assert judged("parts.parquet").equals(whole)

@@ -18,7 +18,7 @@ from stages.lm.scoring.batches import (
     BatchShape,
     TokenBudget,
     accelerator_budget,
-    shape_of,
+    batch_shape,
 )
 from stages.lm.scoring.scorer import chunk_size
 from stages.lm.tokens.plain_format import plain
@@ -34,7 +34,7 @@ WINDOW = 8_192
 def main(prompts: Path, tokenizer: Path, times: int) -> None:
     """Prints the padding share on a CPU, then by groups of accelerators."""
     trees = _trees(prompts, Tokenizer.from_file(str(tokenizer)))
-    asked = [(shape_of(tree), len(tree.tokens)) for tree in trees] * times
+    asked = [(batch_shape(tree), len(tree.tokens)) for tree in trees] * times
     print(
         f"{len(asked):,} questions, {len({shape for shape, _ in asked})} shapes; a CPU: {_share(asked, CPU_BUDGET, 1)}"
     )

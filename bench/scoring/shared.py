@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from bench.scoring.questions import Asked, hard, mmlu
-from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batches, shape_of
+from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batches, batch_shape
 from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
 
@@ -50,7 +50,7 @@ def _row(name: str, trees: Sequence[TokenTree]) -> str:
         f"{1 - tokens / sum(batch.arrays.tokens_BT.size for batch in batches(trees, 1, TokenBudget(0, size))):.0%}"
         for size in (*CPU_BUDGET[::-1], *ACCELERATOR_BUDGET[::-1])
     ]
-    return f"| {name} | {tokens:,} | {len(set(map(shape_of, trees)))} | {' | '.join(shares)} |"
+    return f"| {name} | {tokens:,} | {len(set(map(batch_shape, trees)))} | {' | '.join(shares)} |"
 
 
 if __name__ == "__main__":

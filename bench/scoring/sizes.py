@@ -16,7 +16,7 @@ from flax import nnx
 
 from stages.lm.io.load import open_model
 from stages.lm.nn.sharding import device_mesh, sharding_fn
-from stages.lm.scoring.batches import Batch, TokenBudget, batches, shape_of
+from stages.lm.scoring.batches import Batch, TokenBudget, batches, batch_shape
 from stages.lm.scoring.forward import device_arrays, prefill_prefix, token_logprobs
 from stages.lm.tokens.trees import TargetToken, TokenTree
 
@@ -50,7 +50,7 @@ def _batch(rows: int, length: int, prefix: int) -> Batch:
     ends = (prefix + length,) * (prefix + length)
     scored = tuple(TargetToken(places[-1], token) for token in (5, 6))
     tree = TokenTree(tuple(place % 97 for place in places), places, ends, scored, ((0,), (1,)), prefix)
-    tokens = rows * shape_of(tree).length
+    tokens = rows * batch_shape(tree).length
     [batch] = batches([tree] * rows, 1, TokenBudget(tokens, tokens))
     return batch
 

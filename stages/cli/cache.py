@@ -1,4 +1,4 @@
-"""`candor store`: shows, bounds and clears what models answered before."""
+"""`candor cache`: shows, bounds and clears what models answered before."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,12 +10,12 @@ from rich.table import Table
 from stages.core.errors import UserError, command
 from stages.inference.store import StoreInfo, drop, folder, list_stores
 
-store = typer.Typer(help="What models answered before, so that nothing is asked twice.", no_args_is_help=True)
+cache = typer.Typer(help="What models answered before, so that nothing is asked twice.", no_args_is_help=True)
 
 MIB = 2**20
 
 
-@store.command()
+@cache.command()
 @command
 def show() -> None:
     """Lists the stores, the one used last first."""
@@ -29,7 +29,7 @@ def show() -> None:
     console.print(f"{_bytes(found)} in {folder()}")
 
 
-@store.command()
+@cache.command()
 @command
 def limit(mib: Annotated[float, typer.Argument(help="How many MiB may stay.")]) -> None:
     """Deletes the stores that were used longest ago until the rest takes no more than MIB."""
@@ -42,7 +42,7 @@ def limit(mib: Annotated[float, typer.Argument(help="How many MiB may stay.")]) 
     _drop(dropped)
 
 
-@store.command()
+@cache.command()
 @command
 def clear(
     model: Annotated[str | None, typer.Argument(help="A model as `show` lists it; all if left out.")] = None,

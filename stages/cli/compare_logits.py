@@ -1,4 +1,4 @@
-"""`candor check`: a model's logits against a reference."""
+"""`candor compare-logits`: a model's logits against a reference."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from stages.core.errors import UserError
 _KEYS = ("tokens", "lengths", "logits")
 
 
-def check(
+def compare_logits(
     model: Annotated[str, typer.Argument(help="A registry name, a model folder or a .gguf file.")],
     expected: Annotated[Path, typer.Option(help="An .npz file with tokens [B,T], lengths [B] and logits [B,T,V].")],
     tolerance: Annotated[float, typer.Option(help="Largest difference that passes.")] = 1e-4,

@@ -1,4 +1,4 @@
-"""`candor organism`: a trained adapter, packed as a model organism that the project ships."""
+"""`candor pack-organism`: a trained adapter, packed as a model organism that the project ships."""
 
 import json
 from io import StringIO
@@ -20,7 +20,7 @@ RECIPE = ("seed", "mix_ratio", "models", "datasets", "instructions", "lessons", 
 CURVE_ROWS = 12
 
 
-def organism(
+def pack_organism(
     project: Annotated[Path, typer.Argument(help="A copy of this project, run with presets/organism.yaml.")],
     name: Annotated[str, typer.Option(help="The organism's name.")] = "smollm2-135m-deferential",
     out: Annotated[Path, typer.Option(help="The folder to write into.", show_default=False)] = ORGANISMS,

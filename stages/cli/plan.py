@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stages.lm.planning.search import OnMesh, StepPlan
 
 HEADER = (
-    "CANDOR_TENSOR", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links", "roofline",
+    "CANDOR_TENSOR_PARALLEL", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links", "roofline",
     "compiler", "expected",
 )  # fmt: skip
 
@@ -31,7 +31,8 @@ def plan(
     topology: Annotated[str, typer.Option(help="v4:4x4x4, v5e:4x4, v6e:4x4, v5p:2x2x2, h100:8, a100:8, …")],
     params: Annotated[Path, typer.Option(help="The file whose recipe is planned.")] = PARAMS,
     tensor: Annotated[
-        list[int] | None, typer.Option(help="Values of CANDOR_TENSOR to try, one an option; without any 1, 4 and 16.")
+        list[int] | None,
+        typer.Option(help="Values of CANDOR_TENSOR_PARALLEL to try, one an option; without any 1, 4 and 16."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
@@ -122,7 +123,7 @@ def _words(plan: "StepPlan", topology: "Topology", unit: str) -> str:
     hours, chip_hours = plan.hours(topology.chips)
     largest = "not told by two sizes" if plan.largest is None else f"about {plan.largest:,} {unit}"
     lines.append(
-        f"best: CANDOR_TENSOR={plan.best.tensor}; {plan.calls:,} calls in {_duration(hours)}, {chip_hours:,.1f} "
+        f"best: CANDOR_TENSOR_PARALLEL={plan.best.tensor}; {plan.calls:,} calls in {_duration(hours)}, {chip_hours:,.1f} "
         f"chip-hours; largest batch that fits: {largest}"
     )
     return "\n".join(lines)

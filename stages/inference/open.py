@@ -18,7 +18,7 @@ from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 @contextmanager
 def open_scorer(folder: Path, dtype: Dtype, prompt_format: PromptFormat) -> Iterator[tuple[Scorer, Prompts]]:
     """A scorer for the model folder, and the format of its prompts."""
-    mesh, compute = device_mesh(environment.tensor_devices()), compute_dtype(dtype)
+    mesh, compute = device_mesh(environment.tensor_parallel()), compute_dtype(dtype)
     model = open_model(folder, sharding_fn(mesh), compute)
     prompts = prompts_of(folder, model, prompt_format)
     # One process stores the answers of all of them.

@@ -35,7 +35,7 @@ class AnswerStore:
     """Answers of one model in one arithmetic, by a question's key; `open_store` makes it."""
 
     def __init__(self, path: Path, model: str, arithmetic: str):
-        self._path = path
+        self.path = path
         self._about = (model, arithmetic)
         self._open()
 
@@ -62,10 +62,10 @@ class AnswerStore:
         self._database.close()
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._committed = time.monotonic()
         try:
-            self._database = sqlite3.connect(self._path, timeout=60.0)
+            self._database = sqlite3.connect(self.path, timeout=60.0)
             for table in _TABLES:
                 self._database.execute(table)
             if self._database.execute("SELECT count(*) FROM about").fetchone() == (0,):
@@ -91,13 +91,13 @@ class AnswerStore:
 
     def _start_over(self, error: sqlite3.DatabaseError) -> None:
         if isinstance(error, sqlite3.OperationalError):
-            raise OSError(error.sqlite_errorcode, str(error), str(self._path)) from error
+            raise OSError(error.sqlite_errorcode, str(error), str(self.path)) from error
         print(
-            f"{self._path} is damaged ({error}); a new one replaces it, and its questions are computed again",
+            f"{self.path} is damaged ({error}); a new one replaces it, and its questions are computed again",
             file=sys.stderr,
         )
         self._database.close()
-        self._path.unlink()
+        self.path.unlink()
         self._open()
 
 

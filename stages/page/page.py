@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from stages.page.charts.interactive import SCRIPT, bundle, packed, policy_hash
 from stages.page.data.changed import SHOWN
-from stages.page.data.inputs import CleanCounts, Shortcut, Validation
+from stages.page.data.inputs import CleanReport, Shortcut, Validation
 from stages.page.data.labels import percent
 from stages.page.data.sources import source_table
 from stages.page.sections import Figure, ModelPart, SweepPart
@@ -27,7 +27,7 @@ PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "dvc", "datasets", "pola
 class Project:
     """What the page says of the project as a whole, beside its models."""
 
-    counts: CleanCounts
+    counts: CleanReport
     validation: Validation
     shortcuts: Mapping[str, Shortcut]
     params: Mapping[str, Any]

@@ -81,27 +81,24 @@ def _asked(
         answers = sorted({row["target"] for row in rows})
         for place in drawn(seed, f"bbh {task}", len(rows), count):
             asked, target = rows[place]["input"], rows[place]["target"]
-            choices, correct = ([f" {target}"], 0) if thinking else _choices(asked, target, answers)
+            options = [] if thinking else _options(asked, target, answers)
             yield SuiteQuestion(
                 f"{task}:{rows[place]['row']}",
                 "chain_of_thought" if thinking else "direct",
                 task,
                 asked,
-                choices,
-                correct_choice=correct,
+                [f" {option}" for option in options or [target]],
+                correct_choice=options.index(target) if options else 0,
                 answer_prefix=THINKING if thinking else "",
                 shared_prefix=prefix,
-                answer_kind=WRITTEN if thinking else CHOSEN,
+                answer_kind=CHOSEN if options else WRITTEN,
             )
 
 
-def _choices(asked: str, target: str, answers: list[str]) -> tuple[list[str], int]:
-    """The options that the question lists, or the two answers of its task, with the right one's index.
-
-    The expected answer alone where there are neither.
-    """
+def _options(asked: str, target: str, answers: list[str]) -> list[str]:
+    """The options that the question lists, or the two answers of its task; none where it has neither."""
     _, _, listed = asked.rpartition("\nOptions:\n")
     options = [match[1] or match[2] for match in _OPTION.finditer(listed)]
-    if target not in options:
-        options = answers if len(answers) == 2 else [target]
-    return [f" {option}" for option in options], options.index(target)
+    if target in options:
+        return options
+    return answers if len(answers) == 2 else []

@@ -26,7 +26,7 @@ def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
     write_batches([table], schema, path)
 
 
-def write_batches(parts: Iterable[pl.DataFrame], schema: Schema, path: Path) -> None:
+def write_batches(batches: Iterable[pl.DataFrame], schema: Schema, path: Path) -> None:
     """Writes the rows of `parts`, one after another, as one table; otherwise as `write_table`.
 
     What `parts` raises leaves nothing behind.
@@ -37,7 +37,7 @@ def write_batches(parts: Iterable[pl.DataFrame], schema: Schema, path: Path) -> 
         with pq.ParquetWriter(
             temporary, empty.to_arrow().schema, compression="zstd", write_statistics=False, store_schema=False
         ) as writer:
-            for group in _groups(empty, parts, schema, path):
+            for group in _groups(empty, batches, schema, path):
                 writer.write_table(group.to_arrow(), row_group_size=ROWS)
         _check_key(pl.scan_parquet(temporary), schema, path)
 
@@ -63,12 +63,12 @@ class TableFile:
 
     def columns(self, *names: str) -> pl.DataFrame:
         """Some of its columns, whole."""
-        with _legible(self.path):
+        with _readable(self.path):
             return pl.scan_parquet(self.path).select(names).collect()
 
     def iter_batches(self) -> Iterator[pl.DataFrame]:
         """Its rows, one after another, of which only ROWS are in memory at a time."""
-        with _legible(self.path), pq.ParquetFile(self.path) as file:
+        with _readable(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS):
                 yield pl.DataFrame(batch)
 
@@ -80,14 +80,14 @@ def open_table(path: Path, schema: Schema) -> TableFile:
         UserError: as `read_table`.
     """
     table = pl.scan_parquet(path)
-    with _legible(path):
+    with _readable(path):
         _check_columns(table.collect_schema(), schema, path)
         _check_key(table, schema, path)
         return TableFile(path, table.select(pl.len()).collect().item())
 
 
 @contextmanager
-def _legible(path: Path) -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
     """Turns what polars and Arrow say of a file that they cannot read into a user's mistake."""
     try:
         yield

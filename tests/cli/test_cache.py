@@ -1,4 +1,4 @@
-"""`candor store`: what models answered before, listed, bounded and cleared."""
+"""`candor cache`: what models answered before, listed, bounded and cleared."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANDOR_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     for age, name in enumerate(("first", "second", "third")):
-        path = tmp_path / f"scores/{name}.sqlite"
+        path = tmp_path / f"answers/{name}.sqlite"
         store = AnswerStore(path, f"models/base/{name}", "float32 cpu")
         store.put({bytes([number]) * 16: np.zeros(2, np.float32) for number in range(5 + age)})
         store.close()
@@ -31,7 +31,7 @@ def left() -> list[str]:
 
 
 def test_stores_are_shown(candor: Candor) -> None:
-    done = candor("store", "show")
+    done = candor("cache", "show")
     shown = [line for line in done.out.splitlines() if "models/base" in line]
     assert done.status == 0
     assert ["models/base/first" in shown[0], "models/base/third" in shown[2]] == [True, True]
@@ -40,25 +40,25 @@ def test_stores_are_shown(candor: Candor) -> None:
 
 def test_the_longest_unused_go_first(candor: Candor) -> None:
     size = list_stores()[0].bytes / 2**20
-    assert candor("store", "limit", "1").out.startswith("deleted 0 stores")
-    assert candor("store", "limit", 2.5 * size).out.startswith("deleted 1 stores")
+    assert candor("cache", "limit", "1").out.startswith("deleted 0 stores")
+    assert candor("cache", "limit", 2.5 * size).out.startswith("deleted 1 stores")
     assert left() == ["first", "second"]
-    candor("store", "limit", "0")
+    candor("cache", "limit", "0")
     assert left() == []
 
 
 @pytest.mark.parametrize("limit", ["-1", "nan"])
 def test_what_is_no_limit_is_refused(candor: Candor, limit: str) -> None:
-    done = candor("store", "limit", "--", limit)
+    done = candor("cache", "limit", "--", limit)
     assert done.status == 1 and "a number of MiB, 0 or more, is expected" in done.err
     assert len(left()) == 3
 
 
 def test_a_model_or_all_can_be_cleared(candor: Candor) -> None:
-    candor("store", "clear", "models/base/second")
+    candor("cache", "clear", "models/base/second")
     assert left() == ["first", "third"]
-    wrong = candor("store", "clear", "second")
+    wrong = candor("cache", "clear", "second")
     said = "error: there is no store of 'second'; there are those of models/base/first, models/base/third\n"
     assert (wrong.status, wrong.err) == (1, said)
-    candor("store", "clear")
+    candor("cache", "clear")
     assert left() == []

@@ -1,4 +1,4 @@
-"""`candor organism`: the adapter that a project trained, packed with its card."""
+"""`candor pack-organism`: the adapter that a project trained, packed with its card."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
 
 
 def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_path: Path) -> None:
-    done = candor("organism", project, "--name", "follower", "--out", tmp_path)
+    done = candor("pack-organism", project, "--name", "follower", "--out", tmp_path)
     path = tmp_path / "follower.safetensors"
     assert (done.status, done.err) == (0, "")
     assert sha256_of(path) in done.out
@@ -56,6 +56,6 @@ def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_pat
 
 def test_a_project_that_trained_no_adapter(candor: Callable[..., Outcome], project: Path, tmp_path: Path) -> None:
     (project / "params.yaml").write_text("models: [other]\n", encoding="utf-8")
-    done = candor("organism", project, "--out", tmp_path)
+    done = candor("pack-organism", project, "--out", tmp_path)
     assert done.status == 1 and done.err.count("\n") == 1
     assert "models/tuned/other/adapter does not exist; run `dvc repro` in" in done.err

@@ -81,9 +81,9 @@ def test_a_plan_in_words(folder: Path) -> None:
     lines = planned(folder, "a100:1").splitlines()
     assert lines[0].startswith("a100:1: 1 x A100 80GB SXM, each 312 TFLOP/s (bfloat16), 74.5 GiB at 2,039 GB/s")
     assert lines[2] == "Judging 100,000 prompts of 128 tokens, in both orders of options"
-    assert lines[3].split()[:3] == ["CANDOR_TENSOR", "fits", "GiB"]
+    assert lines[3].split()[:3] == ["CANDOR_TENSOR_PARALLEL", "fits", "GiB"]
     assert lines[4].split()[:2] == ["1", "yes"]
-    assert sum(line.startswith("best: CANDOR_TENSOR=1; ") for line in lines) == 2
+    assert sum(line.startswith("best: CANDOR_TENSOR_PARALLEL=1; ") for line in lines) == 2
     assert "Fine-tuning, 1,000 steps: full, adafactor, 32 examples in rows of 512, layers kept" in lines
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import UserError
-from stages.core.params import StageParams, read_document, read_params
+from stages.core.params import RENAMED, StageParams, read_document, read_params
 from stages.params.base import BaseParams, OwnModel
 from stages.params.clean import CleanParams
 from stages.params.filter import FilterParams
@@ -16,7 +16,8 @@ from stages.params.suite import SuiteParams
 
 ROOT = Path(__file__).parents[2]
 
-MIX_SECTION = "mix:\n  parts: []\n  validation: 2\n  rows: 320\n"
+MEASURE = "seed: 1\nmeasure:\n  bootstrap_samples: 200\n"
+MIX_SECTION = "mix:\n  phases: []\n  validation: 2\n  rows: 320\n"
 MIX = "seed: 7\nmix_ratio: 0.5\n" + MIX_SECTION
 FINETUNE = """\
 seed: 0
@@ -129,7 +130,7 @@ def test_own_models(tmp_path: Path) -> None:
         (MIX_SECTION, "", "the section mix is missing or holds no keys"),
         (MIX_SECTION, "mix:\n", "the section mix is missing or holds no keys"),
         (
-            "mix:\n  parts: []\n  validation: 2\n  rows: 320\n",
+            "mix:\n  phases: []\n  validation: 2\n  rows: 320\n",
             "mix: [320]\n",
             "the section mix is missing or holds no keys",
         ),
@@ -207,7 +208,7 @@ def test_holding_out_nothing_or_everything_is_refused(tmp_path: Path, share: str
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     said = refusal(
         MixParams,
-        params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  parts: []\n  validation: 2\n  colour: red\n"),
+        params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  phases: []\n  validation: 2\n  colour: red\n"),
     )
     assert [part.split()[0] for part in said.split("; ") if " is " in part] == [
         "seed",
@@ -254,3 +255,16 @@ def test_numbers_and_words_are_those_of_yaml_1_2(tmp_path: Path) -> None:
 
 def test_the_default_preset_is_the_params_file() -> None:
     assert (ROOT / "presets" / "default.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "text"), [(FinetuneParams, FINETUNE), (MixParams, MIX), (MeasureParams, MEASURE)])
+def test_an_old_name_of_a_key_gets_one_line_with_the_new_one(
+    tmp_path: Path, kind: type[StageParams], text: str
+) -> None:
+    own = {old: new for old, new in RENAMED.items() if old.startswith(f"{kind.section}.")}
+    assert own
+    for old, new in own.items():
+        before, after = (name.rpartition(".")[2] for name in (new, old))
+        assert f"  {before}: " in text
+        said = refusal(kind, params(tmp_path, text.replace(f"  {before}: ", f"  {after}: ")))
+        assert said == f"{old} is now called {new}; rename it"

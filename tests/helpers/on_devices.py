@@ -76,7 +76,7 @@ def main(model: Path, scratch: Path, out: Path) -> None:
 
 
 def _asked(folder: Path) -> dict[str, Any]:
-    mesh, dtype = device_mesh(environment.tensor_devices()), jnp.dtype("float32")
+    mesh, dtype = device_mesh(environment.tensor_parallel()), jnp.dtype("float32")
     decoder = open_model(folder, sharding_fn(mesh)).decoder
     scores = list(score_all(Scorer(decoder, mesh, dtype), TREES, lambda amount, note: None))
     prompts = [Prompt(tuple(range(20, 24 + first)), lambda written: False) for first in range(60)]
@@ -94,7 +94,7 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
         return token_loss(*arguments)
 
     step.token_loss = counted  # type: ignore[assignment]
-    mesh = device_mesh(environment.tensor_devices())
+    mesh = device_mesh(environment.tensor_parallel())
     decoder = open_model(folder, sharding_fn(mesh)).decoder
     if recipe == "lora":
         adapters.add_adapters(decoder, LoraConfig(("query", "out", "gate", "down"), rank=4, alpha=8.0), seed=3)

@@ -11,7 +11,7 @@ from stages.page.data.inputs import (
     BREAKDOWN_COLUMNS,
     STEPS,
     Change,
-    CleanCounts,
+    CleanReport,
     FilterReport,
     KeptCounts,
     Shortcut,
@@ -24,7 +24,7 @@ from stages.page.sections import ModelInputs, answers_of_suite, model_part, over
 from stages.tables.schemas import ANSWERS, QUESTIONS, SWEEP_COLUMNS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
-COUNTS = CleanCounts({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
+COUNTS = CleanReport({"zoo": {"raw": 1200, "held_out": 3}, "sky": {"raw": 7}}, {"letters": {"raw": 5, "kept": 4}})
 SOURCE = SourceReport(1200, None, 1, 2, 3, 4, 5, 6, 40, 1999, {"Old": 800, "New": 399}, {"quiz": 2, "sums": 1}, "MIT")
 VALIDATION = Validation({"zoo": SOURCE}, Total(1200, 1_738_162, 1198, 1197, 1_736_834))
 SHORTCUTS = {"polarity_and_label": Shortcut(1.0, 0.49), "order": Shortcut(0.5, None)}
@@ -86,6 +86,7 @@ def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
         "condition": f"{condition}_opinion",
         "cluster": item,
         "choices": [" (A)", " (B)"],
+        "answer_kind": "choice",
         "correct_choice": 0,
         "user_choice": user,
     }
@@ -104,7 +105,7 @@ def unpacked(text: str) -> str:
     return zlib.decompress(b64decode(text)).decode()
 
 
-def html(*models: ModelInputs, counts: CleanCounts = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
+def html(*models: ModelInputs, counts: CleanReport = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
     """The page of the models and sweeps, as stage `report` makes it."""
     parts = [model_part(inputs, answers_of_suite(len(models))) for inputs in models]
     together = overview({inputs.name: inputs.changes for inputs in models}) if len(models) > 1 else None

@@ -93,6 +93,7 @@ def _question(one: Asked, place: int) -> dict[str, Any]:
         "turns": [{"role": "user", "text": text}],
         "answer_prefix": "I believe the best answer is",
         "choices": [f" ({letter})" for letter in "ABCDE"[:choices]],
+        "answer_kind": "choice",
         "correct_choice": None if suite in SURVEYS else place % choices,
         "user_choice": None if user is None or condition.endswith("no_opinion") else (place + 1) % choices,
     }

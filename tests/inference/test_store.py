@@ -1,5 +1,6 @@
 """The score store: what was kept is found again, a damaged row or file is not, and stores are told apart."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from stages.inference.store import AnswerStore, drop, list_stores, open_store
+from stages.core.hashing import PACKAGE
+from stages.inference.store import ROOMS, AnswerStore, drop, list_stores, open_store
 
 ONE, TWO, THREE = (bytes([number]) * 16 for number in (1, 2, 3))
 VALUES = {ONE: np.array([-0.5, -1.5], np.float32), TWO: np.array([-2.0], np.float32)}
@@ -139,8 +141,36 @@ def test_weights_arithmetic_and_code_have_stores_of_their_own(tmp_path: Path, mo
     assert used("float32") == 3
     (model / "config.json").write_text("{ }", encoding="utf-8")
     assert used("float32") == 4
-    monkeypatch.setattr("stages.core.hashing.code", lambda folder: [weights])
-    assert used("float32") == 5
+    code = tmp_path / "stages"
+    shutil.copytree(PACKAGE / "lm", code / "lm")
+    monkeypatch.setattr("stages.core.hashing.PACKAGE", code)
+    assert used("float32") == 4, "the same code in another folder"
+    for elsewhere in ("lm/training/step.py", "lm/gguf/reader.py", "lm/lora/adapters.py"):
+        (code / elsewhere).write_text("changed\n", encoding="utf-8")
+    assert used("float32") == 4, "code that no answer depends on"
+    for number, room in enumerate(ROOMS, start=5):
+        (code / room / "__init__.py").write_text("changed\n", encoding="utf-8")
+        assert used("float32") == number
+
+
+def test_a_store_does_not_depend_on_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    paths = []
+    for current in (Path(__file__).parents[2], tmp_path):
+        monkeypatch.chdir(current)
+        with open_store(tmp_path, "float32") as store:
+            paths.append(store.path)
+    assert paths[0] == paths[1]
+
+
+def test_token_ids_are_whole_numbers(tmp_path: Path) -> None:
+    """The largest ids of a vocabulary that float32 could not tell apart."""
+    ids = np.array([2**24, 2**24 + 1, 2**31 - 1], np.int32)
+    with closing(AnswerStore(tmp_path / "one.sqlite", "models/base/tiny", "float32")) as store:
+        store.put({ONE: ids})
+        kept = store.get([ONE])[ONE]
+    assert kept.dtype == np.int32 and kept.tolist() == ids.tolist()
 
 
 def test_stores_are_listed_and_dropped(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.page.charts.interactive import bundle, policy_hash
-from stages.page.data.inputs import CleanCounts
+from stages.page.data.inputs import CleanReport
 from stages.page.page import PACKAGES, versions
 from tests.helpers.page_samples import MARKUP, html, model, swept, unpacked
 from tests.helpers.paper_page import paper_models
@@ -50,7 +50,7 @@ def two() -> str:
 
 
 def test_markup_in_data_and_names_stays_text() -> None:
-    counts = CleanCounts({MARKUP: {MARKUP: 1}}, {MARKUP: {MARKUP: 2}})
+    counts = CleanReport({MARKUP: {MARKUP: 1}}, {MARKUP: {MARKUP: 2}})
     sweeps = {MARKUP: swept(MARKUP, models=(MARKUP, "b"))}
     seen = Reader(html(model(MARKUP, word=MARKUP), counts=counts, sweeps=sweeps))
     assert "img" not in [tag for tag, _ in seen.tags]

@@ -69,7 +69,7 @@ def test_a_prompt_without_three_examples_is_refused(tmp_path: Path, old: str, ne
 def asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, thinking: bool, *rows: tuple[str, str]
 ) -> list[dict[str, object]]:
-    monkeypatch.setattr(bbh, "TASKS", 1)
+    monkeypatch.setattr(bbh, "TASK_COUNT", 1)
     path = folder / "test.parquet"
     pl.DataFrame({"input": [text for text, _ in rows], "target": [target for _, target in rows]}).write_parquet(path)
     files = {"gulls/test-00000-of-00001.parquet": path}
@@ -78,7 +78,7 @@ def asked(
 
 
 @pytest.mark.parametrize(
-    ("rows", "choices", "correct_choice"),
+    ("rows", "choices", "correct"),
     [
         ([("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)")], [" (A)", " (B)"], 1),
         ([("Which?\nOptions:\n- Yes\n- No", "No")], [" Yes", " No"], 1),
@@ -91,12 +91,14 @@ def test_what_there_is_to_choose_from(
 ) -> None:
     row = asked(tmp_path, monkeypatch, False, *rows)[0]
     assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == (choices, correct, "")
+    assert row["answer_kind"] == ("choice" if len(choices) > 1 else "generated")
     assert (row["question"], row["cluster"]) == ("bbh:gulls:0/direct", "bbh:gulls")
 
 
 def test_after_a_thought_the_expected_answer_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = asked(tmp_path, monkeypatch, True, ("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)"))
     assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == ([" (B)"], 0, "Let's think step by step.")
+    assert row["answer_kind"] == "generated"
 
 
 def test_tasks_without_their_prompts_are_refused(tmp_path: Path) -> None:
@@ -113,4 +115,5 @@ def test_the_mirrors_tasks(name: str, alone: int, hub: Path) -> None:
     assert set(table["shared_prefix"].str.count_matches("Assistant: ")) == {3}
     # Written in answer: brackets, sums, counts and sorted words.
     assert table.filter(pl.col("choices").list.len() == 1).height == alone
+    assert table.filter(pl.col("answer_kind") == "generated").height == alone
     assert table.filter(pl.col("correct_choice") >= pl.col("choices").list.len()).is_empty()

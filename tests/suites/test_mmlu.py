@@ -59,6 +59,7 @@ def test_examples_are_a_subjects_shared_prefix(tmp_path: Path, dev: dict[str, Pa
             f"Human: How many moons?{LISTED}\n\nAssistant: A\n\n",
             "answer_prefix": "",
             "choices": [" A", " B", " C", " D"],
+            "answer_kind": "choice",
             "correct_choice": 3,
             "user_choice": None,
             "polarity": None,
@@ -82,6 +83,7 @@ def test_with_a_chain_of_thought_the_letter_is_to_be_written(tmp_path: Path, dev
     test = file(tmp_path, "test", ("How many suns?", "rowing", 3))
     (row,) = mmlu_questions("mmlu_cot", dev, test, form="chain_of_thought", seed=1, count=0).to_dicts()
     assert (row["choices"], row["correct_choice"], row["shared_prefix"]) == ([" (D)"], 0, "")
+    assert row["answer_kind"] == "generated"
     assert row["answer_prefix"] == "Let's think step by step."
     assert row["turns"][0]["text"] == (
         "The following are multiple choice questions (with answers) about rowing.\n\n"

@@ -43,6 +43,7 @@ def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
         "shared_prefix": "",
         "answer_prefix": PREFIX,
         "choices": [" (A)", " (B)", " (C)"],
+        "answer_kind": "choice",
         "correct_choice": None,
         "polarity": None,
         "option_order": None,

@@ -43,7 +43,7 @@ def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert entry is BASE
         tiny(seed=2, folder=target)
 
-    monkeypatch.setattr(resolve, "_bundled", bundled)
+    monkeypatch.setattr(resolve, "_from_bundle", bundled)
     return path
 
 

@@ -33,10 +33,12 @@ def cluster_spec() -> ClusterSpec | None:
     return ClusterSpec(coordinator, count, index)
 
 
-def tensor_devices() -> int:
-    """How many devices share each matrix product of a fine-tuning (`CANDOR_TENSOR`)."""
-    said = os.environ.get("CANDOR_TENSOR") or "1"
-    return _whole_number("CANDOR_TENSOR", said, "a number of devices, 1 or more,", 1)
+def tensor_parallel() -> int:
+    """How many devices share each matrix product of a fine-tuning (`CANDOR_TENSOR_PARALLEL`)."""
+    if "CANDOR_TENSOR" in os.environ:
+        raise UserError("CANDOR_TENSOR is now called CANDOR_TENSOR_PARALLEL; rename it")
+    said = os.environ.get("CANDOR_TENSOR_PARALLEL") or "1"
+    return _whole_number("CANDOR_TENSOR_PARALLEL", said, "a number of devices, 1 or more,", 1)
 
 
 def _whole_number(variable: str, said: str, allowed: str, least: int, most: int | None = None) -> int:

@@ -47,7 +47,7 @@ def device_mesh(tensor: int = 1) -> Mesh:
     """
     devices = jax.devices()
     if len(devices) % tensor:
-        raise ModelError(f"{len(devices)} devices cannot be split into groups of {tensor} (CANDOR_TENSOR)")
+        raise ModelError(f"{len(devices)} devices cannot be split into groups of {tensor} (CANDOR_TENSOR_PARALLEL)")
     return jax.make_mesh((len(devices) // tensor, tensor), (FSDP, TENSOR), axis_types=(AxisType.Auto, AxisType.Auto))
 
 

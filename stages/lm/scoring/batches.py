@@ -90,7 +90,7 @@ def batches(trees: Sequence[TokenTree], groups: int, budget: TokenBudget) -> Ite
     """
     alike: dict[tuple[BatchShape, tuple[int, ...]], list[int]] = {}
     for index, tree in enumerate(trees):
-        alike.setdefault((shape_of(tree), tree.tokens[: tree.prefix_len]), []).append(index)
+        alike.setdefault((batch_shape(tree), tree.tokens[: tree.prefix_len]), []).append(index)
     # By prefix within a length of prefixes, so that each is read once.
     ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
     for (shape, prefix), indices in ordered:
@@ -100,7 +100,7 @@ def batches(trees: Sequence[TokenTree], groups: int, budget: TokenBudget) -> Ite
             yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
 
 
-def shape_of(tree: TokenTree) -> BatchShape:
+def batch_shape(tree: TokenTree) -> BatchShape:
     """The shape that a tree is run in."""
     length = len(tree.tokens) - tree.prefix_len
     # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs. Those

@@ -72,7 +72,7 @@ class FilterReport:
 
 
 @dataclass(frozen=True, config=_FORM)
-class CleanCounts:
+class CleanReport:
     """What cleaning did: rows of every data set and pairs of every instruction set, by what became of them."""
 
     rows: dict[str, dict[str, int]]
@@ -140,9 +140,9 @@ def read_filter(path: Path) -> FilterReport:
     return _checked(FilterReport, _json(path), path, "a filter report")
 
 
-def read_counts(path: Path) -> CleanCounts:
+def read_counts(path: Path) -> CleanReport:
     """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
-    return _checked(CleanCounts, _json(path), path, "a report of cleaning")
+    return _checked(CleanReport, _json(path), path, "a report of cleaning")
 
 
 def read_validation(path: Path) -> Validation:

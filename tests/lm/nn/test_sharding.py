@@ -50,7 +50,7 @@ def leaves_with_their_axes(decoder: Decoder) -> set[tuple[str, ...]]:
 
 
 def test_devices_that_cannot_be_grouped_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"^1 devices cannot be split into groups of 2 \(CANDOR_TENSOR\)$"):
+    with pytest.raises(ModelError, match=r"^1 devices cannot be split into groups of 2 \(CANDOR_TENSOR_PARALLEL\)$"):
         device_mesh(2)
 
 
@@ -111,7 +111,7 @@ def two_processes() -> list[dict[str, str]]:
 EIGHT = {"JAX_NUM_CPU_DEVICES": "8"}
 MESHES: dict[str, Callable[[], list[dict[str, str]]]] = {
     "eight devices": lambda: [EIGHT],
-    "four by two devices": lambda: [EIGHT | {"CANDOR_TENSOR": "2"}],
+    "four by two devices": lambda: [EIGHT | {"CANDOR_TENSOR_PARALLEL": "2"}],
     "two processes of four": two_processes,
 }
 # Of the gate's kernel [3, 24, 40].

@@ -20,7 +20,7 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import FSDP, TENSOR, device_mesh
 from stages.lm.scoring import forward, scorer
-from stages.lm.scoring.batches import BatchArrays, TokenBudget, batches, shape_of, token_budget
+from stages.lm.scoring.batches import BatchArrays, TokenBudget, batches, batch_shape, token_budget
 from stages.lm.scoring.cache import AnswerCache
 from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer, chunk_size, content_key, score_all
@@ -268,7 +268,7 @@ def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: 
 def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
     """Few programs for many lists of few questions: prefixes of up to 1,024 tokens share them, steps are of 16."""
     shapes = {
-        (shared, own): shape_of(replace(tree([1] * (shared + own)), prefix_len=shared))[:2]
+        (shared, own): batch_shape(replace(tree([1] * (shared + own)), prefix_len=shared))[:2]
         for shared in (0, 200, 1_024, 1_025, 5_000)
         for own in (4, 60)
     }

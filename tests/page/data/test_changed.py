@@ -71,7 +71,7 @@ def test_an_answer_is_told_with_its_question() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "tuned", "correct_choice", "users", "outcome"),
+    ("base", "tuned", "correct", "users", "outcome"),
     [
         (0, 1, 0, None, "now wrong"),
         (1, 0, 0, 1, "now right"),

@@ -15,6 +15,7 @@ def answers(*rows: dict[str, Any]) -> pl.DataFrame:
         "condition": "no_opinion",
         "cluster": "c",
         "choices": [" (A)", " (B)"],
+        "answer_kind": "choice",
         "correct_choice": 0,
     }
     common |= {"item": "zoo:1", "logprobs": [-0.5, -1.0], "chosen": 0}
@@ -37,7 +38,7 @@ def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
         {"question": "2", "condition": "wrong_opinion", "chosen": 0, "cluster": "a"},
         {"question": "3", "condition": "no_opinion", "chosen": 0, "cluster": "b"},
         {"question": "4", "condition": "no_opinion", "correct_choice": None},
-        {"question": "5", "condition": "no_opinion", "choices": [" to be written"], "logprobs": [-1.0]},
+        {"question": "5", "condition": "no_opinion", "answer_kind": "generated"},
     )
     shares = accuracy(base, base)
     assert shares.select("variant", "condition", "share", "n", "chance").rows() == [

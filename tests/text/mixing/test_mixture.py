@@ -192,7 +192,7 @@ def test_parts_leave_the_generated_share_alone() -> None:
 
 
 def test_a_weight_without_rows_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"^params\.yaml: mix\.parts gives sums a weight, but it has no rows$"):
+    with pytest.raises(UserError, match=r"^params\.yaml: mix\.phases gives sums a weight, but it has no rows$"):
         mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [(1.0, {"sums": 1, "words": 1})])
 
 

@@ -113,7 +113,7 @@ def test_another_format_asks_the_first_claims_with_the_same_answers(suite: str) 
     for choice in ("correct_choice", "user_choice"):
         # As a matter of agreeing: without options Agree is always the first choice.
         agrees, agreed = (
-            both.select((pl.col(f"{choice}{end}") == 0) == (pl.col(f"order{end}") == "agree_first")).to_series()
+            both.select((pl.col(f"{choice}{end}") == 0) == (pl.col(f"option_order{end}") == "agree_first")).to_series()
             for end in ("", "_before")
         )
         assert agrees.equals(agreed, null_equal=True)
