@@ -9,8 +9,8 @@ from stages.core.param_types import STRICT, Count, Name, Seed, Share
 
 
 @dataclass(frozen=True, config=STRICT)
-class Phase:
-    """A part of the training: its share of the instruction data, and the sets and lessons in it by weight."""
+class PhaseParams:
+    """A stretch of the training: its share of the instruction data, and the sets and lessons in it by weight."""
 
     share: Annotated[float, Field(gt=0.0, le=1.0)]
     weights: Annotated[dict[Name, Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
@@ -26,5 +26,5 @@ class MixParams:
     seed: Seed
     mix_ratio: Share
     rows: Count
-    phases: tuple[Phase, ...]
+    phases: tuple[PhaseParams, ...]
     validation: Annotated[int, Field(ge=0)]

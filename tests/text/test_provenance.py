@@ -7,7 +7,7 @@ import polars as pl
 from stages.tables.schemas import EXAMPLES_RAW, HELD_OUT, INSTRUCTIONS, TRAIN
 from stages.text.cleaning.rules import clean_examples
 from stages.text.mixing.lessons import LessonConfig, lesson_rows
-from stages.text.mixing.mixture import mixture
+from stages.text.mixing.mixture import MixConfig, mixture
 from stages.text.prompts.training import held_out_questions
 from tests.helpers.training_prompts import training_prompts
 
@@ -48,7 +48,7 @@ def test_a_mixture_s_rows_lead_back_to_the_sources() -> None:
     filtered = prompts.with_columns(
         logprobs=pl.lit([0.0]), logprobs_swapped=pl.lit([0.0]), margin=0.0, margin_swapped=0.0
     )
-    made = mixture(filtered, pairs(), lessons, seed=1, mix_ratio=0.5, rows=60, validation=2)
+    made = mixture(filtered, pairs(), lessons, MixConfig(seed=1, mix_ratio=0.5, rows=60, validation=2))
     mixed = pl.concat([made.training.select("source", "row_id"), made.validation.select("source", "row_id")])
 
     generated = mixed.filter(pl.col("row_id").is_in(prompts["prompt"].implode())).rename({"row_id": "prompt"})

@@ -149,7 +149,7 @@ def _filler(lying: Sharding) -> Callable[[Array, Array, int], Array]:
     def fill(array: Array, piece: Array, start: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(array, piece, start, axis=0)
 
-    return jax.jit(fill, donate_argnums=0, out_shardings=lying)
+    return jax.jit(fill, donate_argnames="array", out_shardings=lying)
 
 
 def _refuse_mismatches(folder: Path, config: ModelConfig, wanted: dict[ParamPath, Shape], found: Tensors) -> None:

@@ -61,7 +61,7 @@ def compiled_step(
     Micro-batches are added up as sums of losses and of gradients, and divided by the target tokens of all of them at
     the end: K micro-batches are one batch, whatever their lengths.
     """
-    lying = state_shardings(mesh, weights)
+    shardings = state_shardings(mesh, weights)
 
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[Array, Array]:
         return token_loss(nnx.merge(graph, weights, frozen), batch, dtype, remat)
@@ -69,7 +69,7 @@ def compiled_step(
     def gradients(weights: nnx.State, frozen: nnx.State, batches: Packed) -> tuple[Array, Array, nnx.State]:
         def one(batch: Packed) -> tuple[Array, Array, nnx.State]:
             (total, count), gradient = jax.value_and_grad(loss, has_aux=True)(weights, frozen, batch)
-            return total, count, jax.lax.with_sharding_constraint(gradient, lying)
+            return total, count, jax.lax.with_sharding_constraint(gradient, shardings)
 
         if batches.tokens_BT.shape[0] == 1:
             return one(Packed(*(array[0] for array in batches)))  # without a second copy of all gradients
@@ -84,6 +84,7 @@ def compiled_step(
         result = StepResult(total, count, optax.tree.norm(gradient))
         return optax.apply_updates(weights, updates), optimizer, result
 
-    # Said, so that what comes out can go in again: else the compiler may lay it out anew, and compile twice.
-    lying_after = (lying, optimizer_shardings(mesh, rule, weights), NamedSharding(mesh, PartitionSpec()))
-    return jax.jit(step, donate_argnums=(0, 1), out_shardings=lying_after)
+    # Given, so that the results can be arguments again: otherwise the compiler may choose another layout, and compile
+    # twice.
+    out_shardings = (shardings, optimizer_shardings(mesh, rule, weights), NamedSharding(mesh, PartitionSpec()))
+    return jax.jit(step, donate_argnames=("weights", "optimizer"), out_shardings=out_shardings)

@@ -1,7 +1,7 @@
 """The training examples in training order: generated prompts and instruction data in an exact share.
 
-Instruction data are the rows of instruction sets and lessons, each a source. Without parts, all of their rows are taken
-alike; parts, one after another, take them by weights.
+Instruction data are the rows of instruction sets and lessons, each a source. Without phases, all of their rows count
+alike; phases, one after another, take them by weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,24 @@ from stages.tables.schemas import GENERATED, INSTRUCTION, MIXTURE, VALIDATION
 from stages.text.claims import templates
 from stages.text.claims.draws import draw
 
-# A part of the training: its share of the instruction rows, and the weight of each source in it.
-Phase = tuple[float, Mapping[str, float]]
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the training: its share of the instruction rows, and the weight of each source in it."""
+
+    share: float
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixConfig:
+    """How many rows are mixed, the share of generated ones, and what the others and the validation rows come from."""
+
+    seed: int
+    mix_ratio: float
+    rows: int
+    phases: Sequence[Phase] = ()
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -28,20 +44,11 @@ class Mixed:
     validation: pl.DataFrame
 
 
-def mixture(
-    prompts: pl.DataFrame,
-    pairs: pl.DataFrame,
-    lessons: pl.DataFrame,
-    seed: int,
-    mix_ratio: float,
-    rows: int,
-    parts: Sequence[Phase] = (),
-    validation: int = 0,
-) -> Mixed:
-    """`rows` training examples, of which the share `mix_ratio` is generated, exactly, over every prefix.
+def mixture(prompts: pl.DataFrame, pairs: pl.DataFrame, lessons: pl.DataFrame, config: MixConfig) -> Mixed:
+    """Training examples, of which the share `mix_ratio` is generated, exactly, over every prefix of them.
 
     Position i is a generated one when floor((i + 1) * mix_ratio + 1/2) passes floor(i * mix_ratio + 1/2), so any block
-    of examples holds the promised share to within one; the sources of a part take turns as exactly. Each source goes
+    of examples holds the promised share to within one; the sources of a phase take turns as exactly. Each source goes
     through its own rows in a seeded order, without a repeat before all were used (an epoch); each epoch has an order of
     its own. The rows of a lesson's text stay together.
 
@@ -50,13 +57,14 @@ def mixture(
     Raises:
         UserError: a source has a share of the rows but nothing to take them from.
     """
-    is_generated = np.diff(np.floor(np.arange(rows + 1) * mix_ratio + 0.5)) > 0
+    seed = config.seed
+    is_generated = np.diff(np.floor(np.arange(config.rows + 1) * config.mix_ratio + 0.5)) > 0
     sources = np.where(is_generated, GENERATED, INSTRUCTION).astype(object)
-    generated, kept_generated = _validation_split(_generated_rows(prompts), seed, validation)
-    instruction, kept_instruction = _validation_split(_instruction_rows(pairs, lessons), seed, validation)
+    generated, kept_generated = _validation_split(_generated_rows(prompts), seed, config.validation)
+    instruction, kept_instruction = _validation_split(_instruction_rows(pairs, lessons), seed, config.validation)
     streams = {GENERATED: generated, INSTRUCTION: instruction}
-    if parts:
-        sources[~is_generated] = _taking_turns(int((~is_generated).sum()), parts)
+    if config.phases:
+        sources[~is_generated] = _taking_turns(int((~is_generated).sum()), config.phases)
         streams |= {name: instruction.filter(pl.col("source") == name) for name in set(sources) - {GENERATED}}
     taken = [_taken(np.flatnonzero(sources == name), stream, seed, name) for name, stream in sorted(streams.items())]
     training = pl.concat(taken).sort("position")
@@ -77,15 +85,15 @@ def _validation_split(rows: pl.DataFrame, seed: int, wanted: int) -> tuple[pl.Da
     return left, chosen.select(rows.columns)
 
 
-def _taking_turns(rows: int, parts: Sequence[Phase]) -> NDArray[np.object_]:
-    """The source of each of `rows` rows: within a part, the one that lags most behind its share comes next."""
-    shares_until = np.cumsum([share for share, _ in parts])
+def _taking_turns(rows: int, phases: Sequence[Phase]) -> NDArray[np.object_]:
+    """The source of each of `rows` rows: within a phase, the one that lags most behind its share comes next."""
+    shares_until = np.cumsum([phase.share for phase in phases])
     # By the last sum, so that shares that sum to nearly 1 fill all rows.
     ends = np.round(shares_until / shares_until[-1] * rows).astype(int)
     chosen: list[str] = []
-    for end, (_, weights) in zip(ends, parts, strict=True):
-        names = list(weights)
-        shares = np.array(list(weights.values())) / sum(weights.values())
+    for end, phase in zip(ends, phases, strict=True):
+        names = list(phase.weights)
+        shares = np.array(list(phase.weights.values())) / sum(phase.weights.values())
         counts = np.zeros(len(names))
         for taken in range(1, end - len(chosen) + 1):
             next_one = int(np.argmax(shares * taken - counts))

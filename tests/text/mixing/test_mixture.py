@@ -10,7 +10,7 @@ import pytest
 from stages.core.errors import UserError
 from stages.tables.schemas import FILTERED, INSTRUCTIONS, LESSONS, MIXTURE
 from stages.text.mixing import mixture as module
-from stages.text.mixing.mixture import Phase
+from stages.text.mixing.mixture import MixConfig, Phase
 
 
 def prompts(rows: int) -> pl.DataFrame:
@@ -60,9 +60,10 @@ def mixture(
     mix_ratio: float,
     rows: int,
     made: pl.DataFrame | None = None,
-    parts: Sequence[Phase] = (),
+    phases: Sequence[Phase] = (),
 ) -> pl.DataFrame:
-    return module.mixture(prompts, pairs, lessons() if made is None else made, seed, mix_ratio, rows, parts).training
+    config = MixConfig(seed=seed, mix_ratio=mix_ratio, rows=rows, phases=phases)
+    return module.mixture(prompts, pairs, lessons() if made is None else made, config).training
 
 
 def table(rows: list[dict[str, object]], columns: object) -> pl.DataFrame:
@@ -148,14 +149,14 @@ def test_a_kind_without_a_share_may_be_empty() -> None:
     assert set(mixture(prompts(5), pairs(0), 1, 1.0, 10)["kind"]) == {"generated"}
 
 
-# ---- lessons and parts
+# ---- lessons and phases
 
 
 def sources(found: pl.DataFrame, start: int = 0, end: int | None = None) -> Counter[str]:
     return Counter(found["source"][start:end])
 
 
-def test_without_parts_lessons_are_rows_among_the_others() -> None:
+def test_without_phases_lessons_are_rows_among_the_others() -> None:
     found = mixture(prompts(0), pairs(30), 1, 0.0, 70, lessons(words=20))
     assert sources(found) == {"rhymes": 30, "words": 40}
     assert sources(found, end=35)["words"] > 5
@@ -169,9 +170,9 @@ def test_the_rows_of_a_group_stay_together() -> None:
     assert ids[:40] != ids[40:] and sorted(ids[:40]) == sorted(ids[40:])
 
 
-def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
-    parts: list[Phase] = [(0.25, {"words": 1}), (0.75, {"words": 1, "rhymes": 3, "sums": 2})]
-    found = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), parts)
+def test_phases_follow_one_another_and_sources_take_turns_by_weight() -> None:
+    phases = [Phase(0.25, {"words": 1}), Phase(0.75, {"words": 1, "rhymes": 3, "sums": 2})]
+    found = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), phases)
     assert sources(found, end=100) == {"words": 100}
     assert sources(found, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
     for start in range(100, 400, 60):
@@ -179,28 +180,30 @@ def test_parts_follow_one_another_and_sources_take_turns_by_weight() -> None:
     assert found.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source goes on where it was"
 
 
-def test_parts_fill_all_rows_when_their_shares_are_written_too_small() -> None:
-    parts: list[Phase] = [(0.3, {"words": 1}), (0.3, {"sums": 1}), (0.3, {"words": 1})]
-    found = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), parts)
+def test_phases_fill_all_rows_when_their_shares_are_written_too_small() -> None:
+    phases = [Phase(0.3, {"words": 1}), Phase(0.3, {"sums": 1}), Phase(0.3, {"words": 1})]
+    found = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), phases)
     assert sources(found) == {"words": 60, "sums": 30}
 
 
-def test_parts_leave_the_generated_share_alone() -> None:
-    found = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [(1.0, {"words": 1})])
+def test_phases_leave_the_generated_share_alone() -> None:
+    found = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [Phase(1.0, {"words": 1})])
     assert Counter(found["kind"]) == {"generated": 40, "instruction": 40}
     assert sources(found) == {"toys": 40, "words": 40}
 
 
 def test_a_weight_without_rows_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^params\.yaml: mix\.phases gives sums a weight, but it has no rows$"):
-        mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [(1.0, {"sums": 1, "words": 1})])
+        mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [Phase(1.0, {"sums": 1, "words": 1})])
 
 
 # ---- rows set aside
 
 
 def test_rows_of_each_source_are_set_aside_and_not_trained_on() -> None:
-    mixed = module.mixture(prompts(100), pairs(40), lessons(words=60), 1, 0.5, 400, validation=6)
+    mixed = module.mixture(
+        prompts(100), pairs(40), lessons(words=60), MixConfig(seed=1, mix_ratio=0.5, rows=400, validation=6)
+    )
     aside = mixed.validation
     assert Counter(aside["source"]) == {"toys": 6, "rhymes": 4, "words": 6}, "a tenth at most"
     assert not set(aside["row_id"]) & set(mixed.training["row_id"])
@@ -210,6 +213,13 @@ def test_rows_of_each_source_are_set_aside_and_not_trained_on() -> None:
 
 
 def test_nothing_is_set_aside_of_a_source_that_is_not_used() -> None:
-    mixed = module.mixture(prompts(100), pairs(40), lessons(words=60), 1, 0.0, 40, [(1.0, {"words": 1})], validation=6)
+    mixed = module.mixture(
+        prompts(100),
+        pairs(40),
+        lessons(words=60),
+        MixConfig(seed=1, mix_ratio=0.0, rows=40, phases=[Phase(1.0, {"words": 1})], validation=6),
+    )
     assert set(mixed.validation["source"]) == {"words"}
-    assert module.mixture(prompts(100), pairs(40), lessons(), 1, 1.0, 40, validation=0).validation.is_empty()
+    assert module.mixture(
+        prompts(100), pairs(40), lessons(), MixConfig(seed=1, mix_ratio=1.0, rows=40, validation=0)
+    ).validation.is_empty()
