@@ -1,5 +1,8 @@
 """The `candor` command: `candor …`, or `python -m stages …` from the project's folder."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from stages.cli.ask import ask
@@ -23,6 +26,21 @@ app = typer.Typer(
 for each in (score, check, ask, models, export, organism, pin, plan, sweep):
     app.command()(command(each))
 app.add_typer(store, name="store")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"candor {version('candor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass  # what the option does, its callback has done before any command is read
 
 
 def main() -> None:
