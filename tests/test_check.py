@@ -22,7 +22,7 @@ def params(**changes: Any) -> str:
 
     What the tests below play with is set here, so that they do not depend on the defaults.
     """
-    document = read_document(ROOT / "presets" / "default.yaml")
+    document = read_document(ROOT / "params.yaml")
     fixed = {
         "models": [BUNDLED],
         "datasets": ["multiemo", "fever"],
@@ -67,7 +67,9 @@ def as_dvc_runs_it(folder: Path) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-@pytest.mark.parametrize("preset", sorted(ROOT.glob("presets/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "preset", [ROOT / "params.yaml", *sorted(ROOT.glob("presets/*.yaml"))], ids=lambda path: path.name
+)
 def test_the_presets_pass(preset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_bytes(preset.read_bytes())
@@ -88,8 +90,8 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
         ({"finetune__steps": True}, "finetune.steps is True: it should be a valid integer"),
         ({"finetune__batch": "8"}, "finetune.batch is '8': it should be a valid integer"),
-        ({"finetune__batch": ...}, "finetune.batch is missing; presets/default.yaml has it with its meaning"),
-        ({"mix__row": 1}, "mix.row is not a known key; see the comments in presets/default.yaml"),
+        ({"finetune__batch": ...}, "finetune.batch is missing; `git show HEAD:params.yaml` shows it with its meaning"),
+        ({"mix__row": 1}, "mix.row is not a known key; `git show HEAD:params.yaml` shows all keys"),
         ({"measure": 5}, "the section measure is missing or holds no keys"),
         ({"measure": ...}, "the section measure is missing or holds no keys"),
         ({"sead": 2}, "sead: no such key; known are clean, datasets, "),

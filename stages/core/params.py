@@ -12,6 +12,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from stages.core.errors import UserError
 
 PARAMS = Path("params.yaml")
+# Whatever became of the file here, the last commit has each key with a comment.
+ALL_KEYS = "`git show HEAD:params.yaml`"
 
 
 class Knobs(Protocol):
@@ -36,7 +38,7 @@ def read_document(path: Path = PARAMS) -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {_short(error)}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{path} should hold keys with values, as presets/default.yaml does")
+        raise UserError(f"{path} should hold keys with values; `git show HEAD:{path}` shows those of the last commit")
     return document
 
 
@@ -83,7 +85,7 @@ def _line(kind: type[Knobs], problem: Any) -> str:
     first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
     key = ".".join([first, *names[1:]])
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{key} is not a known key; see the comments in presets/default.yaml"
+        return f"{key} is not a known key; {ALL_KEYS} shows all keys"
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{key} is missing; presets/default.yaml has it with its meaning"
+        return f"{key} is missing; {ALL_KEYS} shows it with its meaning"
     return f"{key} is {problem['input']!r}: {problem['msg'].replace('Input should', 'it should')}"
