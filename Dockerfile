@@ -19,7 +19,8 @@ RUN apt-get update \
 
 WORKDIR /candor
 ARG EXTRAS=
-COPY Makefile pyproject.toml README.md requirements.lock requirements-cuda.lock requirements-tpu.lock ./
+COPY Makefile pyproject.toml README.md LICENSE NOTICE ./
+COPY requirements requirements
 COPY stages stages
 ENV PIP_NO_CACHE_DIR=1
 RUN make setup EXTRAS=$EXTRAS

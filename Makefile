@@ -1,12 +1,12 @@
-# Each target sets everything up first: .venv/ with the versions and hashes of requirements.lock, or, with EXTRAS=cuda or
-# EXTRAS=tpu, of the lock for that accelerator.
+# Each target sets everything up first: .venv/ with the versions and hashes of requirements/cpu.lock, or, with EXTRAS=cuda
+# or EXTRAS=tpu, of the lock for that accelerator.
 PYTHON ?= python3
 EXTRAS ?=
-LOCK = requirements$(EXTRAS:%=-%).lock
+LOCK = requirements/$(or $(EXTRAS),cpu).lock
 # `python` and `dvc` are those of .venv/, also for the stages that DVC starts.
 IN_VENV = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help setup repro test lint organism paper-trial lock clean
+.PHONY: help setup repro test test-all lint organism paper-trial lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -24,6 +24,9 @@ repro: .venv/ready  ## run the pipeline: what is missing or has changed
 	$(IN_VENV) dvc repro
 
 test: .venv/ready  ## run the tests
+	$(IN_VENV) python -m pytest
+
+test-all: .venv/ready  ## run all tests
 	$(IN_VENV) python -m pytest
 
 lint: .venv/ready  ## check style and types
@@ -56,9 +59,9 @@ COMPILE = python -m uv pip compile --quiet --universal --python-version 3.11 --f
   --no-emit-index-url --no-header --extra dev
 
 lock: .venv/ready  ## renew the locks from pyproject.toml
-	$(IN_VENV) $(COMPILE) --output-file requirements.lock pyproject.toml
-	$(IN_VENV) $(COMPILE) --extra cuda --constraint requirements.lock --output-file requirements-cuda.lock pyproject.toml
-	$(IN_VENV) $(COMPILE) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock pyproject.toml
+	$(IN_VENV) $(COMPILE) --output-file requirements/cpu.lock pyproject.toml
+	$(IN_VENV) $(COMPILE) --extra cuda --constraint requirements/cpu.lock --output-file requirements/cuda.lock pyproject.toml
+	$(IN_VENV) $(COMPILE) --extra tpu --constraint requirements/cpu.lock --output-file requirements/tpu.lock pyproject.toml
 
 clean:  ## remove .venv/ and caches of tools; outputs and downloads stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,8 @@
 """The `candor` command: `candor …`, or `python -m stages …` from the project's folder."""
 
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -39,6 +41,21 @@ app.add_typer(cache, name="cache")
 for old, new in RENAMED.items():
     any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
     app.command(old, hidden=True, context_settings=any_arguments)(command(_renamed(old, new)))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"candor {version('candor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass  # what the option does, its callback has done before any command is read
 
 
 def main() -> None:

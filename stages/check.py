@@ -114,7 +114,10 @@ def _impossible_together() -> Iterable[str]:
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
     if recipe.batch_size % recipe.gradient_accumulation_steps:
-        yield f"finetune.gradient_accumulation_steps is {recipe.gradient_accumulation_steps}, which does not divide finetune.batch_size ({recipe.batch_size})"
+        yield (
+            f"finetune.gradient_accumulation_steps is {recipe.gradient_accumulation_steps}, which does not divide "
+            f"finetune.batch_size ({recipe.batch_size})"
+        )
     if late := [step for step in recipe.keep_steps if step > recipe.steps]:
         yield f"finetune.keep_steps holds {late[0]}, more than finetune.steps ({recipe.steps})"
     if recipe.warmup_steps > recipe.steps:

@@ -26,7 +26,12 @@ def main(name: str, out: Path, out_sources: Path) -> None:
         {"source": origin.source, "revision": one.revision, "files": sorted(one.files)}
         for origin, one in zip(entry.files, fetched, strict=True)
     ]
-    about = {"questions": questions.height, "licence": entry.licence, "sources": sources}
+    about = {
+        "version": entry.version,
+        "questions": questions.height,
+        "licence": entry.licence,
+        "sources": sources,
+    }
     write_table(questions, QUESTIONS, out)
     write_text(out_sources, json.dumps(about, indent=2) + "\n")
 

@@ -22,7 +22,7 @@ def params(**changes: Any) -> str:
 
     What the tests below play with is set here, so that they do not depend on the defaults.
     """
-    document = read_document(ROOT / "presets" / "default.yaml")
+    document = read_document(ROOT / "params.yaml")
     fixed = {
         "models": [BUNDLED],
         "datasets": ["multiemo", "fever"],
@@ -67,7 +67,9 @@ def as_dvc_runs_it(folder: Path) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-@pytest.mark.parametrize("preset", sorted(ROOT.glob("presets/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "preset", [ROOT / "params.yaml", *sorted(ROOT.glob("presets/*.yaml"))], ids=lambda path: path.name
+)
 def test_the_presets_pass(preset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_bytes(preset.read_bytes())
@@ -87,15 +89,18 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"mix_ratio": 1.5}, "mix_ratio is 1.5: it should be less than or equal to 1"),
         ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
         ({"finetune__steps": True}, "finetune.steps is True: it should be a valid integer"),
-        ({"finetune__batch": "8"}, "finetune.batch_size is '8': it should be a valid integer"),
-        ({"finetune__batch": ...}, "finetune.batch_size is missing; presets/default.yaml has it with its meaning"),
-        ({"mix__row": 1}, "mix.row is not a known key; see the comments in presets/default.yaml"),
+        ({"finetune__batch_size": "8"}, "finetune.batch_size is '8': it should be a valid integer"),
+        (
+            {"finetune__batch_size": ...},
+            "finetune.batch_size is missing; `git show HEAD:params.yaml` shows it with its meaning",
+        ),
+        ({"mix__row": 1}, "mix.row is not a known key; `git show HEAD:params.yaml` shows all keys"),
         ({"measure": 5}, "the section measure is missing or holds no keys"),
         ({"measure": ...}, "the section measure is missing or holds no keys"),
         ({"sead": 2}, "sead: no such key; known are clean, datasets, "),
         ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
         (
-            {"finetune__batch": 8, "finetune__accumulate": 3},
+            {"finetune__batch_size": 8, "finetune__gradient_accumulation_steps": 3},
             "finetune.gradient_accumulation_steps is 3, which does not divide finetune.batch_size (8)",
         ),
         ({"finetune__keep_steps": [10, 41]}, "finetune.keep_steps holds 41, more than finetune.steps (40)"),
@@ -104,11 +109,11 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"instructions": ["flan"]}, "instructions: 'flan' is not known; known are qasc_answers, "),
         ({"lessons": ["grammar"]}, "lessons: 'grammar' is not known; known are naming, words, "),
         (
-            {"mix__parts": [{"share": 1.0, "weights": {"words": 1}}]},
+            {"mix__phases": [{"share": 1.0, "weights": {"words": 1}}]},
             "mix.phases: 'words' is neither in instructions nor in lessons",
         ),
         (
-            {"mix__parts": [{"share": 0.6, "weights": {"winogrande": 1}}]},
+            {"mix__phases": [{"share": 0.6, "weights": {"winogrande": 1}}]},
             "mix.phases: the shares sum to 0.6, expected 1",
         ),
         ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
@@ -151,7 +156,7 @@ def test_a_key_that_is_no_word_is_named(
     [
         ({"seed": -1}, ["seed is -1"]),
         (
-            {"suite__sums": 0, "mix__rows": 0, "measure__resamples": 2},
+            {"suite__sums": 0, "mix__rows": 0, "measure__bootstrap_samples": 2},
             ["suite.sums is 0", "mix.rows is 0", "measure.bootstrap_samples is 2"],
         ),
         (

@@ -15,6 +15,7 @@ from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from stages.stats.breakdown import COLUMNS
 from stages.stats.knowledge import knowledge
 from stages.stats.measures import HEADLINE
+from stages.stats.versions import versions
 from stages.tables.schemas import EXAMPLES_RAW, INSTRUCTIONS, JUDGED, SCHEMAS, SWEEP_COLUMNS, TURNS
 from stages.text.cleaning.rules import clean_examples, clean_pairs
 from stages.text.cleaning.source_report import validation
@@ -123,7 +124,7 @@ def documented_files() -> dict[str, tuple[set[str], set[str]]]:
 
 
 def test_every_output_of_the_pipeline_is_here_with_the_stage_that_writes_it() -> None:
-    written = {"reports/sweeps/*.csv": {"candor sweep"}}
+    written = {"reports/sweeps/*.csv": {"candor sweep"}, "models/organisms": {"make organism"}}
     for stage, path in pipeline(("outs", "metrics", "plots")):
         written.setdefault(path, set()).add(stage)
     assert {path: stages for path, (stages, _) in documented_files().items()} == written
@@ -145,6 +146,10 @@ def test_the_stages_that_read_a_file_are_those_that_depend_on_it() -> None:
 
 def test_every_headline_measure_has_its_meaning_once() -> None:
     assert first_column("`reports/metrics/<model>.json`") == [measure.name for measure in HEADLINE]
+
+
+def test_the_keys_of_the_versions() -> None:
+    assert first_column("`reports/versions/<model>.json`") == list(versions({}, ()))
 
 
 def test_the_columns_of_the_tables() -> None:

@@ -56,7 +56,7 @@ def made(
     project: Path, method: str, prompt_format: str, keep_steps: tuple[int, ...] = ()
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The tensors of base and tuned model, after three steps on what lies in `base`."""
-    params = read_document(ROOT / "presets" / "default.yaml")
+    params = read_document(ROOT / "params.yaml")
     recipe = params["finetune"] | {"method": method, "steps": 3, "batch": 2, "max_tokens": 64, "warmup_steps": 0}
     recipe["keep_steps"] = list(keep_steps)
     (project / "params.yaml").write_text(

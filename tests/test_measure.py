@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from stages.core.errors import UserError
-from stages.measure import filter_part, main
+from stages.measure import FILTER_KEYS, main, part_of
 from stages.stats.breakdown import COLUMNS
 from stages.tables.parquet import write_table
 from stages.tables.schemas import ANSWERS
@@ -64,10 +64,12 @@ claims,no_opinion,dataset,{name},says_first,0.0,1.0,1.0,1.0,1.0,1,1,1.0,1,0
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with params, three questions answered wrong by base and right by tuned, and a filter report."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("seed: 1\nmeasure:\n  bootstrap_samples: 200\n", encoding="utf-8")
+    Path("params.yaml").write_text("seed: 1\nsuites: [quiz]\nmeasure:\n  bootstrap_samples: 200\n", encoding="utf-8")
     for variant, chosen in (("base", 1), ("tuned", 0)):
         write_table(answers(chosen), ANSWERS, Path(f"{variant}.parquet"))
     Path("filter.json").write_text(json.dumps(REPORT), encoding="utf-8")
+    Path("suites").mkdir()
+    Path("suites/quiz.json").write_text('{"version": 3, "questions": 0}', encoding="utf-8")
     return tmp_path
 
 
@@ -89,7 +91,8 @@ def answers(chosen: int) -> pl.DataFrame:
 
 
 def measure(out: str = "out/metrics.json") -> str:
-    main(Path("base.parquet"), Path("tuned.parquet"), Path("filter.json"), Path(out), Path("table.csv"))
+    inputs = (Path("base.parquet"), Path("tuned.parquet"), Path("filter.json"), Path("suites"))
+    main(*inputs, Path(out), Path("table.csv"), Path("versions.json"))
     return Path(out).read_bytes().decode()
 
 
@@ -97,6 +100,16 @@ def test_writes_the_metrics_file_byte_for_byte(project: Path) -> None:
     assert measure() == EXPECTED
     assert Path("table.csv").read_text(encoding="utf-8") == TABLE
     assert measure("again.json") == EXPECTED
+
+
+def test_the_versions_are_those_of_what_was_measured(project: Path) -> None:
+    measure()
+    written = Path("versions.json").read_bytes()
+    versions = json.loads(written)
+    assert versions["suites"] == {"quiz": 3}
+    assert versions["measures"] == {name: 1 for name in json.loads(EXPECTED) if name != "filter"}
+    measure()
+    assert Path("versions.json").read_bytes() == written
 
 
 def test_the_knobs_of_params_yaml_reach_the_bootstrap(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,25 +126,29 @@ def test_other_questions_are_one_line_and_leave_no_file(project: Path) -> None:
         "base.parquet",
         "tuned.parquet",
         "filter.json",
+        "suites",
         "metrics.json",
         "table.csv",
+        "versions.json",
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: the base and the tuned model did not answer the same questions: 1 differ")
     assert ended.stderr.count("\n") == 1
-    assert not Path("metrics.json").exists()
+    assert not Path("metrics.json").exists() and not Path("versions.json").exists()
 
 
 @pytest.mark.parametrize("text", ['{"judged": 4}', "[]", "not json", '{"judged": 4'])
 def test_a_broken_filter_report_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "filter.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"filter\.json is not a filter report"):
-        filter_part(path)
+    with pytest.raises(
+        UserError, match=r"filter\.json is no report with judged, kept, .* delete it and run `dvc repro`$"
+    ):
+        part_of(path, FILTER_KEYS)
 
 
 def test_a_missing_filter_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"filter\.json does not exist"):
-        filter_part(tmp_path / "filter.json")
+        part_of(tmp_path / "filter.json", FILTER_KEYS)

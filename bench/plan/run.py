@@ -17,7 +17,8 @@ CONFIG = {
 }  # fmt: skip
 RECIPE = Recipe(
     OptimizerConfig("adamw", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0),
-    steps=64, batch_size=32, gradient_accumulation_steps=1, max_tokens=256, dtype=jnp.dtype("float32"), remat=False, lora=None,
+    steps=64, batch_size=32, gradient_accumulation_steps=1, max_tokens=256, dtype=jnp.dtype("float32"), remat=False,
+    lora=None,
 )  # fmt: skip
 # Devices, and how many of them share each matrix product.
 MESHES = ((1, 1), (2, 1), (4, 1), (8, 1), (3, 3), (6, 3))

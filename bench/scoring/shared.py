@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from bench.scoring.questions import Asked, hard, mmlu
-from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batches, batch_shape
+from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batch_shape, batches
 from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
 

@@ -16,7 +16,7 @@ from flax import nnx
 
 from stages.lm.io.load import open_model
 from stages.lm.nn.sharding import device_mesh, sharding_fn
-from stages.lm.scoring.batches import Batch, TokenBudget, batches, batch_shape
+from stages.lm.scoring.batches import Batch, TokenBudget, batch_shape, batches
 from stages.lm.scoring.forward import device_arrays, prefill_prefix, token_logprobs
 from stages.lm.tokens.trees import TargetToken, TokenTree
 

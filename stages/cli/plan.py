@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from stages.lm.planning.search import OnMesh, StepPlan
 
 HEADER = (
-    "CANDOR_TENSOR_PARALLEL", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links", "roofline",
-    "compiler", "expected",
+    "CANDOR_TENSOR_PARALLEL", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links",
+    "roofline", "compiler", "expected",
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def plan(
     print(f"\nFine-tuning, {search.TRAINED_STEPS:,} steps: {_of(knobs)}")
     print(_words(training, wanted, "examples a step"))
     if training.best is None and not recipe.remat:
-        print("finetune.remat=true takes less memory, for the same results but for rounding")
+        print("finetune.remat=true takes less memory, for the same results except rounding")
 
 
 def _recipe(knobs: FinetuneParams) -> "Recipe":
@@ -123,8 +123,8 @@ def _words(plan: "StepPlan", topology: "Topology", unit: str) -> str:
     hours, chip_hours = plan.hours(topology.chips)
     largest = "not told by two sizes" if plan.largest is None else f"about {plan.largest:,} {unit}"
     lines.append(
-        f"best: CANDOR_TENSOR_PARALLEL={plan.best.tensor}; {plan.calls:,} calls in {_duration(hours)}, {chip_hours:,.1f} "
-        f"chip-hours; largest batch that fits: {largest}"
+        f"best: CANDOR_TENSOR_PARALLEL={plan.best.tensor}; {plan.calls:,} calls in {_duration(hours)}, "
+        f"{chip_hours:,.1f} chip-hours; largest batch that fits: {largest}"
     )
     return "\n".join(lines)
 

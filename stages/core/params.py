@@ -13,6 +13,8 @@ from stages.core.errors import UserError
 from stages.core.validation import complaint
 
 PARAMS = Path("params.yaml")
+# Whatever became of the file here, the last commit has each key with a comment.
+ALL_KEYS = "`git show HEAD:params.yaml`"
 
 # Keys of earlier versions, by their names of today.
 RENAMED = {
@@ -49,7 +51,7 @@ def read_document(path: Path = PARAMS) -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {_short(error)}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{path} should hold keys with values, as presets/default.yaml does")
+        raise UserError(f"{path} should hold keys with values; `git show HEAD:{path}` shows those of the last commit")
     return document
 
 
@@ -103,7 +105,7 @@ def _line(kind: type[StageParams], document: dict[str, Any], problem: Any) -> st
             if key in (old, new) and dict(_named(document, (old,))):
                 return f"{old} is now called {new}; rename it"
     if is_unknown:
-        return f"{key} is not a known key; see the comments in presets/default.yaml"
+        return f"{key} is not a known key; {ALL_KEYS} shows all keys"
     if is_missing:
-        return f"{key} is missing; presets/default.yaml has it with its meaning"
+        return f"{key} is missing; {ALL_KEYS} shows it with its meaning"
     return f"{key} is {problem['input']!r}: {complaint(problem)}"

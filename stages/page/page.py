@@ -4,7 +4,6 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from stages.page.data.inputs import CleanReport, Shortcut, Validation
 from stages.page.data.labels import percent
 from stages.page.data.sources import source_table
 from stages.page.sections import Figure, ModelPart, SweepPart
+from stages.stats.versions import version_of
 
 FOLDER = Path(__file__).parent
 
@@ -76,14 +76,7 @@ def _without_indents(template: str) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that the numbers depend on."""
-    return {"Python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    return {"Python": platform.python_version()} | {name: version_of(name) or "not installed" for name in PACKAGES}
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

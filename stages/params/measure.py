@@ -5,15 +5,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from stages.core.param_types import STRICT, Seed
+from stages.core.param_types import STRICT, Names, Seed
 
 
 @dataclass(frozen=True, config=STRICT)
 class MeasureParams:
-    """The bootstrap behind every interval."""
+    """The suites that were asked, and the bootstrap behind every interval."""
 
-    top_level: ClassVar[tuple[str, ...]] = ("seed",)
+    top_level: ClassVar[tuple[str, ...]] = ("seed", "suites")
     section: ClassVar[str | None] = "measure"
 
     seed: Seed
+    suites: Names
     bootstrap_samples: Annotated[int, Field(ge=100)]

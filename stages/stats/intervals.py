@@ -52,7 +52,7 @@ def generator(seed: int, measure: str) -> np.random.Generator:
 def paired_difference(
     base: Sample, tuned: Sample, clusters: NDArray[np.object_], bootstrap_samples: int, random: np.random.Generator
 ) -> PairedDifference:
-    """The difference of the means of `tuned` and `base`, with its 95% interval from `bootstrap_samples` draws of clusters.
+    """The difference of the means of `tuned` and `base`, with its 95% interval from bootstrap samples of clusters.
 
     Entry i of `base`, `tuned` and `clusters` (n > 0 entries each) is question i as both models answered it and the name
     of its cluster. Each sample has some weight; draws in which one has none are left out. With one cluster there is

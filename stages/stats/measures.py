@@ -39,7 +39,9 @@ class Measure:
     """A number of each unit (`question`, `item` or `cluster`) of a suite, averaged over the units.
 
     `statistic` aggregates the answers of one unit under `conditions`; where it is null (no right answer, no user to
-    follow) the unit is left out. `weight` is how much a unit counts for a model.
+    follow) the unit is left out. `weight` is how much a unit counts for a model. `version` rises with every change
+    after which values cannot be compared with those before: of the statistic, or of how held-out claims are asked (the
+    other suites have versions of their own).
     """
 
     name: str
@@ -48,6 +50,7 @@ class Measure:
     statistic: pl.Expr
     unit: str = "question"
     weight: pl.Expr = _ALWAYS
+    version: int = 1
 
 
 _CORRECT = is_right().mean()

@@ -35,11 +35,15 @@ class SuiteConfig:
 
 @dataclass(frozen=True)
 class Suite:
-    """An evaluation: where its files lie, how it is made of them, and the questions' licence (SPDX identifier)."""
+    """An evaluation: where its files lie, how it is made of them, and the questions' licence (SPDX identifier).
+
+    `version` rises with every change of its questions after which answers cannot be compared with those before.
+    """
 
     make: Callable[[str, SuiteConfig, Files], pl.DataFrame]
     files: tuple[Source, ...] = ()
     licence: str = "Apache-2.0"
+    version: int = 1
 
 
 _PREFIX = "I believe the best answer is"

@@ -12,8 +12,8 @@ Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 
 # The parts of the examples: what is trained on, and what only measures.
 TRAIN, HELD_OUT = "train", "held_out"
-# How a question is answered: with the likeliest of its choices, or in the model's own words, which are compared with the
-# only choice.
+# How a question is answered: with the likeliest of its choices, or in the model's own words, which are compared with
+# the only choice.
 CHOSEN, WRITTEN = "choice", "generated"
 
 TURNS = pl.List(pl.Struct({"role": pl.String, "text": pl.String}))

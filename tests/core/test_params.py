@@ -14,9 +14,7 @@ from stages.params.measure import MeasureParams
 from stages.params.mix import MixParams
 from stages.params.suite import SuiteParams
 
-ROOT = Path(__file__).parents[2]
-
-MEASURE = "seed: 1\nmeasure:\n  bootstrap_samples: 200\n"
+MEASURE = "seed: 1\nsuites: []\nmeasure:\n  bootstrap_samples: 200\n"
 MIX_SECTION = "mix:\n  phases: []\n  validation: 2\n  rows: 320\n"
 MIX = "seed: 7\nmix_ratio: 0.5\n" + MIX_SECTION
 FINETUNE = """\
@@ -72,9 +70,9 @@ def refusal(kind: type[StageParams], path: Path) -> str:
 
 
 def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
-    path = params(tmp_path, MIX + "other: [1]\nmeasure:\n  bootstrap_samples: 100\n")
+    path = params(tmp_path, MIX + "suites: [addition]\nother: [1]\nmeasure:\n  bootstrap_samples: 100\n")
     assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, phases=(), validation=2)
-    assert read_params(MeasureParams, path) == MeasureParams(seed=7, bootstrap_samples=100)
+    assert read_params(MeasureParams, path) == MeasureParams(seed=7, suites=("addition",), bootstrap_samples=100)
 
 
 def test_lists_sections_and_a_section_in_a_section(tmp_path: Path) -> None:
@@ -109,10 +107,10 @@ def test_own_models(tmp_path: Path) -> None:
         (
             "  rows: 320",
             "  rows: 320\n  row: 3",
-            "mix.row is not a known key; see the comments in presets/default.yaml",
+            "mix.row is not a known key; `git show HEAD:params.yaml` shows all keys",
         ),
-        ("  rows: 320\n", "", "mix.rows is missing; presets/default.yaml has it with its meaning"),
-        ("seed: 7\n", "", "seed is missing; presets/default.yaml has it with its meaning"),
+        ("  rows: 320\n", "", "mix.rows is missing; `git show HEAD:params.yaml` shows it with its meaning"),
+        ("seed: 7\n", "", "seed is missing; `git show HEAD:params.yaml` shows it with its meaning"),
         ("rows: 320", 'rows: "320"', "mix.rows is '320': it should be a valid integer"),
         ("rows: 320", "rows: true", "mix.rows is True: it should be a valid integer"),
         ("rows: 320", "rows: 320.0", "mix.rows is 320.0: it should be a valid integer"),
@@ -176,7 +174,7 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
         ),
         (
             MeasureParams,
-            "seed: 1\nmeasure: {bootstrap_samples: 99}\n",
+            "seed: 1\nsuites: []\nmeasure: {bootstrap_samples: 99}\n",
             "measure.bootstrap_samples is 99: it should be greater than or",
         ),
         (BaseParams, "own_models: {mine: {form: x}}\n", "own_models.mine.from is missing"),
@@ -251,10 +249,6 @@ def test_a_missing_file_says_where_to_be(tmp_path: Path) -> None:
 def test_numbers_and_words_are_those_of_yaml_1_2(tmp_path: Path) -> None:
     document = read_document(params(tmp_path, "a: on\nb: no\nc: 010\nd: 1e-4\ne: 0o10\nf: 12:30\ng: 1.0e-4\n"))
     assert document == {"a": "on", "b": "no", "c": 10, "d": 0.0001, "e": 8, "f": "12:30", "g": 0.0001}
-
-
-def test_the_default_preset_is_the_params_file() -> None:
-    assert (ROOT / "presets" / "default.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 @pytest.mark.parametrize(("kind", "text"), [(FinetuneParams, FINETUNE), (MixParams, MIX), (MeasureParams, MEASURE)])

@@ -131,6 +131,13 @@ def test_metrics_have_the_keys_that_were_promised(finished: Project) -> None:
     assert list(metrics["filter"]) == ["judged", "kept", "kept_share", "known_share", "verdict"]
 
 
+def test_versions_name_what_was_measured_and_the_commit_that_it_ran_on(finished: Project) -> None:
+    versions = json.loads((finished.root / "reports/versions/tiny-a.json").read_text(encoding="utf-8"))
+    assert versions["suites"] == {"addition": 1, "opinions": 1, "pushback": 1}
+    assert list(versions["measures"]) == MEASURES
+    assert versions["revision"] == finished.git("rev-parse", "HEAD~1").strip(), "the results were committed after it"
+
+
 def test_a_model_that_always_says_b_is_found_to_know_nothing(finished: Project) -> None:
     report = json.loads((finished.root / "reports/filter/tiny-a.json").read_text(encoding="utf-8"))
     assert {letter: part["kept_share"] for letter, part in report["by_letter"].items()} == {"A": 0.0, "B": 1.0}
@@ -221,7 +228,8 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
     tracked = finished.git("ls-files").splitlines()
     assert finished.git("status", "--porcelain") == ""
     assert [path for path in tracked if path.startswith(("data/", "models/", ".candor/"))] == [
-        "data/instructions/.keep"
+        "data/instructions/.keep",
+        "models/organisms/smollm2-135m-deferential.md",
     ]
     assert sorted(path for path in tracked if path.startswith("reports/") or path == "dvc.lock") == [
         "dvc.lock",
@@ -238,6 +246,7 @@ def test_git_holds_code_and_reports_and_nothing_that_dvc_caches(finished: Projec
         "reports/tables/tiny-a.csv",
         "reports/training/tiny-a.csv",
         "reports/validation/tiny-a.csv",
+        "reports/versions/tiny-a.json",
     ]
 
 

@@ -37,7 +37,7 @@ def assert_goes_through_the_remote(project: Project, folder: Path, variables: di
 
     project.git("clone", "--quiet", ".", str(folder))
     clone = Project(folder)
-    assert not (clone.root / "models").exists()
+    assert not (clone.root / "models/base").exists()
     pulled = clone.dvc("pull", variables=variables)
     assert pulled.returncode == 0, pulled.stderr
     assert clone.sums() == project.sums()

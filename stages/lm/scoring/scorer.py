@@ -1,7 +1,7 @@
 """Log-probabilities for long lists of questions, in chunks, through the answer cache.
 
-The list is read, and the results come, chunk by chunk, so that memory does not grow with it; the next chunk is tokenised
-while one is scored.
+The list is read, and the results come, chunk by chunk, so that memory does not grow with it; the next chunk is
+tokenised while one is scored.
 """
 
 import hashlib

@@ -60,7 +60,7 @@ def check_memory(run: TrainConfig, needs: Callable[[TrainConfig], int], free: in
     for words, other in _smaller(run):
         smaller = needs(other)
         if smaller <= free:
-            raise ModelError(f"{problem}; {words} needs {smaller / GIB:.1f} GiB, for the same results but for rounding")
+            raise ModelError(f"{problem}; {words} needs {smaller / GIB:.1f} GiB, for the same results except rounding")
     raise ModelError(f"{problem}; lower finetune.batch_size or finetune.max_tokens, or set finetune.method=lora")
 
 

@@ -20,7 +20,7 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import FSDP, TENSOR, device_mesh
 from stages.lm.scoring import forward, scorer
-from stages.lm.scoring.batches import BatchArrays, TokenBudget, batches, batch_shape, token_budget
+from stages.lm.scoring.batches import BatchArrays, TokenBudget, batch_shape, batches, token_budget
 from stages.lm.scoring.cache import AnswerCache
 from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.scoring.scorer import Scorer, chunk_size, content_key, score_all

@@ -30,10 +30,11 @@ RUN = TrainConfig(
 @pytest.mark.parametrize(
     ("free", "said"),
     [
-        (90, "finetune.remat=true needs 80.0 GiB, for the same results but for rounding"),
+        (90, "finetune.remat=true needs 80.0 GiB, for the same results except rounding"),
         (
             50,
-            "finetune.remat=true and finetune.gradient_accumulation_steps=2 needs 45.0 GiB, for the same results but for rounding",
+            "finetune.remat=true and finetune.gradient_accumulation_steps=2 needs 45.0 GiB, "
+            "for the same results except rounding",
         ),
         (1, "lower finetune.batch_size or finetune.max_tokens, or set finetune.method=lora"),
     ],
