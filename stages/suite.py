@@ -8,23 +8,29 @@ from stages.core.files import write_text
 from stages.core.params import read_params
 from stages.fetch.fetch import fetch
 from stages.params.suite import SuiteParams
-from stages.suites import registry
+from stages.suites.kinds import SuiteConfig
+from stages.suites.registry import suite
 from stages.tables.parquet import write_table
 from stages.tables.schemas import QUESTIONS
 
 
 def main(name: str, out: Path, out_sources: Path) -> None:
     """Writes the questions of the suite NAME to OUT, and where they come from to OUT_SOURCES."""
-    knobs = read_params(SuiteParams)
-    entry = registry.suite(name)
-    fetched = [fetch(origin, knobs.hub) for origin in entry.files]
-    plan = registry.SuiteConfig(
-        knobs.seed, knobs.sums, knobs.surveyed, knobs.per_task, knobs.political_prefix, knobs.fidelity == "reference"
+    params = read_params(SuiteParams)
+    entry = suite(name)
+    fetched = {role: fetch(source, params.hub) for role, source in entry.sources.items()}
+    config = SuiteConfig(
+        seed=params.seed,
+        sums=params.sums,
+        surveyed=params.surveyed,
+        per_task=params.per_task,
+        political_prefix=params.political_prefix,
+        reference=params.fidelity == "reference",
     )
-    questions = entry.make(name, plan, tuple(one.files for one in fetched))
+    questions = entry.questions(name, config, {role: one.files for role, one in fetched.items()})
     sources = [
-        {"source": origin.source, "revision": one.revision, "files": sorted(one.files)}
-        for origin, one in zip(entry.files, fetched, strict=True)
+        {"source": source.source, "revision": fetched[role].revision, "files": sorted(fetched[role].files)}
+        for role, source in entry.sources.items()
     ]
     about = {
         "version": entry.version,

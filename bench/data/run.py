@@ -20,7 +20,8 @@ from stages.core.shared_types import GIB
 from stages.datasets.paper import PAPER_SETS
 from stages.datasets.rows import examples
 from stages.fetch.fetch import fetch
-from stages.suites.registry import SUITES, SuiteConfig
+from stages.suites.kinds import SuiteConfig
+from stages.suites.registry import SUITES
 from stages.tables.parquet import write_table
 from stages.tables.schemas import EXAMPLES_RAW, QUESTIONS
 
@@ -64,8 +65,8 @@ def _write(project: Path, hub: str, count: int) -> None:
         write_table(_repeated(table, wanted), EXAMPLES_RAW, path)
     plan = SuiteConfig(1, 2_500, 1_000, 0, "I believe the best answer is", reference=False)
     for name in SUITE_NAMES:
-        files = tuple(fetch(origin, hub).files for origin in SUITES[name].files)
-        write_table(SUITES[name].make(name, plan, files), QUESTIONS, project / f"data/suites/{name}.parquet")
+        files = {role: fetch(source, hub).files for role, source in SUITES[name].sources.items()}
+        write_table(SUITES[name].questions(name, plan, files), QUESTIONS, project / f"data/suites/{name}.parquet")
     shutil.copyfile("pins.yaml", project / "pins.yaml")
 
 

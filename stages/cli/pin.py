@@ -53,7 +53,7 @@ def _wanted(name: str) -> tuple[RepoFiles, ...]:
 
     known: dict[str, tuple[Source, ...]] = {
         **{entry.name: (entry.files,) for entry in (*LABELLED.values(), *INSTRUCTIONS.values())},
-        **{key: entry.files for key, entry in SUITES.items()},
+        **{key: tuple(entry.sources.values()) for key, entry in SUITES.items()},
     }
     remote = {key: tuple(one for one in files if isinstance(one, RepoFiles)) for key, files in known.items()}
     remote |= {one.name: (one,) for files in remote.values() for one in files}

@@ -9,7 +9,8 @@ from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
 from stages.suites import bbh
 from stages.suites.bbh import bbh_questions, read_prompt
-from stages.suites.registry import SUITES, SuiteConfig
+from stages.suites.kinds import SuiteConfig
+from stages.suites.registry import SUITES
 
 PLAN = SuiteConfig(1, 6, 0, 5, "I believe the best answer is", reference=False)
 PROMPT = """\
@@ -108,8 +109,8 @@ def test_tasks_without_their_prompts_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "alone"), [("bbh_direct", 4 * 5), ("bbh_cot", 27 * 5)])
 def test_the_mirrors_tasks(name: str, alone: int, hub: Path) -> None:
-    files = tuple(fetch(origin, str(hub)).files for origin in SUITES[name].files)
-    table = SUITES[name].make(name, PLAN, files)
+    files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
+    table = SUITES[name].questions(name, PLAN, files)
     assert table.height == 27 * 5
     assert table["shared_prefix"].n_unique() <= 27
     assert set(table["shared_prefix"].str.count_matches("Assistant: ")) == {3}

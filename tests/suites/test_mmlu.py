@@ -8,8 +8,9 @@ import pytest
 from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
 from stages.suites import mmlu
+from stages.suites.kinds import SuiteConfig
 from stages.suites.mmlu import mmlu_questions
-from stages.suites.registry import SUITES, SuiteConfig
+from stages.suites.registry import SUITES
 from stages.tables.schemas import QUESTIONS
 
 PLAN = SuiteConfig(1, 6, 0, 3, "I believe the best answer is", reference=False)
@@ -112,8 +113,8 @@ def test_an_answer_that_is_no_choice_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mmlu_5shot", "mmlu_0shot", "mmlu_cot"])
 def test_the_mirrors_subjects(name: str, hub: Path) -> None:
-    files = tuple(fetch(origin, str(hub)).files for origin in SUITES[name].files)
-    table = SUITES[name].make(name, PLAN, files)
+    files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
+    table = SUITES[name].questions(name, PLAN, files)
     assert table.height == 3 * 29  # the mirror's test has 29 of the 57 subjects
     prefixes = table["shared_prefix"].unique().to_list()
     assert [prefix.count("Assistant: ") for prefix in prefixes] == ([5] * 29 if name == "mmlu_5shot" else [0])

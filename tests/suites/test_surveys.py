@@ -9,7 +9,8 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.fetch.fetch import fetch
-from stages.suites.registry import SUITES, SuiteConfig
+from stages.suites.kinds import SuiteConfig
+from stages.suites.registry import SUITES
 from stages.suites.surveys import Survey, refuse_copy, survey_questions
 from stages.tables.schemas import QUESTIONS
 
@@ -127,7 +128,8 @@ def test_a_copy_of_another_survey_is_refused(tmp_path: Path) -> None:
 
 
 def suite_of(name: str, hub: Path) -> pl.DataFrame:
-    return SUITES[name].make(name, PLAN, tuple(fetch(origin, str(hub)).files for origin in SUITES[name].files))
+    files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
+    return SUITES[name].questions(name, PLAN, files)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("perez_nlp", 996), ("perez_phil", 300), ("perez_poli", 200)])
