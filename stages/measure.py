@@ -37,8 +37,8 @@ def main(
     measures = headline(base, tuned, params.seed, params.bootstrap_samples)
     metrics = {**measures, "filter": part_of(filter_report, FILTER_KEYS)}
     suites = {name: part_of(suite_reports / f"{name}.json", ("version",))["version"] for name in params.suites}
-    behind = breakdown(base, tuned, params.seed, params.bootstrap_samples)
-    write_text(table, behind.write_csv())
+    rows = breakdown(base, tuned, params.seed, params.bootstrap_samples)
+    write_text(table, rows.write_csv())
     _write_json(out_versions, versions(suites, measures))
     _write_json(out, metrics)
 

@@ -27,6 +27,7 @@ ASKED = {
     "turns": [{"role": "user", "text": "is it so"}],
     "answer_prefix": "I say",
     "choices": [" (A)", " (B)"],
+    "answer_kind": "choice",
     "correct_choice": 0,
 }
 

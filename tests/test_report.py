@@ -15,7 +15,6 @@ from stages.tables.schemas import ANSWERS, QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
-INPUTS = ("metrics", "filter", "training", "validation", "tables", "curve", "data", "answers", "suites", "sweeps")
 SWEPT = """setting,model,measure,base,tuned,delta,delta_low,delta_high,n
 0,a,claims_no_opinion_accuracy,0.5,0.5,0.0,-0.1,0.1,96
 0.5,a,claims_no_opinion_accuracy,0.5,0.625,0.125,0.0,0.2,96
@@ -23,10 +22,8 @@ SWEPT = """setting,model,measure,base,tuned,delta,delta_low,delta_high,n
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
-    inputs = [word for name in INPUTS for word in (f"--{name}", name)]
-    outs = ["out/index.html", "out/plots", "out/png", "out/cards"]
     return subprocess.run(
-        [sys.executable, "-m", "stages.report", *outs, "--claims", "claims.parquet", *inputs],
+        [sys.executable, "-m", "stages.report", "reports", "data"],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
@@ -45,27 +42,27 @@ def project(tmp_path: Path) -> Path:
     verdict = {"verdict": "too little knowledge", "verdict_reason": "it guesses"}
     kinds = {f"by_{kind}": {"x": some} for kind in ("dataset", "polarity", "letter", "truth")}
     texts = {
-        "metrics/a.json": json.dumps({"claims_wrong_opinion_followed": change, "filter": some}),
-        "metrics/b.json": "broken",
-        "filter/a.json": json.dumps(some | known | verdict | kinds),
-        "training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
-        "validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
-        "tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
+        "reports/metrics/a.json": json.dumps({"claims_wrong_opinion_followed": change, "filter": some}),
+        "reports/metrics/b.json": "broken",
+        "reports/filter/a.json": json.dumps(some | known | verdict | kinds),
+        "reports/training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
+        "reports/validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
+        "reports/tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
         'claims,no_opinion,all,"",accuracy,0.5,0.75,0.25,-0.1,0.5,8\n',
-        "curve/a.csv": "step,measure,value,delta,delta_low,delta_high,n\n0,claims_selectivity,0.5,0,0,0,8\n",
-        "data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
-        "data/validation.json": json.dumps(
+        "reports/curve/a.csv": "step,measure,value,delta,delta_low,delta_high,n\n0,claims_selectivity,0.5,0,0,0,8\n",
+        "reports/data/clean.json": json.dumps({"rows": {"zoo": {"raw": 3}}, "instructions": {"letters": {"raw": 2}}}),
+        "reports/data/validation.json": json.dumps(
             {
                 "datasets": {},
                 "total": {"rows": 3, "published_rows": 0, "distinct_in_sets": 3, "distinct": 3, "paper": 9},
             }
         ),
-        "data/shortcuts.json": json.dumps(
+        "reports/data/shortcuts.json": json.dumps(
             {"prompts": 4, "claims": 2, "polarity": {"training_prompts": 0.75, "held_out_claims": None}}
         ),
     }
     for name, text in texts.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     answer: dict[str, Any] = {
         "suite": "claims",
@@ -73,27 +70,34 @@ def project(tmp_path: Path) -> Path:
         "condition": "no_opinion",
         "cluster": "c",
         "choices": ["x", "y"],
+        "answer_kind": "choice",
     }
     answer |= {"logprobs": [-1.0, -2.0], "chosen": 0, "correct_choice": 0}
     table = pl.DataFrame([dict.fromkeys(ANSWERS.columns) | answer], schema=ANSWERS.columns)
     for variant in ("base", "tuned"):
-        write_table(table, ANSWERS, tmp_path / "answers" / f"a-{variant}.parquet")
+        write_table(table, ANSWERS, tmp_path / "data/answers" / f"a-{variant}.parquet")
     question: dict[str, Any] = {name: answer.get(name) for name in QUESTIONS.names}
     question |= {"turns": [{"role": "user", "text": "Is this a zoo?"}], "answer_prefix": "It is"}
     asked = pl.DataFrame([question], schema=QUESTIONS.columns)
-    write_table(asked, QUESTIONS, tmp_path / "claims.parquet")
-    write_table(asked.clear(), QUESTIONS, tmp_path / "suites/quiz.parquet")
+    write_table(asked, QUESTIONS, tmp_path / "data/claims.parquet")
+    write_table(asked.clear(), QUESTIONS, tmp_path / "data/suites/quiz.parquet")
     return tmp_path
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def files(project: Path) -> dict[str, bytes]:
+    """What the stage wrote, by its path in reports/."""
+    reports = project / "reports"
+    outs = [
+        reports / "index.html",
+        *(path for name in ("cards", "plots", "png") for path in (reports / name).rglob("*")),
+    ]
+    return {str(path.relative_to(reports)): path.read_bytes() for path in sorted(outs) if path.is_file()}
 
 
 def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: Path) -> None:
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
-    first = files(project / "out")
+    first = files(project)
     figures = [f"{kind}/a-{figure}.{end}" for kind, end in (("plots", "svg"), ("png", "png")) for figure in FIGURES]
     assert list(first) == ["cards/a.md", "index.html", *figures]
     page = first["index.html"].decode()
@@ -105,29 +109,29 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert "The tuned model follows a wrong opinion in 21% of claims, was 67%" in card
     assert "| Claims, wrong opinion: followed | 67.0% | 21.0% | −46.0 | [−50.0, −40.0] | 192 | better |" in card
     run(project)
-    assert files(project / "out") == first
+    assert files(project) == first
 
 
 def test_several_models_have_a_figure_together(project: Path) -> None:
     (project / "params.yaml").write_text("models: [a, b]\nsuites: [quiz]\n", encoding="utf-8")
-    for path in project.glob("*/a[.-]*"):
+    for path in project.glob("*/*/a[.-]*"):
         path.with_name("b" + path.name[1:]).write_bytes(path.read_bytes())
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
-    written = files(project / "out")
+    written = files(project)
     assert "png/all-models.png" in written and 'aria-label="a. ' in written["plots/all-models.svg"].decode()
     assert {"cards/a.md", "cards/b.md"} <= set(written)
 
 
 def test_every_sweep_that_is_kept_is_on_the_page(project: Path) -> None:
-    (project / "sweeps").mkdir()
-    (project / "sweeps/.keep").touch()
-    (project / "sweeps/mix_ratio.csv").write_text(SWEPT, encoding="utf-8")
+    (project / "reports/sweeps").mkdir()
+    (project / "reports/sweeps/.keep").touch()
+    (project / "reports/sweeps/mix_ratio.csv").write_text(SWEPT, encoding="utf-8")
     several = SWEPT + SWEPT.partition("\n")[2].replace(",a,", ",b,")
-    (project / "sweeps/judge.dtype.csv").write_text(several, encoding="utf-8")
+    (project / "reports/sweeps/judge.dtype.csv").write_text(several, encoding="utf-8")
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
-    first = files(project / "out")
+    first = files(project)
     page = first["index.html"].decode()
     assert "mix_ratio, a" in page and "Figures 11 and 12" in page
     assert "Claims, no opinion: correct: 50.0% to 50.0% with 0, 50.0% to 62.5% with 0.5." in page
@@ -135,28 +139,30 @@ def test_every_sweep_that_is_kept_is_on_the_page(project: Path) -> None:
     names = ["sweep-judge.dtype-a", "sweep-judge.dtype-b", "sweep-mix_ratio"]
     assert swept == [f"{folder}/{name}.{end}" for folder, end in (("plots", "svg"), ("png", "png")) for name in names]
     run(project)
-    assert files(project / "out") == first
+    assert files(project) == first
 
 
 def test_a_malformed_sweep_is_one_line(project: Path) -> None:
-    (project / "sweeps").mkdir()
-    (project / "sweeps/mix_ratio.csv").write_text(SWEPT.replace("0.625", "much"), encoding="utf-8")
+    (project / "reports/sweeps").mkdir()
+    (project / "reports/sweeps/mix_ratio.csv").write_text(SWEPT.replace("0.625", "much"), encoding="utf-8")
     done = run(project)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("error: sweeps/mix_ratio.csv is not a table of a sweep (could not parse `much`")
+    assert done.stderr.startswith(
+        "error: reports/sweeps/mix_ratio.csv is not a table of a sweep (could not parse `much`"
+    )
     assert done.stderr.endswith("; delete it and run `candor sweep mix_ratio VALUE...`\n")
-    assert not (project / "out").exists()
+    assert files(project) == {}
 
 
 @pytest.mark.parametrize(
     "missing",
     [
-        "training/a.csv",
-        "validation/a.csv",
-        "tables/a.csv",
-        "curve/a.csv",
-        "answers/a-tuned.parquet",
-        "suites/quiz.parquet",
+        "reports/training/a.csv",
+        "reports/validation/a.csv",
+        "reports/tables/a.csv",
+        "reports/curve/a.csv",
+        "data/answers/a-tuned.parquet",
+        "data/suites/quiz.parquet",
     ],
 )
 def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
@@ -164,4 +170,4 @@ def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missi
     done = run(project)
     assert done.returncode == 1
     assert done.stderr == f"error: {missing} does not exist; `dvc repro` makes it\n"
-    assert not (project / "out").exists()
+    assert files(project) == {}

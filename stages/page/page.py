@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from stages.page.charts.interactive import SCRIPT, bundle, packed, policy_hash
 from stages.page.data.changed import SHOWN
-from stages.page.data.inputs import CleanReport, Shortcut, Validation
 from stages.page.data.labels import percent
-from stages.page.data.sources import source_table
+from stages.page.data.report_files import CleanReport, Shortcut, Validation
+from stages.page.data.source_table import source_table
 from stages.page.sections import Figure, ModelPart, SweepPart
 from stages.stats.versions import version_of
 

@@ -12,30 +12,11 @@ from stages.page.charts.interactive import specification
 from stages.page.charts.svg import render, size
 from stages.page.data import sentences, tables
 from stages.page.data.changed import SHOWN, ChangedAnswer, changed_most
-from stages.page.data.inputs import Change, FilterReport
 from stages.page.data.labels import in_order, level, measure_of, percent, signed, verdict
+from stages.page.data.model_inputs import ModelInputs
+from stages.page.data.report_files import Change, FilterReport
 
 ADDITION = "addition"
-
-
-@dataclass(frozen=True)
-class ModelInputs:
-    """What the page is told about one model.
-
-    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses`, `behind`
-    and `steps` are as `read_training`, `read_losses`, `read_behind` and `read_steps` give them.
-    """
-
-    name: str
-    changes: Mapping[str, Change]
-    kept: FilterReport
-    training: pl.DataFrame
-    losses: pl.DataFrame
-    base: pl.DataFrame
-    tuned: pl.DataFrame
-    questions: pl.DataFrame
-    behind: pl.DataFrame
-    steps: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -62,7 +43,7 @@ class ModelPart:
     warnings: Sequence[str]
     filter: str
     rows: Sequence[Mapping[str, str]]
-    behind: Sequence[Mapping[str, str]]
+    breakdown: Sequence[Mapping[str, str]]
     figures: Mapping[str, Figure]
     changed: Sequence[ChangedAnswer]
 
@@ -86,7 +67,9 @@ def model_part(inputs: ModelInputs, of_suite: int = SHOWN) -> ModelPart:
         warnings=sentences.warnings(changes, inputs.kept, tables.leaning(inputs.tuned), unasked),
         filter=_filter_words(inputs.kept),
         rows=[_headline_row(name, change) for name, change in changes.items()],
-        behind=[_breakdown_row(row) for row in inputs.behind.filter(pl.col("group") == "all").iter_rows(named=True)],
+        breakdown=[
+            _breakdown_row(row) for row in inputs.breakdown.filter(pl.col("group") == "all").iter_rows(named=True)
+        ],
         figures=_figures(inputs, changes),
         changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
     )
@@ -163,7 +146,7 @@ def _figures(inputs: ModelInputs, changes: Mapping[str, Change]) -> dict[str, Fi
     steps = curves.step_rows(inputs.steps)
     if steps.height:
         found["steps"] = (curves.steps(steps), alt_text.steps(steps))
-    subjects = shares.subject_rows(inputs.behind)
+    subjects = shares.subject_rows(inputs.breakdown)
     if subjects.height:
         found["subjects"] = (shares.subjects(subjects), alt_text.subjects(subjects))
     found |= _figures_of_answers(inputs.base, inputs.tuned)

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from stages.page.data.inputs import (
+from stages.page.data.model_inputs import ModelInputs
+from stages.page.data.report_files import (
     BREAKDOWN_COLUMNS,
     STEPS,
     Change,
@@ -20,7 +21,7 @@ from stages.page.data.inputs import (
     Validation,
 )
 from stages.page.page import Project, page
-from stages.page.sections import ModelInputs, answers_of_suite, model_part, overview, sweep_part
+from stages.page.sections import answers_of_suite, model_part, overview, sweep_part
 from stages.tables.schemas import ANSWERS, QUESTIONS, SWEEP_COLUMNS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -61,7 +62,7 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         tuned=tuned,
         questions=questions,
         steps=pl.DataFrame([_after(step) for step in (0, 1, 2)], schema=STEPS),
-        behind=pl.DataFrame([_behind(word, "all"), _behind(word, "cluster")], schema=BREAKDOWN_COLUMNS),
+        breakdown=pl.DataFrame([_breakdown(word, "all"), _breakdown(word, "cluster")], schema=BREAKDOWN_COLUMNS),
     )
 
 
@@ -71,7 +72,7 @@ def _after(step: int) -> dict[str, Any]:
     return {"step": step, "measure": "claims_no_opinion_accuracy"} | moved
 
 
-def _behind(word: str, group: str) -> dict[str, Any]:
+def _breakdown(word: str, group: str) -> dict[str, Any]:
     shares = {"base": 0.5, "tuned": 0.75, "delta": 0.25, "delta_low": -0.1, "delta_high": 0.4, "n": 1200}
     return {"suite": word, "condition": word, "group": group, "value": word, "measure": "accuracy"} | shares
 

@@ -9,9 +9,9 @@ import polars as pl
 from ruamel.yaml import YAML
 
 from stages.page.data.changed import MOST_CHARACTERS
-from stages.page.data.inputs import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
 from stages.page.data.labels import ABLATED, MEASURES
-from stages.page.sections import ModelInputs
+from stages.page.data.model_inputs import ModelInputs
+from stages.page.data.report_files import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
 from stages.stats.breakdown import NUMBERS
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
@@ -76,7 +76,7 @@ def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
         base=base,
         tuned=tuned,
         questions=questions,
-        behind=pl.DataFrame([*_behind(asked)], schema=BREAKDOWN_COLUMNS, orient="row"),
+        breakdown=pl.DataFrame([*_breakdown(asked)], schema=BREAKDOWN_COLUMNS, orient="row"),
         steps=pl.DataFrame(steps, schema=STEPS, orient="row"),
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def _answers(questions: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     ).select(ANSWERS.names)
 
 
-def _behind(asked: list[Asked]) -> Iterator[tuple[Any, ...]]:
+def _breakdown(asked: list[Asked]) -> Iterator[tuple[Any, ...]]:
     numbers = (0.6712, 0.2134, -0.4578, -0.5211, -0.4032, 3400)
     for suite, condition in dict.fromkeys((one[0], one[2]) for one in asked):
         yield from ((suite, condition, "all", "", number.name, *numbers) for number in NUMBERS)

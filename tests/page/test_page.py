@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from stages.page.charts.interactive import bundle, policy_hash
-from stages.page.data.inputs import CleanReport
+from stages.page.data.report_files import CleanReport
 from stages.page.page import PACKAGES, versions
 from tests.helpers.page_samples import MARKUP, html, model, swept, unpacked
 from tests.helpers.paper_page import paper_models
@@ -132,8 +132,8 @@ def test_the_headline_table_gives_points_and_a_verdict(two: str) -> None:
 
 
 def test_what_is_behind_the_headline_is_there_by_condition_with_the_place_of_the_rest(two: str) -> None:
-    behind = two[two.index('class="behind"') :]
-    cells = re.findall(r"<td[^>]*>([^<]*)</td>", behind[: behind.index("</details>")])
+    breakdown = two[two.index('class="breakdown"') :]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", breakdown[: breakdown.index("</details>")])
     assert cells == ["zoo", "zoo", "accuracy", "50.0%", "75.0%", "+25.0", "[−10.0, +40.0]", "1,200"]
 
 

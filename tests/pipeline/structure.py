@@ -23,7 +23,8 @@ LM_ALONE_MAY_IMPORT = {
     "stages.lm.nn.shapes": {"jaxtyping"},
     "stages.lm.training.host_memory": {"psutil"},
 }
-LM_MAY_USE = {"stages.core.errors", "stages.core.files"}
+LM_MAY_USE = {f"stages.core.{name}" for name in ("errors", "files", "iteration", "shared_types")}
+PARAMS_MAY_USE = {"stages.core.param_types", "stages.core.shared_types"}
 # Folders inside these are parts of them: dvc.yaml names the outer one.
 WHOLE_ROOMS = ("stages/page",)
 # Checks everything, writes nothing, and takes a second: it depends on the whole of stages/.
@@ -128,7 +129,7 @@ def imports_of_other_params(graph: Graph) -> list[str]:
 
     def is_other(name: str, imported: str) -> bool:
         if _top(name) == "params":
-            return imported.startswith("stages") and imported != "stages.core.param_types"
+            return imported.startswith("stages") and imported not in PARAMS_MAY_USE
         own = name.replace("stages.", "stages.params.", 1)
         return name in stages_of(graph) and name != "stages.check" and _top(imported) == "params" and imported != own
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from stages.core.params import StageParams, read_document
+from stages.page.data.model_inputs import ReportFiles
 from tests.miniature.models import write_model
 from tests.pipeline.structure import (
     JAX,
@@ -180,6 +181,11 @@ def _pattern(template: str) -> str:
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_a_command_names_what_the_stage_reads_and_writes(stage: str) -> None:
     entry = PIPELINE[stage]
+    if stage == "report":  # its files have fixed names in the two folders that its command names
+        files = ReportFiles(Path("reports"), Path("data"))
+        named = [*map(str, files.inputs), *map(str, files.outputs)]
+        assert sorted(named) == sorted([*(dep for dep in entry["deps"] if not dep.startswith("stages")), *_outs(entry)])
+        return
     words = [word for word in entry["cmd"].split() if word.startswith(("data/", "models/", "reports/"))]
     # Which of the bundled adapters `base` reads depends on the model's name.
     data = [dep for dep in entry["deps"] if dep.startswith(("data", "models", "reports")) and dep != "models/organisms"]
@@ -241,18 +247,18 @@ sys.meta_path.insert(0, Refusing())
 for name in sys.argv[2:]:
     import_module(name)
 
-from stages.lm.scoring.questions import Question, ask
+from stages.lm.scoring.questions import Question, score_questions
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.tokens.prompt_formats import plain_prompts
 from stages.lm.io.load import open_model
 from stages.lm.scoring.scorer import Scorer
-from stages.lm.nn.sharding import device_mesh, placer
+from stages.lm.nn.sharding import device_mesh, sharding_fn
 
 mesh = device_mesh()
-model = open_model(Path(sys.argv[1]), placer(mesh))
+model = open_model(Path(sys.argv[1]), sharding_fn(mesh))
 scorer = Scorer(model.decoder, mesh, compute_dtype("float32"))
 question = Question("q", [{"role": "user", "text": "Agree?"}], "I believe the best answer is", [" (A)", " (B)"])
-answer, = ask(scorer, plain_prompts(model), [question], lambda done, note: None)
+answer, = score_questions(scorer, plain_prompts(model), [question], lambda done, note: None)
 print(len(answer), (answer < 0).all())
 """
 

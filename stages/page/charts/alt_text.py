@@ -7,8 +7,8 @@ import polars as pl
 
 from stages.page.charts.curves import loss_points
 from stages.page.charts.shares import kept_rows
-from stages.page.data.inputs import Change, FilterReport
 from stages.page.data.labels import ABLATED, level, measure_of, percent, signed
+from stages.page.data.report_files import Change, FilterReport
 
 
 def headline(changes: Mapping[str, Change]) -> str:

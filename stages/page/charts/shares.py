@@ -21,8 +21,8 @@ from stages.page.charts.theme import (
     share_tooltip,
     styled,
 )
-from stages.page.data.inputs import Change, FilterReport, KeptCounts
 from stages.page.data.labels import ABLATED, measure_of
+from stages.page.data.report_files import Change, FilterReport, KeptCounts
 from stages.page.data.tables import wilson
 
 # What the paper's models did in the same questions, read off its Figures 3 and 5: PaLM 62B-cont and 540B before, 62B
@@ -186,9 +186,9 @@ def subjects(changes: pl.DataFrame) -> alt.TopLevelMixin:
     return panels(rows, "suite", alt.Step(18), across, draw)
 
 
-def subject_rows(behind: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the figure `subjects`: those of `read_behind` on accuracy by subject or task, with its name."""
-    rows = behind.filter(pl.col("group") == "cluster", pl.col("measure") == "accuracy")
+def subject_rows(breakdown: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the figure `subjects`: those of `read_breakdown` on accuracy by subject or task, with its name."""
+    rows = breakdown.filter(pl.col("group") == "cluster", pl.col("measure") == "accuracy")
     return rows.with_columns(subject=pl.col("value").str.strip_prefix(pl.col("suite") + ":"))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.page.data.inputs import Change
+from stages.page.data.report_files import Change
 
 Verdict = Literal["better", "worse", "changed", "no change seen"]
 Better = Literal["higher", "lower", "nearer to half", "nearer to 0", "–"]

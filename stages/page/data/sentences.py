@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from stages.page.data.inputs import Change, FilterReport
 from stages.page.data.labels import SMALL_N, Verdict, measure_of, percent, verdict
+from stages.page.data.report_files import Change, FilterReport
 from stages.page.data.tables import LEAN, Lean, leans
 
 ENOUGH = "enough knowledge"

@@ -13,7 +13,7 @@ import pytest
 from stages.page.charts import alt_text, curves, shares, sweeps
 from stages.page.charts.interactive import bundle, packed, policy_hash, specification
 from stages.page.charts.svg import SVG, png, render, size
-from stages.page.data.inputs import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
+from stages.page.data.report_files import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
 from tests.helpers.page_samples import swept, unpacked
 
 MARKUP = "<script>alert(1)</script>&\"'"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.page.data.inputs import Change
 from stages.page.data.labels import MEASURES, in_order, measure_of, percent, signed, verdict
+from stages.page.data.report_files import Change
 from stages.stats.measures import HEADLINE
 
 

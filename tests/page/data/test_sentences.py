@@ -1,6 +1,6 @@
 """What the page says happened, and what it warns of."""
 
-from stages.page.data.inputs import Change, FilterReport, KeptCounts
+from stages.page.data.report_files import Change, FilterReport, KeptCounts
 from stages.page.data.sentences import sentence, tally, warnings
 from stages.page.data.tables import Lean
 

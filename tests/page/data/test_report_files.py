@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stages.core.errors import UserError
-from stages.page.data.inputs import (
+from stages.page.data.report_files import (
     Change,
     Shortcut,
     read_breakdown,

@@ -20,7 +20,7 @@ REPRO = "`dvc repro`"
 # Other keys may stand in these files: what the page does not show, it does not judge.
 _FORM = ConfigDict(extra="ignore")
 
-# Columns of `read_behind`, as reports/tables/ has them; there are more.
+# Columns of `read_breakdown`, as reports/tables/ has them; there are more.
 BREAKDOWN_COLUMNS: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
 BREAKDOWN_COLUMNS |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
@@ -171,7 +171,7 @@ def read_losses(path: Path) -> pl.DataFrame:
 
 
 def read_breakdown(path: Path) -> pl.DataFrame:
-    """The rows behind the headline at `path`: BEHIND, the numbers in the measure's own unit.
+    """The breakdown of the headline at `path`: BREAKDOWN_COLUMNS, the numbers in the measure's own unit.
 
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the columns.
@@ -180,7 +180,7 @@ def read_breakdown(path: Path) -> pl.DataFrame:
 
 
 def read_steps(path: Path) -> pl.DataFrame:
-    """Each measure's value after some of the steps, at `path`: STEPS; raises as `read_behind` does."""
+    """Each measure's value after some of the steps, at `path`: STEPS; raises as `read_breakdown` does."""
     return _table(path, STEPS, "a curve of measures")
 
 

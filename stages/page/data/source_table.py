@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stages.page.data.inputs import SourceReport
+from stages.page.data.report_files import SourceReport
 
 _COLUMNS: dict[str, Callable[[SourceReport], str]] = {
     "rows": lambda source: _number(source.rows),
