@@ -15,9 +15,10 @@ from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
 from stages.fetch.hub_pins import HubPin, hub_pin, record
 from stages.lm.io.hf_config import read_config
-from stages.zoo import resolve
 from stages.zoo.configs import config_of
+from stages.zoo.materialise import materialise
 from stages.zoo.registry import MODELS, HubModel
+from stages.zoo.sources import own_source, registry_source
 from tests.helpers.loopback_hub import COMMIT, TOKEN, Hub, served
 
 CHECKOUT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def taken(folder: Path, source: str = ID, revision: str | None = COMMIT, sha256: str | None = None) -> Path:
     folder.mkdir()
-    resolve.from_own("mine", source, revision, sha256, folder)
+    materialise(own_source("mine", source, revision, sha256), folder)
     return folder
 
 
@@ -92,7 +93,7 @@ def registered(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub
 @pytest.mark.usefixtures("registered")
 def test_a_model_of_the_registry_is_pinned_and_then_taken(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        resolve.from_registry("toy", tmp_path)
+        materialise(registry_source("toy"), tmp_path)
     assert str(caught.value) == (
         "toy: somebody/tiny is not pinned in pins.yaml; `candor pin toy` learns its revision and hashes from where it "
         "lies, or name a copy of it that you have: a folder or a .gguf file"
@@ -100,12 +101,12 @@ def test_a_model_of_the_registry_is_pinned_and_then_taken(source: Path, tmp_path
     pin("toy")
     assert hub_pin("toy", ID).files == {WEIGHTS: sha256_of(source / WEIGHTS)}
     (tmp_path / "out").mkdir()
-    resolve.from_registry("toy", tmp_path / "out")
+    materialise(registry_source("toy"), tmp_path / "out")
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
     record("toy", HubPin(ID, COMMIT, {WEIGHTS: "0" * 64}))
     (tmp_path / "changed").mkdir()
     with pytest.raises(UserError, match="^toy: model.safetensors of somebody/tiny is not the file whose SHA-256"):
-        resolve.from_registry("toy", tmp_path / "changed")
+        materialise(registry_source("toy"), tmp_path / "changed")
     assert list((tmp_path / "changed").iterdir()) == []
 
 

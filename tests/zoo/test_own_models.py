@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
 from stages.lm.io.load import LanguageModel, open_model
-from stages.zoo.resolve import from_own, model_folder
+from stages.zoo.materialise import materialise
+from stages.zoo.resolve import model_folder
+from stages.zoo.sources import own_source
 
 TinyModel = Callable[..., LanguageModel]
 WEIGHTS = "model.safetensors"
@@ -35,7 +37,7 @@ def file(as_gguf: Callable[..., Path], source: Path, tmp_path: Path) -> Path:
 
 def taken(path: Path, out: Path, sha256: str | None = None) -> Path:
     out.mkdir()
-    from_own("mine", str(path), None, sha256, out)
+    materialise(own_source("mine", str(path), None, sha256), out)
     return out
 
 

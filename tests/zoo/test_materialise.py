@@ -14,7 +14,7 @@ from stages.core.hashing import sha256_of
 from stages.lm.io.load import LanguageModel
 from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter, save_small
-from stages.zoo import resolve
+from stages.zoo import materialise, sources
 from stages.zoo.registry import MODELS, BundledModel, Organism
 
 TinyModel = Callable[..., LanguageModel]
@@ -36,20 +36,20 @@ def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     save_small(made, path)
     path.with_suffix(".md").write_text("# follower\n", encoding="utf-8")
     follower = Organism("tiny", sha256_of(path))
-    monkeypatch.setattr(resolve, "ORGANISMS", tmp_path)
-    monkeypatch.setattr(resolve, "MODELS", {"tiny": BASE, "follower": follower})
+    monkeypatch.setattr(materialise, "ORGANISMS", tmp_path)
+    monkeypatch.setattr(sources, "MODELS", {"tiny": BASE, "follower": follower})
 
-    def bundled(entry: Any, target: Path) -> None:
-        assert entry is BASE
+    def bundled(source: Any, target: Path) -> None:
+        assert source.model is BASE
         tiny(seed=2, folder=target)
 
-    monkeypatch.setattr(resolve, "_from_bundle", bundled)
+    monkeypatch.setattr(materialise, "_extract_bundled", bundled)
     return path
 
 
 def written(name: str, folder: Path) -> dict[str, np.ndarray]:
     folder.mkdir()
-    resolve.from_registry(name, folder)
+    materialise.materialise(sources.registry_source(name), folder)
     return load_file(folder / "model.safetensors")
 
 
@@ -73,7 +73,7 @@ ORGANISMS = [name for name, entry in MODELS.items() if isinstance(entry, Organis
 
 @pytest.mark.parametrize("name", ORGANISMS)
 def test_an_organism_that_is_shipped_is_small_and_has_its_card(name: str) -> None:
-    path, entry = resolve.adapter_of(name), MODELS[name]
+    path, entry = materialise.adapter_of(name), MODELS[name]
     assert isinstance(entry, Organism) and isinstance(MODELS[entry.base], BundledModel)
     assert path.stat().st_size <= 12 * 2**20
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
