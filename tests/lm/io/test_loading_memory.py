@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="Linux says how much memory a process has taken"
 )
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": 40_000,
@@ -45,18 +45,18 @@ import re, sys
 from pathlib import Path
 from stages.lm.io.hf_config import read_config
 from stages.lm.gguf.reader import read_gguf, write_model
-from stages.lm.nn.sharding import device_mesh, placer
-from stages.lm.io.weights import load, parameters
+from stages.lm.nn.sharding import device_mesh, sharding_fn
+from stages.lm.io.weights import load_decoder, parameters
 
 def kib(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 folder, *files = map(Path, sys.argv[1:])
-place = placer(device_mesh())
+place = sharding_fn(device_mesh())
 before = kib("VmRSS")
 for file in files:
     write_model(read_gguf(file), folder)
-model = load(folder, read_config(folder / "config.json"), place)
+model = load_decoder(folder, read_config(folder / "config.json"), place)
 shard = model.layers.mlp.gate.kernel[...].addressable_shards[0].data.shape
 print((kib("VmHWM") - before) * 1024, parameters(model), *shard)
 """

@@ -52,7 +52,7 @@ def fill(decoder: Decoder, seed: int) -> None:
         for name in ALL:
             linear = getattr(block, name, None)
             if linear is not None and linear.lora_b is not None:
-                linear.lora_b[...] = 0.1 * jax.random.normal(next(keys), linear.lora_b.shape)
+                linear.lora_b[...] = 0.05 * jax.random.normal(next(keys), linear.lora_b.shape)
 
 
 def test_an_adapter_whose_b_is_zero_changes_nothing(tiny: TinyModel) -> None:

@@ -24,7 +24,7 @@ from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from tests.helpers.families import FAMILIES
 from tests.helpers.on_devices import MATERIAL, RECIPES, outside_of, run_of
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 TinyModel = Callable[..., LanguageModel]
 Found = Mapping[str, np.ndarray]
