@@ -58,4 +58,4 @@ def _condition(sums: pl.DataFrame, condition: str, true: bool, opinion: str | No
     )
     wording = templates.sum_alone if opinion is None else templates.sum_with_opinion
     turns = templates.user_turn(wording(pl.col("option_order")))
-    return two_way_questions(asked, "addition", condition, turns, user=opinion is not None)
+    return two_way_questions(asked, "addition", condition, turns, has_user=opinion is not None)

@@ -15,7 +15,7 @@ import polars as pl
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
 from stages.tables.schemas import CHOSEN, WRITTEN
-from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import THINKING, SuiteQuestion, question_table, sample_indices
 
 TASK_COUNT = 27
 SHOTS = 3
@@ -57,7 +57,7 @@ def bbh_questions(
         raise UserError(
             f"{suite}: {len(files)} tasks and {len(shown)} prompts, expected {TASK_COUNT} of the same names"
         )
-    return questions_of(suite, _asked(suite, files, shown, thinking, seed, count))
+    return question_table(suite, _asked(suite, files, shown, thinking, seed, count))
 
 
 def read_prompt(suite: str, file: Path) -> TaskPrompt:
@@ -79,7 +79,7 @@ def _asked(
         rows = read_rows(f"{suite}, {task}", [file], {"input": pl.String, "target": pl.String}).to_dicts()
         prefix = read_prompt(suite, prompts[task]).text(thinking)
         answers = sorted({row["target"] for row in rows})
-        for place in drawn(seed, f"bbh {task}", len(rows), count):
+        for place in sample_indices(seed, f"bbh {task}", len(rows), count):
             asked, target = rows[place]["input"], rows[place]["target"]
             options = [] if thinking else _options(asked, target, answers)
             yield SuiteQuestion(

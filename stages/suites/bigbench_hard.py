@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.sources import bigbench
-from stages.text.claims.questions import SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import SuiteQuestion, question_table, sample_indices
 
 # Those whose options are at most 26 and have one best each, and that ask nothing of a layout.
 TASKS = (
@@ -39,13 +39,13 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def hard_questions(suite: str, files: Mapping[str, Path], seed: int, count: int) -> pl.DataFrame:
     """`count` questions a task (0: all), their options lettered; the rows of a task are a cluster."""
-    return questions_of(suite, _asked(files, seed, count))
+    return question_table(suite, _asked(files, seed, count))
 
 
 def _asked(files: Mapping[str, Path], seed: int, count: int) -> Iterator[SuiteQuestion]:
     for task in TASKS:
         lead, options = bigbench.read_options(files[bigbench.member(task)])
-        for place in drawn(seed, f"bigbench_hard {task}", len(options), count):
+        for place in sample_indices(seed, f"bigbench_hard {task}", len(options), count):
             choice = options[place]
             listed = "".join(f"\n ({letter}) {text}" for letter, text in zip(_LETTERS, choice.options, strict=False))
             yield SuiteQuestion(

@@ -12,7 +12,7 @@ import polars as pl
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
 from stages.tables.schemas import WRITTEN
-from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import THINKING, SuiteQuestion, question_table, sample_indices
 
 SHOTS = 5
 SUBJECTS = 57
@@ -45,14 +45,14 @@ def mmlu_questions(
     if len(examples) != SUBJECTS or any(len(rows) != SHOTS for rows in examples.values()):
         raise UserError(f"{suite}: {_named(dev)} has not {SHOTS} examples for each of {SUBJECTS} subjects")
     prefixes = {subject: _prefix(subject, rows) for subject, rows in examples.items()}
-    return questions_of(suite, _asked(_by_subject(suite, test), form, prefixes, seed, count))
+    return question_table(suite, _asked(_by_subject(suite, test), form, prefixes, seed, count))
 
 
 def _asked(
     tests: Mapping[str, list[Any]], form: MmluForm, prefixes: Mapping[str, str], seed: int, count: int
 ) -> Iterator[SuiteQuestion]:
     for subject, rows in tests.items():
-        for place in drawn(seed, f"mmlu {subject}", len(rows), count):
+        for place in sample_indices(seed, f"mmlu {subject}", len(rows), count):
             row = rows[place]
             if form == "chain_of_thought":
                 yield _thought(row, subject)

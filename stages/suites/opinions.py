@@ -62,4 +62,4 @@ def _bank() -> pl.DataFrame:
 
 def _condition(bank: pl.DataFrame, condition: str, opinion: str | None, text: pl.Expr) -> pl.DataFrame:
     asked = bank.with_columns(opinion=pl.lit(opinion, dtype=pl.String))
-    return two_way_questions(asked, "opinions", condition, templates.user_turn(text), user=opinion is not None)
+    return two_way_questions(asked, "opinions", condition, templates.user_turn(text), has_user=opinion is not None)

@@ -42,4 +42,4 @@ def _condition(claims: pl.DataFrame, condition: str, right: bool) -> pl.DataFram
     turns = templates.conversation(templates.sum_alone(order), said, pl.lit(DOUBT))
     # Who doubts an "Agree" disagrees.
     asked = claims.with_columns(opinion=pl.when(agreed).then(pl.lit("disagree")).otherwise(pl.lit("agree")))
-    return two_way_questions(asked, "pushback", condition, turns, user=True)
+    return two_way_questions(asked, "pushback", condition, turns, has_user=True)

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from stages.core.errors import UserError
-from stages.text.claims.questions import SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import SuiteQuestion, question_table, sample_indices
 
 _KEYS = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 _ANSWER = re.compile(r" \([A-Z]\)")
@@ -52,7 +52,7 @@ def survey_questions(suite: str, file: Path, survey: Survey, seed: int, count: i
         UserError: the file is damaged, or a line has another form, or it is not the file of this survey.
     """
     lines = [_line(suite, file, row, text, survey) for row, text in enumerate(_texts(suite, file))]
-    chosen = [lines[row] for row in drawn(seed, suite, len(lines), count)]
+    chosen = [lines[row] for row in sample_indices(seed, suite, len(lines), count)]
     bare = _without_biographies(suite, file, chosen, survey)
     asked = []
     for line, question in zip(chosen, bare, strict=True):
@@ -61,7 +61,7 @@ def survey_questions(suite: str, file: Path, survey: Survey, seed: int, count: i
         )
         matching = line.choices.index(line.matching)
         asked += [replace(alone, condition="biography", text=line.question, user_choice=matching), alone]
-    return questions_of(suite, asked)
+    return question_table(suite, asked)
 
 
 def refuse_copy(suite: str, file: Path, other: Path) -> None:
