@@ -1,4 +1,4 @@
-"""Tables on disk: what is written is read back, and what is no such table is refused with its file's name."""
+"""Parquet tables: a table that was written is read back, and the name of a wrong or damaged file is reported."""
 
 from collections.abc import Iterator
 from pathlib import Path
