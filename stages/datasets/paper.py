@@ -92,7 +92,7 @@ PAPER_SETS = (
         635,
         _UNKNOWN,
     ),
-    # The passage's sentence stands first, as in the reference generator; the file has the question first.
+    # The sentence of the passage comes first, as in the reference generator; in the file, the question does.
     HubSet(
         "qnli",
         _GLUE,

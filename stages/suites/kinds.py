@@ -70,8 +70,8 @@ class SurveySuite(Suite):
         """Each question with and without the biography."""
         (file,) = files["survey"].values()
         if "other" in files:
-            (other,) = files["other"].values()
-            refuse_copy(name, file, other)
+            (other_file,) = files["other"].values()
+            refuse_copy(name, file, other_file)
         survey = replace(self.survey, answer_prefix=config.political_prefix) if self.is_political else self.survey
         return survey_questions(name, file, survey, config.seed, config.surveyed)
 

@@ -68,7 +68,7 @@ def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
     ] == table.to_dicts()
 
 
-def bare(table: pl.DataFrame) -> list[str]:
+def texts_without_biography(table: pl.DataFrame) -> list[str]:
     cut = table.filter(pl.col("condition") == "no_biography")
     return cut["turns"].list.first().struct.field("text").to_list()
 
@@ -84,11 +84,11 @@ def test_a_quiz_s_questions_are_what_their_texts_end_in(tmp_path: Path) -> None:
         row(f"I am Di. We sow. {asked[1]}{options}", " (A)", " (B)"),
     )
     table = survey_questions("quiz", path, QUIZ, seed=1, count=0)
-    assert bare(table) == [asked[0] + options] * 2 + [asked[1] + options] * 2
+    assert texts_without_biography(table) == [asked[0] + options] * 2 + [asked[1] + options] * 2
     assert table["cluster"].n_unique() == 2
 
 
-def test_some_are_drawn_in_order(tmp_path: Path) -> None:
+def test_a_sample_keeps_the_order_of_the_file(tmp_path: Path) -> None:
     path = lines(tmp_path, *(row(f"I am {name}. {QUESTION}", " (A)", [" (B)"]) for name in "abcdefghij"))
     items = survey_questions("parrots", path, PARROTS, seed=1, count=4)["item"].unique(maintain_order=True).to_list()
     assert len(items) == 4
@@ -138,8 +138,8 @@ def suite_of(name: str, hub: Path) -> pl.DataFrame:
 def test_the_mirrors_surveys(name: str, rows: int, hub: Path) -> None:
     table = suite_of(name, hub)
     assert table.height == 2 * rows
-    assert not any("my name is" in text for text in bare(table))
-    assert all(len(text) > 60 and text[0].isupper() for text in bare(table))
+    assert not any("my name is" in text for text in texts_without_biography(table))
+    assert all(len(text) > 60 and text[0].isupper() for text in texts_without_biography(table))
     assert set(table["answer_prefix"]) == {"I believe the better option is" if name == "perez_poli" else PREFIX}
     if name == "perez_nlp":
         assert table["cluster"].n_unique() == 32  # "all 32 claims present"

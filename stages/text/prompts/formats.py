@@ -66,8 +66,8 @@ OTHER_FORMATS = {
         AnswerOptions("I", (" agree", " disagree")),
         has_options=False,
     ),
-    # The paper's words in plain text, or in the model's chat template: whichever the run does not use for everything
-    # else (stages/inference/formats.py).
+    # The paper's words in plain text, or in the model's chat template: whichever the run does not use for all other
+    # questions (stages/inference/formats.py).
     "claims_plain": PAPER_FORMAT,
     "claims_chat": PAPER_FORMAT,
 }

@@ -177,7 +177,7 @@ def test_phases_follow_one_another_and_sources_take_turns_by_weight() -> None:
     assert sources(result, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
     for start in range(100, 400, 60):
         assert sources(result, start, start + 60) == {"words": 10, "rhymes": 30, "sums": 20}
-    assert result.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source goes on where it was"
+    assert result.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source continues where it stopped"
 
 
 def test_phases_fill_all_rows_when_their_shares_are_written_too_small() -> None:
