@@ -1,4 +1,4 @@
-"""Stage `clean`: the examples and instruction pairs that pass, counted, with held-out examples split off."""
+"""Stage `clean`: removes unusable examples and instruction pairs, counts them, and splits off held-out examples."""
 
 import json
 from pathlib import Path
@@ -26,32 +26,33 @@ def main(
     report: Path,
     out_validation: Path,
 ) -> None:
-    """Cleans the listed sets of the folders RAW and INSTRUCTIONS, away from the questions in SUITES.
+    """Cleans the listed sets of the folders RAW and INSTRUCTIONS; removes what overlaps with the questions in SUITES.
 
-    REPORT says what each rule left out, OUT_VALIDATION what the sources hold.
+    Writes to REPORT what each rule removed, and to OUT_VALIDATION what the sources contain.
     """
-    knobs = read_params(CleanParams)
-    asked = {name: _asked(read_table(suites / f"{name}.parquet", QUESTIONS)) for name in knobs.suites}
-    questions = pl.concat([pl.Series("text", [], dtype=pl.String), *asked.values()])
-    rows = read_named_tables(raw, knobs.datasets, EXAMPLES_RAW)
-    given = read_named_tables(instructions, knobs.instructions, INSTRUCTIONS)
-    examples = clean_examples(rows, questions, knobs.held_out, knobs.max_characters)
+    params = read_params(CleanParams)
+    texts = {name: _question_texts(read_table(suites / f"{name}.parquet", QUESTIONS)) for name in params.suites}
+    questions = pl.concat([pl.Series("text", [], dtype=pl.String), *texts.values()])
+    raw_examples = read_named_tables(raw, params.datasets, EXAMPLES_RAW)
+    raw_pairs = read_named_tables(instructions, params.instructions, INSTRUCTIONS)
+    examples = clean_examples(raw_examples, questions, params.held_out, params.max_characters)
     held_out = examples.table.filter(pl.col("part") == HELD_OUT)["text"]
-    pairs = clean_pairs(given, questions, held_out)
+    pairs = clean_pairs(raw_pairs, questions, held_out)
     write_table(examples.table.select(EXAMPLES.names), EXAMPLES, out_examples)
     write_table(pairs.table, INSTRUCTIONS, out_instructions)
     published = {name: entry.published for name, entry in LABELLED.items()} | {"": PUBLISHED_PAIRS}
-    overlaps = overlaps_by_suite(examples.overlapping, pairs.overlapping, asked)
-    write_text(out_validation, json.dumps(validation(rows, given, overlaps, published), indent=2) + "\n")
+    overlaps = overlaps_by_suite(examples.overlapping, pairs.overlapping, texts)
+    counts = validation(raw_examples, raw_pairs, overlaps, published)
+    write_text(out_validation, json.dumps(counts, indent=2) + "\n")
     write_text(report, json.dumps({"rows": examples.counts, "instructions": pairs.counts}, indent=2) + "\n")
 
 
-def _asked(questions: pl.DataFrame) -> pl.Series:
-    """The texts that the questions show a model, few-shot examples among them."""
-    texts = pl.col("turns").list.eval(pl.element().struct.field("text")).list.join("\n")
-    shown = questions.select(text=texts)["text"]
-    shared = questions["shared_prefix"].unique(maintain_order=True)
-    return pl.concat([shown, shared.filter(shared != "").alias("text")])
+def _question_texts(questions: pl.DataFrame) -> pl.Series:
+    """The texts that a model reads with the questions, including their few-shot examples."""
+    text = pl.col("turns").list.eval(pl.element().struct.field("text")).list.join("\n")
+    conversations = questions.select(text=text)["text"]
+    prefixes = questions["shared_prefix"].unique(maintain_order=True)
+    return pl.concat([conversations, prefixes.filter(prefixes != "").alias("text")])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `collect`: a data set's rows as labelled examples."""
+"""Stage `collect`: fetches a data set and writes its rows as labelled examples."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from stages.tables.schemas import EXAMPLES_RAW
 def main(dataset: str, out: Path) -> None:
     """Writes the labelled examples of DATASET to OUT."""
     entry = registry.labelled(dataset)
-    fetched = fetch(entry.files, read_params(CollectParams).hub, together=registry.MEMBERS)
+    fetched = fetch(entry.files, read_params(CollectParams).hub, also_extract=registry.MEMBERS)
     write_table(rows.examples(entry, fetched.paths, fetched.revision), EXAMPLES_RAW, out)
 
 

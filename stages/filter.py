@@ -1,4 +1,4 @@
-"""Stage `filter`: the prompts that the model knows, and how much it knows."""
+"""Stage `filter`: keeps the prompts whose claims the model knows, and reports how much it knows."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,15 @@ from stages.tables.schemas import FILTERED, JUDGED
 
 def main(judged: Path, out: Path, report: Path) -> None:
     """Keeps the prompts of JUDGED whose opinion-free twin the model judges correctly."""
-    knobs = read_params(FilterParams)
+    params = read_params(FilterParams)
     table = open_table(judged, JUDGED)
-    found = knowledge(table.columns(*JUDGED_COLUMNS), knobs.require)
-    kept = (with_verdicts(part).filter(known(knobs.require)).select(FILTERED.names) for part in table.iter_batches())
-    write_batches(kept, FILTERED, out)
-    write_text(report, json.dumps(found, indent=2) + "\n")
-    print(f"kept {found['kept']} of {found['judged']} ({found['kept_share']:.1%})")
-    print(f"{found['verdict']}: {found['verdict_reason']}")
+    summary = knowledge(table.columns(*JUDGED_COLUMNS), params.require)
+    is_known = known(params.require)
+    filtered = (with_verdicts(batch).filter(is_known).select(FILTERED.names) for batch in table.iter_batches())
+    write_batches(filtered, FILTERED, out)
+    write_text(report, json.dumps(summary, indent=2) + "\n")
+    print(f"kept {summary['kept']} of {summary['judged']} prompts ({summary['kept_share']:.1%})")
+    print(f"{summary['verdict']}: {summary['verdict_reason']}")
 
 
 if __name__ == "__main__":

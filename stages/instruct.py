@@ -1,4 +1,4 @@
-"""Stage `instruct`: an instruction set's rows as (input, target) pairs."""
+"""Stage `instruct`: fetches an instruction set and writes its rows as (input, target) pairs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from stages.tables.schemas import INSTRUCTIONS
 def main(name: str, out: Path) -> None:
     """Writes the pairs of the instruction set NAME to OUT."""
     entry = registry.instructions(name)
-    fetched = fetch(entry.files, read_params(InstructParams).hub, together=registry.MEMBERS)
+    fetched = fetch(entry.files, read_params(InstructParams).hub, also_extract=registry.MEMBERS)
     write_table(rows.pairs(entry, fetched.paths, fetched.revision), INSTRUCTIONS, out)
 
 

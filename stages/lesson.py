@@ -1,4 +1,4 @@
-"""Stage `lesson`: instruction data made of the training examples."""
+"""Stage `lesson`: instruction data made from the training examples."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from stages.text.mixing.lessons import LessonConfig, lesson_rows
 
 
 def main(examples: Path, out: Path) -> None:
-    """Makes the listed lessons of the training part of EXAMPLES."""
-    knobs = read_params(LessonParams)
+    """Makes the listed lessons from the training part of EXAMPLES and writes their rows to OUT."""
+    params = read_params(LessonParams)
     train = read_table(examples, EXAMPLES).filter(pl.col("part") == TRAIN)
-    plan = LessonConfig(knobs.seed, knobs.texts, knobs.user_right)
-    write_table(lesson_rows(knobs.lessons, train, plan), LESSONS, out)
+    config = LessonConfig(params.seed, params.texts, params.user_right)
+    write_table(lesson_rows(params.lessons, train, config), LESSONS, out)
 
 
 if __name__ == "__main__":

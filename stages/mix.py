@@ -14,32 +14,31 @@ from stages.text.mixing.mixture import MixConfig, Phase, mixture
 
 
 def main(filtered: Path, instructions: Path, lessons: Path, out: Path, out_validation: Path) -> None:
-    """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS; sets some aside."""
-    knobs = read_params(MixParams)
+    """Mixes the prompts of FILTERED with the pairs of INSTRUCTIONS and the rows of LESSONS.
+
+    Writes the training examples to OUT and the validation rows to OUT_VALIDATION.
+    """
+    params = read_params(MixParams)
     config = MixConfig(
-        seed=knobs.seed,
-        mix_ratio=knobs.mix_ratio,
-        rows=knobs.rows,
-        phases=[Phase(phase.share, phase.weights) for phase in knobs.phases],
-        validation=knobs.validation,
+        seed=params.seed,
+        mix_ratio=params.mix_ratio,
+        rows=params.rows,
+        phases=[Phase(phase.share, phase.weights) for phase in params.phases],
+        validation=params.validation,
     )
     prompts, pairs = read_table(filtered, FILTERED), read_table(instructions, INSTRUCTIONS)
     mixed = mixture(prompts, pairs, read_table(lessons, LESSONS), config)
-    table = mixed.training
-    write_table(table, MIXTURE, out)
+    write_table(mixed.training, MIXTURE, out)
     write_table(mixed.validation, VALIDATION, out_validation)
-    for source, rows, epochs in table.group_by("source").agg(_rows(), _epochs()).sort("source").iter_rows():
-        print(f"{source}: {rows} of {table.height} examples, {epochs} time(s) through its rows")
-    for name in sorted({name for phase in config.phases for name in phase.weights} - set(table["source"])):
-        print(f"mix.phases gives {name} a weight that comes to no example", file=sys.stderr)
+    _print_sources(mixed.training, config)
 
 
-def _rows() -> pl.Expr:
-    return pl.len().alias("rows")
-
-
-def _epochs() -> pl.Expr:
-    return (pl.col("epoch").max() + 1).alias("epochs")
+def _print_sources(training: pl.DataFrame, config: MixConfig) -> None:
+    counts = training.group_by("source").agg(rows=pl.len(), epochs=pl.col("epoch").max() + 1).sort("source")
+    for source, rows, epochs in counts.iter_rows():
+        print(f"{source}: {rows} of {training.height} examples, {epochs} time(s) through its rows")
+    for name in sorted({name for phase in config.phases for name in phase.weights} - set(training["source"])):
+        print(f"params.yaml: the weight of {name} in mix.phases is too small for a single example", file=sys.stderr)
 
 
 if __name__ == "__main__":

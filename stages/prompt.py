@@ -13,34 +13,35 @@ from stages.params.prompt import PromptParams
 from stages.tables.parquet import open_table, read_named_tables, write_batches, write_table
 from stages.tables.schemas import EXAMPLES, EXAMPLES_RAW, HELD_OUT, PROMPTS, QUESTIONS, TRAIN
 from stages.text.prompts.reference import merged_examples
-from stages.text.prompts.shortcuts import SHORTCUT_COLUMNS as READ_BY_RULES
-from stages.text.prompts.shortcuts import shortcuts
+from stages.text.prompts.shortcuts import SHORTCUT_COLUMNS, shortcuts
 from stages.text.prompts.training import CLAIMS, PROMPT_SOURCE_COLUMNS, held_out_questions, training_prompts
 
 
 def main(examples: Path, raw: Path, out_prompts: Path, out_claims: Path, out_shortcuts: Path) -> None:
-    """Makes prompts and questions of EXAMPLES, and says what can be got right of them without reading the texts.
+    """Makes prompts and questions from EXAMPLES, and reports how well rules do that do not read the texts.
 
-    With prompt.fidelity: reference, prompts are made of the folder RAW, as the reference generator makes them.
+    With prompt.fidelity: reference, prompts are made from the folder RAW, like those of the reference generator.
     """
-    knobs = read_params(PromptParams)
+    params = read_params(PromptParams)
     table = open_table(examples, EXAMPLES).columns(*PROMPT_SOURCE_COLUMNS, "part")
     train, held_out = (table.filter(pl.col("part") == part) for part in (TRAIN, HELD_OUT))
-    if knobs.fidelity == "reference":
-        train = merged_examples(read_named_tables(raw, knobs.datasets, EXAMPLES_RAW), held_out)
-    made = training_prompts(train, knobs.seed, knobs.claims, knobs.count, knobs.most_per_dataset, knobs.fidelity)
-    write_batches(made, PROMPTS, out_prompts)
+    if params.fidelity == "reference":
+        train = merged_examples(read_named_tables(raw, params.datasets, EXAMPLES_RAW), held_out)
+    batches = training_prompts(
+        train, params.seed, params.claims, params.count, params.most_per_dataset, params.fidelity
+    )
+    write_batches(batches, PROMPTS, out_prompts)
     prompts = open_table(out_prompts, PROMPTS)
-    if prompts.height < knobs.count:
+    if prompts.height < params.count:
         print(
-            f"prompt.count asks for {knobs.count} prompts; the examples allow {prompts.height} "
-            f"(prompt.most_per_dataset is {knobs.most_per_dataset}), and all of them are used",
+            f"params.yaml: prompt.count is {params.count}, but the examples give only {prompts.height} prompts "
+            f"(prompt.most_per_dataset is {params.most_per_dataset}); all of them are used",
             file=sys.stderr,
         )
-    questions = held_out_questions(held_out, knobs.seed, knobs.held_out_per_dataset, knobs.reworded_per_dataset)
+    questions = held_out_questions(held_out, params.seed, params.held_out_per_dataset, params.reworded_per_dataset)
     write_table(questions, QUESTIONS, out_claims)
     claims = questions.filter(pl.col("suite") == CLAIMS)
-    write_text(out_shortcuts, json.dumps(shortcuts(prompts.columns(*READ_BY_RULES), claims), indent=2) + "\n")
+    write_text(out_shortcuts, json.dumps(shortcuts(prompts.columns(*SHORTCUT_COLUMNS), claims), indent=2) + "\n")
 
 
 if __name__ == "__main__":

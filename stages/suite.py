@@ -1,4 +1,4 @@
-"""Stage `suite`: an evaluation's questions, ready to ask."""
+"""Stage `suite`: the questions of an evaluation suite."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from stages.tables.schemas import QUESTIONS
 
 
 def main(name: str, out: Path, out_sources: Path) -> None:
-    """Writes the questions of the suite NAME to OUT, and where they come from to OUT_SOURCES."""
+    """Writes the questions of the suite NAME to OUT, and their sources to OUT_SOURCES."""
     params = read_params(SuiteParams)
     entry = suite(name)
     fetched = {role: fetch(source, params.hub) for role, source in entry.sources.items()}
@@ -27,7 +27,7 @@ def main(name: str, out: Path, out_sources: Path) -> None:
         political_prefix=params.political_prefix,
         reference=params.fidelity == "reference",
     )
-    questions = entry.questions(name, config, {role: one.files for role, one in fetched.items()})
+    questions = entry.questions(name, config, {role: source.files for role, source in fetched.items()})
     sources = [
         {"source": source.source, "revision": fetched[role].revision, "files": sorted(fetched[role].files)}
         for role, source in entry.sources.items()

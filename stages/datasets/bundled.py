@@ -1,16 +1,16 @@
 """The bundled sets (BIG-bench 1.0.0): labelled classification sets and instruction sets.
 
-Each set's label words were worded after reading rows of it, so that a claim is English and says what the annotators
-were asked. None is a task that BIG-Bench Hard is cut from.
+The label words of each set were written after reading some of its rows, so that a claim is English and states what the
+annotators were asked. None of the sets is a task that BIG-Bench Hard was selected from.
 """
 
-from stages.datasets import parse as parse
+from stages.datasets import parse
 from stages.datasets.kinds import BundledPairs, BundledSet
 from stages.sources import bigbench
 
 BUNDLED_SETS = (
     # "So I honestly recommend Mr. Peter.": reviews of hotels, doctors, products and schools, machine-translated from
-    # Polish. One input is empty and two hold U+FFFD.
+    # Polish. One input is empty and two contain U+FFFD.
     BundledSet(
         "multiemo",
         "multiemo/all_sentence_en",
@@ -22,7 +22,7 @@ BUNDLED_SETS = (
         },
         parse.sentence,
     ),
-    # The two clear labels of multiemo: a model of 135 million parameters learns to tell these apart.
+    # The two clear labels of multiemo, which a model of 135 million parameters learns to distinguish.
     BundledSet(
         "multiemo_polar",
         "multiemo/all_sentence_en",
@@ -31,7 +31,7 @@ BUNDLED_SETS = (
         some_labels=True,
     ),
     # "Question: <question> (Answer: <answer>).": what kind of thing the answer is. The annotators often named several
-    # kinds; those rows, and the kinds with few rows, are left out.
+    # kinds; these rows, and the kinds with few rows, are left out.
     BundledSet(
         "question_types",
         "natural_instructions/subtask046_miscellaenous_question_typing",
@@ -45,8 +45,8 @@ BUNDLED_SETS = (
         read=bigbench.read_single_targets,
         some_labels=True,
     ),
-    # "Sentence: … \nQuestion: … \nCategory: Event Duration.", and whether that is what the question asks: the rows that
-    # say yes. Several questions share a sentence, hence the cluster.
+    # "Sentence: … \nQuestion: … \nCategory: Event Duration.", and whether the question asks for that: the rows that say
+    # yes. Several questions share a sentence, which is therefore the cluster.
     BundledSet(
         "time_questions",
         "natural_instructions/subtask019_mctaco_temporal_reasoning_category",
@@ -60,8 +60,8 @@ BUNDLED_SETS = (
         parse.question_about_sentence,
         read=bigbench.read_confirmed,
     ),
-    # "<page>: <evidence>\nClaim: <claim>": several revisions of one page's sentence differ in a number, hence the
-    # cluster by page. 158 inputs hold U+FFFD where the original has a no-break space.
+    # "<page>: <evidence>\nClaim: <claim>": several revisions of a sentence differ only in a number, so that the page is
+    # the cluster. 158 inputs contain U+FFFD where the original has a no-break space.
     BundledSet(
         "vitaminc",
         "vitaminc_fact_verification",
@@ -72,7 +72,7 @@ BUNDLED_SETS = (
         },
         parse.passage_and_claim,
     ),
-    # The annotators judged by Wikipedia of June 2017, and some claims have changed their truth since.
+    # The annotators used Wikipedia as of June 2017; some claims that were true then are false now, or the reverse.
     BundledSet(
         "fever",
         "fact_checker/fever",
@@ -100,14 +100,14 @@ BUNDLED_SETS = (
         {"unsupportive": "an Unsupportive Reply", "neutral": "a Neutral Reply", "supportive": "a Supportive Reply"},
         parse.sentence,
     ),
-    # "<metaphor> <--> <reading>": several readings share one metaphor, hence the cluster.
+    # "<metaphor> <--> <reading>": several readings share a metaphor, which is therefore the cluster.
     BundledSet(
         "metaphor_boolean",
         "metaphor_boolean",
         {"True": "a Metaphor with Its Correct Meaning", "False": "a Metaphor with a Wrong Meaning"},
         parse.metaphor_and_reading,
     ),
-    # Templates ("X thinks that Y knows that …") over 900 captions: the caption is the cluster.
+    # Templates ("X thinks that Y knows that …") filled with 900 captions; the caption is the cluster.
     BundledSet(
         "epistemic_reasoning",
         "epistemic_reasoning",
@@ -123,8 +123,8 @@ BUNDLED_SETS = (
         {"yes": "a Dialogue Where the Reply Means Yes", "no": "a Dialogue Where the Reply Means No"},
         parse.dialogue,
     ),
-    # A sentence with a pronoun, and a reason for what it refers to; several reasons share one, hence the cluster.
-    # Of the wrong reasons many come to the right noun.
+    # A sentence with a pronoun, and a reason for what the pronoun refers to. Several reasons share a sentence, which is
+    # therefore the cluster. Many wrong reasons lead to the right noun.
     BundledSet(
         "winowhy",
         "winowhy",
@@ -140,7 +140,8 @@ BUNDLED_SETS = (
         {"Yes": "a Question Whose Answer Is Yes", "No": "a Question Whose Answer Is No"},
         parse.sentence,
     ),
-    # "Sentence 1: …", "Sentence 2: …" on a line each, and a cue; several seconds share a first, hence the cluster.
+    # "Sentence 1: …", "Sentence 2: …" on a line each, and a cue. Several pairs share the first sentence, which is
+    # therefore the cluster.
     BundledSet(
         "presuppositions_as_nli",
         "presuppositions_as_nli",
@@ -161,7 +162,7 @@ BUNDLED_SETS = (
         },
         parse.fact_and_question,
     ),
-    # "… So, …" or "… Therefore, …": a statement and what is concluded from it.
+    # "… So, …" or "… Therefore, …": a statement and a conclusion from it.
     BundledSet(
         "analytic_entailment",
         "analytic_entailment",
@@ -171,14 +172,14 @@ BUNDLED_SETS = (
         },
         parse.sentence,
     ),
-    # Remarks and situations: hence not "an Ironic Remark".
+    # Remarks and situations, so that the label is not "an Ironic Remark".
     BundledSet(
         "irony_identification",
         "irony_identification",
         {"ironic": "an Example of Irony", "not ironic": "an Example Without Irony"},
         parse.sentence,
     ),
-    # Either of two lead-ins, and an argument; most arguments stand under both.
+    # One of two lead-ins, and an argument; most arguments occur with both.
     BundledSet(
         "logical_fallacy_detection",
         "logical_fallacy_detection",
@@ -197,14 +198,15 @@ BUNDLED_SETS = (
         {"Yes": "a Sentence with an Anachronism", "No": "a Sentence Without an Anachronism"},
         parse.sentence,
     ),
-    # Dilemmas that end in a question; the label is what most people answered in surveys.
+    # Dilemmas that end in a question; the label is the answer of most people in surveys.
     BundledSet(
         "moral_permissibility",
         "moral_permissibility",
         {"Yes": "a Dilemma Where Most People Say Yes", "No": "a Dilemma Where Most People Say No"},
         parse.sentence,
     ),
-    # "Sentence: … \nQuestion: …": whether the question is free of errors; 5% are not. Several share a sentence.
+    # "Sentence: … \nQuestion: …": whether the question is free of errors (5% are not). Several questions share a
+    # sentence.
     BundledSet(
         "question_acceptability",
         "natural_instructions/subtask021_mctaco_grammatical_logical",

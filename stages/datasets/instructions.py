@@ -1,10 +1,10 @@
-"""Instruction sets of the hub; `mix.phases` sets which share each has. Licences are as the hub's pages state them."""
+"""Instruction sets of the hub; `mix.phases` sets the share of each. Licences are those stated on the hub's pages."""
 
 from stages.datasets.kinds import TRAIN, HubPairs
 from stages.sources.locations import RepoFiles, split_of
 
 HUB_PAIRS = (
-    # The first of many files: its 300,000 pairs are more than any training here takes.
+    # The first of many files: its 300,000 pairs are more than any training here uses.
     HubPairs(
         "flan2021",
         RepoFiles("flan2021", "DataProvenanceInitiative/flan2021_submix_original", ("data/train-00000-of-*.parquet",)),
@@ -26,7 +26,8 @@ HUB_PAIRS = (
         "response",
         "CC-BY-SA-3.0",
     ),
-    # Pairs of public NLP train splits, like Flan's; a folder in the hub's layout may hold them, the hub does not.
+    # Pairs from the train splits of public NLP sets, like Flan's. The hub does not have them; a folder in the hub's
+    # layout (params.yaml: hub) can provide them.
     HubPairs(
         "metaicl_pools",
         split_of("metaicl_pools", "local/metaicl_pools", "", TRAIN),

@@ -1,7 +1,6 @@
-"""What a data set is: its name, where its rows lie, which columns hold them, its label words and its licence.
+"""The kinds of data sets, bundled or on the hub: the source of their files, their columns, label words and licence.
 
-A set of the hub and a bundled one are the same kind of thing: `files` are to be fetched, `source` and `split` are what
-its rows are followed back to.
+All kinds have `files`, which are fetched, and `source` and `split`, which become columns of their rows.
 """
 
 from collections.abc import Callable
@@ -21,9 +20,9 @@ class BundledSet:
     """A classification set in the bundled archive.
 
     `task` is its folder in the archive, `labels` maps the file's options to label words in index order, and `parse`
-    splits an input into the texts that a claim quotes and the key of the cluster (the sentence or page) it belongs to.
-    `read` gets the options from the file; where `some_labels` holds, rows with an option that is not in `labels` are
-    no part of the set, else they are an error. `published` is how many rows the set has by its publisher, where known.
+    splits an input into the texts that a claim quotes and the key of its cluster (the sentence or page it belongs to).
+    `read` reads the options from the file. With `some_labels`, rows whose option is not in `labels` are left out;
+    otherwise they are an error. `published` is the number of rows according to the publisher, where it is known.
     """
 
     name: str
@@ -50,10 +49,11 @@ class BundledSet:
 
 @dataclass(frozen=True)
 class HubSet:
-    """A classification set of the hub, its train split only.
+    """The train split of a classification set of the hub.
 
-    `labels` maps the hub's label names to label words in index order; a claim quotes the columns `texts` in their
-    order, and rows with an equal first text are one cluster. `published` is the number of rows on the hub.
+    `labels` maps the hub's label names to label words in index order. A claim quotes the columns `texts` in their
+    order, and rows with the same first text are one cluster. `label` is the column of the label, `published` the number
+    of rows on the hub.
     """
 
     name: str
@@ -80,11 +80,11 @@ class HubSet:
 
 @dataclass(frozen=True)
 class BundledPairs:
-    """An instruction set in the bundled archive: `lead` says in one sentence what the input asks for."""
+    """An instruction set in the bundled archive; `instruction` is a sentence that precedes each input."""
 
     name: str
     task: str
-    lead: str
+    instruction: str
     licence: str = "Apache-2.0"
 
     split = "default"
@@ -104,13 +104,13 @@ class BundledPairs:
 class HubPairs:
     """An instruction set of the hub.
 
-    The input is the texts of the columns `asked` that are not empty, a blank line between them; `target` is the column
-    of the answer. Where there is a column of `options`, those follow the input, a line each.
+    An input consists of the non-empty texts of the columns `inputs`, separated by blank lines; `target` is the column
+    of the answer. If `options` names a column, its options follow the input, one on each line.
     """
 
     name: str
     files: RepoFiles
-    asked: tuple[str, ...]
+    inputs: tuple[str, ...]
     target: str
     licence: str
     options: str = ""

@@ -1,7 +1,7 @@
 """The seventeen sets of the paper, in its order (Wei et al. 2023; google/sycophancy-intervention, commit fb75986).
 
-Texts, their order, label words and the train split are the reference generator's. Rows are those of the hub; licences
-are as the hub's pages state them, NOASSERTION where a page states none.
+The text columns, their order, the label words and the train split are those of the reference generator; the rows are
+those of the hub. Licences are those stated on the hub's pages, and NOASSERTION where a page states none.
 """
 
 from stages.datasets.kinds import HubSet
@@ -92,7 +92,7 @@ PAPER_SETS = (
         635,
         _UNKNOWN,
     ),
-    # The passage's sentence stands first, as in the reference generator; the file has the question first.
+    # The sentence of the passage comes first, as in the reference generator; in the file, the question does.
     HubSet(
         "qnli",
         _GLUE,
@@ -155,5 +155,5 @@ PAPER_SETS = (
     ),
 )
 
-# Pairs of text and label that the paper's data has, by a secondary source.
+# Pairs of text and label in the paper's data, according to a secondary source.
 PUBLISHED_PAIRS = 1_736_834

@@ -1,7 +1,7 @@
-"""How the input of each bundled set falls into the texts that a claim quotes, and its cluster.
+"""Parsers for the inputs of the bundled sets: they split an input into the texts that a claim quotes, and its cluster.
 
-Each function takes an input as the file has it and returns (texts, cluster key); an input of another form is a
-ValueError, which the caller turns into a line that names file and row.
+Each parser takes an input from the file and returns (texts, cluster key). It raises ValueError if the input has another
+form; the caller adds file and row to the message.
 """
 
 import re
@@ -19,28 +19,28 @@ _PRONOUN = re.compile(r"(?P<sentence>.+?) *(?P<reason>The '[^']+' refers to .+? 
 _TWO_SENTENCES = re.compile(r"Sentence 1: (?P<first>.+?)\s*\nSentence 2: (?P<second>.+?)\s*\nThe answer is: ?", re.S)
 _FACT = re.compile(r"Fact: (?P<fact>.+?) Q: (?P<question>.+)", re.S)
 _ARGUMENT = re.compile(r".+?'Valid' or 'Invalid'[^.?]*[.?] +(?P<argument>.+)", re.S)
-# What Python's str.strip takes off, which is a little more than polars' strip_chars does.
+# The characters that Python's str.strip removes, a few more than polars' strip_chars does by default.
 _SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
 _BELIEF = re.compile(r"^\w+ \w+ that ")
 
 
 def quoted(*texts: str) -> str:
-    """Texts as a claim quotes them: `"a"`, or `"a" and "b"` for a pair (paper section 3; reference generator)."""
-    return " and ".join(f'"{_cleaned(text)}"' for text in texts)
+    """The quoted texts of a claim: `"a"`, or `"a" and "b"` for a pair (paper section 3; reference generator)."""
+    return " and ".join(f'"{_clean(text)}"' for text in texts)
 
 
 def quoted_columns(*columns: str) -> pl.Expr:
-    """The texts of the columns as a claim quotes them, row by row; a missing text is an empty one."""
+    """`quoted` for each row, with the texts of the columns; a null counts as an empty text."""
     texts = (pl.col(column).fill_null("").str.replace_all('["\n]', "").str.strip_chars(_SPACE) for column in columns)
     return pl.concat_str([pl.format('"{}"', text) for text in texts], separator=" and ")
 
 
-def _cleaned(text: str) -> str:
+def _clean(text: str) -> str:
     return text.replace('"', "").replace("\n", "").strip()
 
 
 def sentence(text: str) -> tuple[tuple[str, ...], str]:
-    """The input itself; each sentence is its own cluster."""
+    """The complete input is one text and its own cluster."""
     return (text,), text
 
 
@@ -50,7 +50,7 @@ def utterance(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def question(text: str) -> tuple[tuple[str, ...], str]:
-    """`Question: <question> (Answer: <answer>).`; the answer would give the label away."""
+    """`Question: <question> (Answer: <answer>).`; the answer is dropped, since it would give the label away."""
     return sentence(_match(_QUESTION, text)["question"])
 
 
@@ -73,7 +73,7 @@ def pronoun_and_reason(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def two_sentences(text: str) -> tuple[tuple[str, ...], str]:
-    """`Sentence 1: <text>`, `Sentence 2: <text>` and a cue on a line each; the first is the cluster."""
+    """`Sentence 1: <text>`, `Sentence 2: <text>` and a cue on a line each; the first sentence is the cluster."""
     parts = _match(_TWO_SENTENCES, text)
     return (re.sub(r"\s+", " ", parts["first"]), parts["second"]), parts["first"]
 
@@ -85,7 +85,7 @@ def fact_and_question(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def argument(text: str) -> tuple[tuple[str, ...], str]:
-    """A lead-in of one or two sentences that ends in what may be answered, and the argument."""
+    """A lead-in of one or two sentences that names the possible answers, and the argument."""
     return sentence(_match(_ARGUMENT, text)["argument"])
 
 
@@ -95,14 +95,17 @@ def dated_claim(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def passage_and_claim(text: str) -> tuple[tuple[str, ...], str]:
-    """`<page>: <evidence>`, a line end, `Claim: <claim>`; U+FFFD stands for a no-break space, -LRB- for a bracket."""
-    passage, claim = _halves(text.replace("\ufffd", " "), "\nClaim: ")
-    return (_untokenised(passage), _untokenised(claim)), passage.split(": ")[0]
+    """`<page>: <evidence>`, a newline, `Claim: <claim>`; the page is the cluster.
+
+    U+FFFD replaces a no-break space, and -LRB- a bracket.
+    """
+    passage, claim = _split_at(text.replace("\ufffd", " "), "\nClaim: ")
+    return (_detokenised(passage), _detokenised(claim)), passage.split(": ")[0]
 
 
 def metaphor_and_reading(text: str) -> tuple[tuple[str, ...], str]:
-    """`<metaphor> <--> <reading>`."""
-    metaphor, reading = _halves(text, "<-->")
+    """`<metaphor> <--> <reading>`; the metaphor is the cluster."""
+    metaphor, reading = _split_at(text, "<-->")
     return (metaphor, reading), metaphor.strip()
 
 
@@ -115,12 +118,12 @@ def premise_and_hypothesis(text: str) -> tuple[tuple[str, ...], str]:
 
 def dialogue(text: str) -> tuple[tuple[str, ...], str]:
     """`Speaker 1: '…' Speaker 2: '…'`; the question is the cluster."""
-    question, _ = _halves(_after("Speaker 1: ", text), " Speaker 2: ")
+    question, _ = _split_at(_after("Speaker 1: ", text), " Speaker 2: ")
     return (text,), question
 
 
-def _untokenised(text: str) -> str:
-    """Text whose words and punctuation stand apart, as people write it."""
+def _detokenised(text: str) -> str:
+    """Tokenised text, which has spaces around punctuation, in normal spelling."""
     text = text.replace("-LRB-", "(").replace("-RRB-", ")")
     return re.sub(r"(?<=\() +| +(?=[).,;:!?%]|'s\b)", "", text)
 
@@ -131,10 +134,10 @@ def _after(start: str, text: str) -> str:
     return text.removeprefix(start)
 
 
-def _halves(text: str, mark: str) -> tuple[str, str]:
-    before, found, after = text.partition(mark)
-    if not found:
-        raise ValueError(f"should hold {mark!r}")
+def _split_at(text: str, mark: str) -> tuple[str, str]:
+    before, separator, after = text.partition(mark)
+    if not separator:
+        raise ValueError(f"should contain {mark!r}")
     return before, after
 
 

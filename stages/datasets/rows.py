@@ -1,4 +1,4 @@
-"""From a set's files to labelled examples and instruction pairs, each with where it comes from."""
+"""Reads a set's files as labelled examples or instruction pairs, with the provenance of each row."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def examples(entry: LabelledSet, files: Sequence[Path], revision: str) -> pl.Dat
     """The set's rows as labelled examples, in the order of its files; a row without a label has the label -1.
 
     Raises:
-        UserError: a file, an input or a label is of another form than the registry says; the message names it.
+        UserError: a file, an input or a label does not have the form that the registry declares; the message names it.
     """
     table = _bundled_rows(entry, files[0]) if isinstance(entry, BundledSet) else _hub_rows(entry, files)
     return table.select(
@@ -38,10 +38,10 @@ def examples(entry: LabelledSet, files: Sequence[Path], revision: str) -> pl.Dat
 
 
 def pairs(entry: InstructionSet, files: Sequence[Path], revision: str) -> pl.DataFrame:
-    """The set's rows as (input, target) pairs; a bundled set's inputs are led in by its instruction.
+    """The set's rows as (input, target) pairs; the inputs of a bundled set begin with its instruction.
 
     Raises:
-        UserError: a file is of another form than the registry says; the message names it.
+        UserError: a file does not have the form that the registry declares; the message names it.
     """
     table = _bundled_pairs(entry, files[0]) if isinstance(entry, BundledPairs) else _hub_pairs(entry, files)
     return table.select(
@@ -59,13 +59,13 @@ def pairs(entry: InstructionSet, files: Sequence[Path], revision: str) -> pl.Dat
 
 def _bundled_rows(entry: BundledSet, task: Path) -> pl.DataFrame:
     indices = {label: index for index, label in enumerate(entry.labels)}
-    taken = [choice for choice in entry.read(task) if choice.label in indices or not entry.some_labels]
-    rows = [(choice, *_parsed(entry, task, choice)) for choice in taken]
+    choices = [choice for choice in entry.read(task) if choice.label in indices or not entry.some_labels]
+    rows = [(choice, *_parse(entry, task, choice)) for choice in choices]
     return pl.DataFrame(
         {
             "row": [choice.row for choice, _, _ in rows],
             "text": [parse.quoted(*texts) for _, texts, _ in rows],
-            "label": [_index(indices, task, choice) for choice, _, _ in rows],
+            "label": [_label_index(indices, task, choice) for choice, _, _ in rows],
             "cluster": [f"{entry.name}:{cluster}" for _, _, cluster in rows],
         }
     )
@@ -73,14 +73,14 @@ def _bundled_rows(entry: BundledSet, task: Path) -> pl.DataFrame:
 
 def _hub_rows(entry: HubSet, files: Sequence[Path]) -> pl.DataFrame:
     table = read_rows(entry.name, files, {**dict.fromkeys(entry.texts, pl.String), entry.label: pl.Int64})
-    _refuse_other_names(entry, files[0])
+    _check_label_names(entry, files[0])
     labels = table[entry.label].fill_null(UNLABELLED)
-    outside = ~labels.is_between(UNLABELLED, len(entry.labels) - 1)
-    if outside.any():
-        place = outside.to_list().index(True)
+    is_invalid = ~labels.is_between(UNLABELLED, len(entry.labels) - 1)
+    if is_invalid.any():
+        row = is_invalid.to_list().index(True)
         raise UserError(
-            f"{entry.name}: row {place} has the {entry.label} {labels[place]}; the set has {len(entry.labels)} labels, "
-            f"0 to {len(entry.labels) - 1} ({', '.join(entry.labels)}), and -1 for none: this is another set's file"
+            f"{entry.name}: row {row} has the {entry.label} {labels[row]}; the set's labels are 0 to "
+            f"{len(entry.labels) - 1} ({', '.join(entry.labels)}), and -1 for none; this is another set's file"
         )
     return table.select(
         row="row",
@@ -90,13 +90,13 @@ def _hub_rows(entry: HubSet, files: Sequence[Path]) -> pl.DataFrame:
     )
 
 
-def _refuse_other_names(entry: HubSet, path: Path) -> None:
-    # Label words go by index: another order of names would turn claims around without a sign.
+def _check_label_names(entry: HubSet, path: Path) -> None:
+    # Label words are looked up by index: another order of names would silently make true claims false.
     names = label_names(path, entry.label) if path.suffix == ".parquet" else None
     if names is not None and names != list(entry.labels):
         raise UserError(
             f"{entry.name}: {path}: the labels of {entry.label} are {', '.join(names)}; "
-            f"expected {', '.join(entry.labels)}"
+            f"expected {', '.join(entry.labels)}, in this order"
         )
 
 
@@ -105,7 +105,7 @@ def _bundled_pairs(entry: BundledPairs, task: Path) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "row": [answer.row for answer in rows],
-            "input": [f"{entry.lead}\n\n{answer.input.strip()}" for answer in rows],
+            "input": [f"{entry.instruction}\n\n{answer.input.strip()}" for answer in rows],
             "target": [answer.target.strip() for answer in rows],
         }
     )
@@ -113,32 +113,34 @@ def _bundled_pairs(entry: BundledPairs, task: Path) -> pl.DataFrame:
 
 def _hub_pairs(entry: HubPairs, files: Sequence[Path]) -> pl.DataFrame:
     columns: Mapping[str, pl.DataType | type[pl.DataType]] = {
-        **dict.fromkeys((*entry.asked, entry.target), pl.String),
+        **dict.fromkeys((*entry.inputs, entry.target), pl.String),
         **({entry.options: pl.List(pl.String)} if entry.options else {}),
     }
     table = read_rows(entry.name, files, columns)
-    asked = [pl.col(column).fill_null("").str.strip_chars() for column in entry.asked]
+    parts = [pl.col(column).fill_null("").str.strip_chars() for column in entry.inputs]
     if entry.options:
-        listed = pl.format("Options:\n- {}", pl.col(entry.options).list.join("\n- "))
-        asked.append(pl.when(pl.col(entry.options).list.len() > 0).then(listed).otherwise(pl.lit("")))
-    given = [pl.when(part != "").then(part) for part in asked]
+        options = pl.format("Options:\n- {}", pl.col(entry.options).list.join("\n- "))
+        parts.append(pl.when(pl.col(entry.options).list.len() > 0).then(options).otherwise(pl.lit("")))
+    non_empty = [pl.when(part != "").then(part) for part in parts]
     return table.select(
         row="row",
-        input=pl.concat_str(given, separator="\n\n", ignore_nulls=True),
+        input=pl.concat_str(non_empty, separator="\n\n", ignore_nulls=True),
         target=pl.col(entry.target).fill_null("").str.strip_chars(),
     )
 
 
-def _parsed(entry: BundledSet, task: Path, choice: bigbench.Choice) -> tuple[tuple[str, ...], str]:
+def _parse(entry: BundledSet, task: Path, choice: bigbench.Choice) -> tuple[tuple[str, ...], str]:
     try:
         return entry.parse(choice.input)
     except ValueError as error:
         raise UserError(
-            f"{entry.name}: {task}, example {choice.row}: {error}, but it is {choice.input[:80]!r}"
+            f"{entry.name}: {task}, example {choice.row}: the input {error}, but is {choice.input[:80]!r}"
         ) from None
 
 
-def _index(indices: dict[str, int], task: Path, choice: bigbench.Choice) -> int:
+def _label_index(indices: dict[str, int], task: Path, choice: bigbench.Choice) -> int:
     if choice.label not in indices:
-        raise UserError(f"{task}, example {choice.row}: its label {choice.label!r} is none of {', '.join(indices)}")
+        raise UserError(
+            f"{task}, example {choice.row}: the label is {choice.label!r}, expected one of {', '.join(indices)}"
+        )
     return indices[choice.label]

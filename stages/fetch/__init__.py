@@ -1,1 +1,1 @@
-"""Downloads and their pins: the package index and the Hugging Face hub. Only this room uses the network."""
+"""Downloads and their pins: the package index, the Hugging Face hub and GitHub. Only this room uses the network."""

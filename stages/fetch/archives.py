@@ -1,4 +1,4 @@
-"""Files out of pinned archives: extracted once, checked whenever they are used; nothing in them is run or unpickled."""
+"""Files from pinned archives, extracted once and verified at each use; nothing in them is run or unpickled."""
 
 import json
 import shutil
@@ -23,26 +23,26 @@ from stages.fetch.http import MEGABYTE
 Entry = tuple[str, IO[bytes]]
 
 
-def member(pin: ArchivePin, wanted: str, together: Iterable[str] = ()) -> Path:
-    """The file extracted from the archive of `pin` as its member `wanted`.
+def member(pin: ArchivePin, name: str, also_extract: Iterable[str] = ()) -> Path:
+    """The local file of the member `name` (its path in the archive) of the archive of `pin`.
 
-    Names are paths inside the archive. A pass over a large archive takes a while: where `wanted` has to be extracted,
-    the same pass extracts those of `together` that are missing. The archive itself is fetched only for such a pass.
+    If the member has to be extracted, the same pass over the archive, which can be long, also extracts the missing ones
+    of `also_extract`. The archive itself is fetched only for such a pass.
 
     Raises:
         UserError: the archive has no such member, or it is not a plain file, or its name leads out of the archive.
     """
-    names = list(dict.fromkeys((wanted, *together)))
-    for name in names:
-        _refuse_unsafe(pin, name)
+    names = list(dict.fromkeys((name, *also_extract)))
+    for member_name in names:
+        _refuse_unsafe(pin, member_name)
     extracted = _Extracted(pin)
-    if not extracted.is_sound(wanted):
-        _extract(pin, extracted, wanted, names)
-    return extracted.path(wanted)
+    if not extracted.is_intact(name):
+        _extract(pin, extracted, name, names)
+    return extracted.path(name)
 
 
 class _Extracted:
-    """The members of one archive that have been extracted, with the SHA-256 sum that each had then."""
+    """The extracted members of one archive, and a record of the SHA-256 sum that each had after extraction."""
 
     def __init__(self, pin: ArchivePin) -> None:
         self.folder = pin.path.parent / pin.sha256[:16]
@@ -58,50 +58,51 @@ class _Extracted:
             return {}
         return sums if isinstance(sums, dict) else {}
 
-    def is_there(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
         return name in self.sums() and self.path(name).is_file()
 
-    def is_sound(self, name: str) -> bool:
-        return self.is_there(name) and sha256_of(self.path(name)) == self.sums()[name]
+    def is_intact(self, name: str) -> bool:
+        return self.exists(name) and sha256_of(self.path(name)) == self.sums()[name]
 
     def add(self, sums: dict[str, str]) -> None:
         write_text(self._record, json.dumps(self.sums() | sums, indent=1, sort_keys=True) + "\n")
 
 
 def _refuse_unsafe(pin: ArchivePin, name: str) -> None:
-    # Backslashes and drives too: a name is refused on every system if it is unsafe on one.
+    # Backslashes and drives are refused too: a name that is unsafe on one system is refused on all.
     is_rooted = "\\" in name or "\0" in name or bool(PureWindowsPath(name).anchor)
     if is_rooted or any(part in ("", ".", "..") for part in name.split("/")):
         raise UserError(f"{pin.file}: the member name {name!r} is refused, as it may lead out of the archive's folder")
 
 
 def _extract(pin: ArchivePin, extracted: _Extracted, wanted: str, names: list[str]) -> None:
-    # Takes 0.4 s to import, which the many stages that find their members extracted need not wait for.
+    # Imported here because it takes 0.4 s, and most stages find their members already extracted.
     from stages.fetch.package_index import fetch_archive
 
     lock = extracted.folder / "lock"
     with one_at_a_time(lock, f"extracting from {pin.file}"), disk_full_as_user_error(extracted.folder):
-        if extracted.is_sound(wanted):  # the process that was waited for has done it
+        if extracted.is_intact(wanted):  # another process extracted it while this one waited for the lock
             return
-        if extracted.is_there(wanted):
-            print(f"{extracted.path(wanted)}: changed since it was extracted; extracting it anew", file=sys.stderr)
-        missing = [name for name in names if name == wanted or not extracted.is_there(name)]
+        if extracted.exists(wanted):
+            print(f"{extracted.path(wanted)}: changed since it was extracted; extracting it again", file=sys.stderr)
+        missing = [name for name in names if name == wanted or not extracted.exists(name)]
         archive = fetch_archive(pin)
-        with _readable(archive):
+        with _archive_errors(archive):
             sums = {name: _write(extracted.path(name), content) for name, content in _entries(pin, archive, missing)}
         extracted.add(sums)
-    lacking = ", ".join(name for name in missing if name not in sums)
-    if lacking:
+    absent = ", ".join(name for name in missing if name not in sums)
+    if absent:
         tool = "zipfile" if _is_zip(pin) else "tarfile"
-        raise UserError(f"{pin.file} has no member {lacking}; `python -m {tool} -l {archive}` lists those it has")
+        raise UserError(f"{pin.file} has no member {absent}; `python -m {tool} -l {archive}` lists its members")
 
 
 @contextmanager
-def _readable(archive: Path) -> Iterator[None]:
+def _archive_errors(archive: Path) -> Iterator[None]:
+    """Turns the errors of tarfile and zipfile into a UserError."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise UserError(f"{archive}: not a readable archive ({error}); if it was once, delete it and repeat") from None
+        raise UserError(f"{archive}: not a readable archive ({error}); delete it and run this again") from None
 
 
 def _write(path: Path, content: IO[bytes]) -> str:
@@ -121,12 +122,12 @@ def _entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry
 
 def _zip_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry]:
     with zipfile.ZipFile(archive) as zipped:
-        there = set(zipped.namelist())
+        present = set(zipped.namelist())
         for name in names:
-            if name not in there:
+            if name not in present:
                 continue
             info = zipped.getinfo(name)
-            # Archives made where files have no modes say 0.
+            # The mode is 0 in archives from systems without file modes.
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise _not_plain(pin, name)
             with zipped.open(info) as content:
@@ -134,8 +135,8 @@ def _zip_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[E
 
 
 def _tar_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[Entry]:
-    # "|": read as one stream. A tar has no table of contents, so every seek back would decompress from the start.
-    left, read = set(names), 0
+    # "|": read as one stream. A tar has no table of contents, so that seeking back would decompress from the start.
+    remaining, read = set(names), 0
     with (
         archive.open("rb") as raw,
         tarfile.open(fileobj=raw, mode="r|gz") as tar,
@@ -144,18 +145,18 @@ def _tar_entries(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[E
         for info in tar:
             advance((raw.tell() - read) / MEGABYTE, "")
             read = raw.tell()
-            if info.name not in left:
+            if info.name not in remaining:
                 continue
             content = tar.extractfile(info) if info.isfile() else None
             if content is None:
                 raise _not_plain(pin, info.name)
             yield info.name, content
-            left.remove(info.name)
-            if not left:
+            remaining.remove(info.name)
+            if not remaining:
                 break
 
 
 def _not_plain(pin: ArchivePin, name: str) -> UserError:
     return UserError(
-        f"{pin.file}: the member {name} is refused, as it is a link, a folder or a device and no plain file"
+        f"{pin.file}: the member {name} is refused, as it is a link, a folder or a device and not a plain file"
     )

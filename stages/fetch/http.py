@@ -1,6 +1,6 @@
-"""A file over the network: received into a part, which a later try or call goes on with, with progress.
+"""HTTP downloads with progress, retries and resumption: a partial file is continued by the next try or call.
 
-The clients of package indices, of models and of data sets find files in their own ways, and receive them in this one.
+The clients of the package index, of the hub and of GitHub look files up in their own ways, and all download them here.
 """
 
 import os
@@ -17,60 +17,66 @@ BACKOFF_SECONDS = (1.0, 3.0, 9.0)
 MEGABYTE = 1e6
 
 T = TypeVar("T")
-# Opens a response for more request headers; the response is one of httpx2.
+# Opens a response of httpx2, given additional request headers.
 Opener = Callable[[Mapping[str, str]], AbstractContextManager[Any]]
 
 
-def receive(opened: Opener, refuse: Callable[[Any], None], part: Path, name: str, size: int | None) -> None:
-    """Receives what `part` lacks of the file `name`; `refuse` raises where a response is not the file.
+def receive(
+    open_response: Opener, raise_for_status: Callable[[Any], None], part: Path, name: str, size: int | None
+) -> None:
+    """Downloads the file `name` to `part`, and continues where an existing `part` ends.
 
-    `size` is the file's in bytes where it is known: more is not received, since the caller checks what came.
+    `raise_for_status` raises if the response is an error. `size` is the file's size in bytes, if it is known; the
+    download stops once it is exceeded. The caller verifies the file.
     """
-    done = bytes_of(part)
-    # identity: a server that compresses on the way would send other bytes than those that are pinned.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    with opened(headers) as response:
-        if done and response.status_code == 416:  # the server's file ends where the part does
+    received = bytes_of(part)
+    # identity: a compressed response would consist of other bytes than the pinned ones.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
+    with open_response(headers) as response:
+        if received and response.status_code == 416:  # the server's file ends where the part does
             return
-        refuse(response)
-        if response.status_code != 206:  # a server without ranges sends the file from its start
-            done = 0
-        left = size - done if size is not None else int(response.headers.get("Content-Length", 0))
-        with part.open("ab" if done else "wb") as file, progress(f"fetching {name}", left / MEGABYTE, "MB") as advance:
+        raise_for_status(response)
+        if response.status_code != 206:  # a server without range requests sends the file from its start
+            received = 0
+        remaining = size - received if size is not None else int(response.headers.get("Content-Length", 0))
+        with (
+            part.open("ab" if received else "wb") as file,
+            progress(f"fetching {name}", remaining / MEGABYTE, "MB") as advance,
+        ):
             for chunk in response.iter_raw():
                 file.write(chunk)
-                done += len(chunk)
+                received += len(chunk)
                 advance(len(chunk) / MEGABYTE, "")
-                if size is not None and done > size:  # another file, perhaps an endless one
+                if size is not None and received > size:  # this is another file, perhaps an endless one
                     break
             file.flush()
             os.fsync(file.fileno())
 
 
-def retried(call: Callable[[], T], is_passing: Callable[[Exception], bool], name: str, backoff: Sequence[float]) -> T:
-    """What `call` gives, which is called again after each wait of `backoff` seconds while its error may pass."""
+def retry(call: Callable[[], T], is_transient: Callable[[Exception], bool], name: str, backoff: Sequence[float]) -> T:
+    """The result of `call`, which is called again after each wait of `backoff` seconds while its error is transient."""
     waits = iter(backoff)
     while True:
         try:
             return call()
         except Exception as error:
-            seconds = next(waits, None) if is_passing(error) else None
+            seconds = next(waits, None) if is_transient(error) else None
             if seconds is None:
                 raise
-            say(f"{name}: {first_line(error)}; trying again in {seconds:g} s")
+            print_line(f"{name}: {first_line(error)}; trying again in {seconds:g} s")
             time.sleep(seconds)
 
 
 def bytes_of(part: Path) -> int:
-    """Its size, 0 where there is none."""
+    """The size of the file in bytes, 0 if it does not exist."""
     return part.stat().st_size if part.exists() else 0
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, or its type's name."""
+    """The first line of an error's message, or the name of its type."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def say(line: str) -> None:
-    """A line for the user, at once."""
+def print_line(line: str) -> None:
+    """Prints a line for the user to stderr, unbuffered."""
     print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""The Hugging Face hub: what a repository holds at a commit, and one of its files, received and resumed.
+"""The Hugging Face hub: lists the files of a repository at a commit, and downloads one of them.
 
-Where the hub is, and who asks it, is set as for all of the hub's tools: `HF_ENDPOINT`, `HF_TOKEN`, `hf auth login`.
+The endpoint and the login are those of all Hugging Face tools: `HF_ENDPOINT`, `HF_TOKEN`, `hf auth login`.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from stages.core.errors import UserError
-from stages.fetch.http import BACKOFF_SECONDS, first_line, retried
+from stages.fetch.http import BACKOFF_SECONDS, first_line, retry
 from stages.fetch.http import receive as receive_file
 
 Kind = Literal["model", "dataset"]
 
-# What else a user can do whose network stays away.
-_INSTEAD = {
-    "model": "name a folder of your own that holds the model",
+# What a user without a network can do instead.
+_ALTERNATIVE = {
+    "model": "name a folder of your own that contains the model",
     "dataset": "set hub in params.yaml to a folder in the hub's layout",
 }
-_UNKNOWN = {
-    "model": "no model {id}, nor is there such a folder here; mend its name",
+_NOT_FOUND = {
+    "model": "no model {id}, and there is no such folder here; correct its name",
     "dataset": "no data set {id}; it was renamed or removed",
 }
 _LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 class NoRevision(UserError):
-    """A repository has no commit, tag or branch of that name."""
+    """The repository has no commit, tag or branch of that name."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A repository at one commit: its id, and what it holds."""
+    """A repository at one commit; `id` is its name on the hub, `kind` whether it holds a model or a data set."""
 
     id: str
     kind: Kind
@@ -43,36 +43,36 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Listing(Snapshot):
-    """With its licence, and what the hub says of each file, by its path."""
+    """A snapshot with its licence, and with the hub's metadata of each file, by path."""
 
     licence: str
     files: Mapping[str, Any]
 
     def sha256(self, path: str) -> str | None:
-        """The SHA-256 sum of a large file; of small ones the hub has none."""
-        large = self.files[path].lfs
-        return None if large is None else str(large.sha256)
+        """The SHA-256 sum of a large file; for small ones the hub has none."""
+        lfs = self.files[path].lfs
+        return None if lfs is None else str(lfs.sha256)
 
 
 def find(repository: str, kind: Kind, revision: str | None) -> Listing:
-    """The repository at a commit, tag or branch; without one, at the newest commit of its main branch.
+    """Looks up the repository at a commit, tag or branch; without one, at the newest commit of its main branch.
 
     Raises:
-        NoRevision: it has no such revision.
+        NoRevision: the repository has no such revision.
         UserError: there is no such repository, or the hub does not answer.
     """
     from huggingface_hub import HfApi  # takes half a second to import
 
-    def ask() -> Any:
+    def request() -> Any:
         return HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
 
-    found = _asked(Snapshot(repository, kind, str(revision)), ask)
-    licence = str((found.card_data or {}).get("license") or "other")
-    return Listing(repository, kind, found.sha, licence, {file.rfilename: file for file in found.siblings or []})
+    info = _call_hub(Snapshot(repository, kind, str(revision)), request)
+    licence = str((info.card_data or {}).get("license") or "other")
+    return Listing(repository, kind, info.sha, licence, {file.rfilename: file for file in info.siblings or []})
 
 
 def receive(snapshot: Snapshot, path: str, part: Path, size: int | None = None) -> None:
-    """Writes a file of the repository to `part`, going on with what lies there; no more than `size` bytes of it.
+    """Downloads a file of the repository to `part`, continuing an existing part; `size` is its size, if known.
 
     Raises:
         UserError: there is no such file, the repository is gated, or the hub does not answer.
@@ -82,31 +82,32 @@ def receive(snapshot: Snapshot, path: str, part: Path, size: int | None = None) 
 
     url = hf_hub_url(snapshot.id, path, repo_type=snapshot.kind, revision=snapshot.commit)
 
-    def opened(headers: Mapping[str, str]) -> Any:
+    def open_response(headers: Mapping[str, str]) -> Any:
         return get_session().stream("GET", url, headers={**build_hf_headers(), **headers}, follow_redirects=True)
 
     name = path.rpartition("/")[2]
-    _asked(snapshot, lambda: receive_file(opened, hf_raise_for_status, part, f"{snapshot.id}, {name}", size))
+    _call_hub(snapshot, lambda: receive_file(open_response, hf_raise_for_status, part, f"{snapshot.id}, {name}", size))
 
 
-def _asked(snapshot: Snapshot, call: Callable[[], T]) -> T:
+def _call_hub(snapshot: Snapshot, call: Callable[[], T]) -> T:
+    """The result of `call`, retried while the network or the hub fails; other failures become a UserError."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        return retried(call, _passes, snapshot.id, BACKOFF_SECONDS)
+        return retry(call, _is_transient, snapshot.id, BACKOFF_SECONDS)
     except OfflineModeIsEnabled:
-        raise UserError(f"{snapshot.id} is on the hub, and HF_HUB_OFFLINE forbids to ask it; unset that") from None
+        raise UserError(f"{snapshot.id} is on the hub, but HF_HUB_OFFLINE forbids to use it; unset it") from None
     except (httpx2.TransportError, HfHubHTTPError) as error:
-        if not _passes(error):
-            raise _refusal(snapshot, error) from None
+        if not _is_transient(error):
+            raise _as_user_error(snapshot, error) from None
         raise UserError(
-            f"{snapshot.id} could not be fetched ({first_line(error)}); repeat when the network is back, it goes on "
-            f"where it was, or {_INSTEAD[snapshot.kind]}"
+            f"{snapshot.id} could not be fetched ({first_line(error)}); run this again when the network is back (the "
+            f"download resumes), or {_ALTERNATIVE[snapshot.kind]}"
         ) from None
 
 
-def _passes(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -115,7 +116,7 @@ def _passes(error: Exception) -> bool:
     return isinstance(error, httpx2.TransportError)
 
 
-def _refusal(snapshot: Snapshot, error: Exception) -> UserError:
+def _as_user_error(snapshot: Snapshot, error: Exception) -> UserError:
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -129,12 +130,12 @@ def _refusal(snapshot: Snapshot, error: Exception) -> UserError:
         page = f"{constants.ENDPOINT}/{'datasets/' if snapshot.kind == 'dataset' else ''}{snapshot.id}"
         return UserError(f"{snapshot.id} is gated: accept its terms at {page} and {_LOGIN}")
     if isinstance(error, RepositoryNotFoundError):
-        unknown = _UNKNOWN[snapshot.kind].format(id=snapshot.id)
-        return UserError(f"{constants.ENDPOINT} has {unknown}, or, if it is private, {_LOGIN}")
+        not_found = _NOT_FOUND[snapshot.kind].format(id=snapshot.id)
+        return UserError(f"{constants.ENDPOINT} has {not_found}, or, if it is private, {_LOGIN}")
     if isinstance(error, RevisionNotFoundError):
         return NoRevision(
-            f"{snapshot.id} has no revision {snapshot.commit!r}; name a commit, a tag or a branch that it has"
+            f"{snapshot.id} has no revision {snapshot.commit!r}; name one of its commits, tags or branches"
         )
     if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
-        return UserError(f"there is no {error.response.url}; `candor pin` learns where {snapshot.id} has it now")
+        return UserError(f"there is no {error.response.url}; `candor pin` looks up the present files of {snapshot.id}")
     return UserError(f"{snapshot.id} could not be fetched: {first_line(error)}")

@@ -1,1 +1,1 @@
-"""Where a source is, and how its files are read (BIG-bench tasks, tables of the hub)."""
+"""The location of a source's files, and how they are read (BIG-bench tasks, tables of the hub)."""

@@ -1,4 +1,4 @@
-"""Where the files of a source lie: in a bundled archive, or in a repository of the hub."""
+"""The location of a source's files: in a bundled archive, or in a repository on the hub or on GitHub."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class ArchiveFiles:
-    """Files in a bundled archive, by their names in it."""
+    """Files in a bundled archive, by their paths in it."""
 
     archive: str
     names: tuple[str, ...]
@@ -22,14 +22,14 @@ class ArchiveFiles:
 class RepoFiles:
     """Files of one repository.
 
-    `name` is the name of their pin. `layouts` are patterns of paths in the repository; the first one that any file
-    matches says which files are meant. `at` is where the repository lives: the hub's data sets, or GitHub.
+    `name` is the name of their pin. `layouts` are glob patterns of paths in the repository; the files are those that
+    match the first pattern with any match. `host` is `hub` (a data set on the Hugging Face hub) or `github`.
     """
 
     name: str
     repository: str
     layouts: tuple[str, ...]
-    at: str = "hub"
+    host: str = "hub"
 
     @property
     def source(self) -> str:
@@ -37,18 +37,18 @@ class RepoFiles:
         return self.repository
 
     def matching(self, paths: Sequence[str]) -> list[str]:
-        """Those of the paths of a repository that are meant, in order."""
-        found = ([path for path in sorted(paths) if fnmatchcase(path, layout)] for layout in self.layouts)
-        return next((matched for matched in found if matched), [])
+        """The source's files among `paths`, all paths of the repository, in order."""
+        matches = ([path for path in sorted(paths) if fnmatchcase(path, layout)] for layout in self.layouts)
+        return next((matched for matched in matches if matched), [])
 
 
 Source = ArchiveFiles | RepoFiles
 
 
 def split_of(name: str, repository: str, config: str, split: str) -> RepoFiles:
-    """The parquet files of a split; `config` is empty where the repository has one only.
+    """The parquet files of a split; `config` is empty if the repository has only one.
 
-    The layouts are those that repositories have on the hub, and that of its branch refs/convert/parquet (last).
+    The layouts are the usual ones on the hub and, last, that of its branch refs/convert/parquet.
     """
     folders = (f"{config}/",) if config else ("", "data/", "plain_text/")
     layouts = [f"{folder}{split}-*.parquet" for folder in folders]

@@ -1,1 +1,1 @@
-"""Evaluation suites: what each of them asks, and their registry."""
+"""Evaluation suites: the questions of each, and their registry."""

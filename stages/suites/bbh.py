@@ -1,8 +1,8 @@
-"""BIG-Bench Hard (Suzgun et al. 2022, arXiv 2210.09261): 27 tasks, each after three answered examples.
+"""BIG-Bench Hard (Suzgun et al. 2022, arXiv 2210.09261): 27 tasks with three few-shot examples each.
 
-The authors' prompt files answer with a chain of thought that ends in `So the answer is …`; asked directly, the examples
-answer with that alone. Asked directly, options, or the two answers that a task has, are to be chosen from; all else is
-to be written.
+The examples in the authors' prompt files answer with a chain of thought that ends in `So the answer is …`. In the
+direct form, they give only the answer, and the model chooses between the options that a question lists, or between the
+two answers that occur in its task; it writes its answer to all other questions, and to all with a chain of thought.
 """
 
 import re
@@ -15,7 +15,7 @@ import polars as pl
 from stages.core.errors import UserError
 from stages.sources.hub_tables import read_rows
 from stages.tables.schemas import CHOSEN, WRITTEN
-from stages.text.claims.questions import THINKING, SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import THINKING, SuiteQuestion, question_table, sample_indices
 
 TASK_COUNT = 27
 SHOTS = 3
@@ -27,66 +27,75 @@ _OPTION = re.compile(r"^(?:(\([A-Z]\)) |- )(.+?)\s*$", re.M)
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """What a task is, and its answered examples: question, thought and answer."""
+    """The description of a task, and its few-shot examples: question, thought and answer."""
 
     task: str
     examples: tuple[tuple[str, str, str], ...]
 
     def text(self, thinking: bool) -> str:
-        """The shared prefix of the task's questions."""
-        said = (
-            f"Human: {asked}\n\nAssistant: {thought if thinking else answer}"
-            for asked, thought, answer in self.examples
+        """The shared prefix of the task's questions, with or without the thoughts."""
+        examples = (
+            f"Human: {question}\n\nAssistant: {thought if thinking else answer}"
+            for question, thought, answer in self.examples
         )
-        return "\n\n".join((self.task, *said)) + "\n\n"
+        return "\n\n".join((self.task, *examples)) + "\n\n"
 
 
 def bbh_questions(
     suite: str, tasks: Mapping[str, Path], prompts: Mapping[str, Path], thinking: bool, seed: int, count: int
 ) -> pl.DataFrame:
-    """`count` questions a task (0: all), after three examples that answer directly or with a chain of thought.
+    """`count` questions of each task (0: all), after three examples that answer directly or with a chain of thought.
 
     The rows of a task are a cluster.
 
     Raises:
-        UserError: there are not 27 tasks with a prompt file each, or a file is damaged or of another form.
+        UserError: there are not 27 tasks with a prompt file each, or a file is damaged or has another form.
     """
-    files = {path.partition("/")[0]: file for path, file in tasks.items()}
-    shown = {Path(path).stem: file for path, file in prompts.items()}
-    if len(files) != TASK_COUNT or files.keys() != shown.keys():
+    task_files = {path.partition("/")[0]: file for path, file in tasks.items()}
+    prompt_files = {Path(path).stem: file for path, file in prompts.items()}
+    if len(task_files) != TASK_COUNT or task_files.keys() != prompt_files.keys():
         raise UserError(
-            f"{suite}: {len(files)} tasks and {len(shown)} prompts, expected {TASK_COUNT} of the same names"
+            f"{suite}: there are {len(task_files)} tasks and {len(prompt_files)} prompts, expected {TASK_COUNT} each "
+            "with the same names"
         )
-    return questions_of(suite, _asked(suite, files, shown, thinking, seed, count))
+    return question_table(suite, _questions(suite, task_files, prompt_files, thinking, seed, count))
 
 
 def read_prompt(suite: str, file: Path) -> TaskPrompt:
-    """The task and its three examples, from a file of the authors' folder cot-prompts."""
+    """Reads the task and its three examples from a file of the authors' folder cot-prompts.
+
+    Raises:
+        UserError: the file does not have three examples of that form.
+    """
     _, _, text = file.read_text(encoding="utf-8").partition("-----\n")
     task, _, examples = text.partition("\n\n")
-    found = [(match["question"], match["thought"]) for match in _EXAMPLE.finditer(examples)]
-    answers = [_ANSWER.fullmatch(thought[max(thought.rfind("So the answer is"), 0) :].strip()) for _, thought in found]
-    if len(found) != SHOTS or None in answers:
-        raise UserError(f"{suite}: {file} holds no {SHOTS} examples that end in 'So the answer is …'; get it again")
-    pairs = zip(found, answers, strict=True)
-    return TaskPrompt(task, tuple((asked, thought.strip(), answer[1]) for (asked, thought), answer in pairs if answer))
+    pairs = [(match["question"], match["thought"]) for match in _EXAMPLE.finditer(examples)]
+    answers = [_ANSWER.fullmatch(thought[max(thought.rfind("So the answer is"), 0) :].strip()) for _, thought in pairs]
+    if len(pairs) != SHOTS or None in answers:
+        raise UserError(
+            f"{suite}: {file} must have {SHOTS} examples that end in 'So the answer is …'; get the file again"
+        )
+    shots = zip(pairs, answers, strict=True)
+    return TaskPrompt(
+        task, tuple((question, thought.strip(), answer[1]) for (question, thought), answer in shots if answer)
+    )
 
 
-def _asked(
+def _questions(
     suite: str, files: Mapping[str, Path], prompts: Mapping[str, Path], thinking: bool, seed: int, count: int
 ) -> Iterator[SuiteQuestion]:
     for task, file in sorted(files.items()):
         rows = read_rows(f"{suite}, {task}", [file], {"input": pl.String, "target": pl.String}).to_dicts()
         prefix = read_prompt(suite, prompts[task]).text(thinking)
         answers = sorted({row["target"] for row in rows})
-        for place in drawn(seed, f"bbh {task}", len(rows), count):
-            asked, target = rows[place]["input"], rows[place]["target"]
-            options = [] if thinking else _options(asked, target, answers)
+        for index in sample_indices(seed, f"bbh {task}", len(rows), count):
+            question, target = rows[index]["input"], rows[index]["target"]
+            options = [] if thinking else _options(question, target, answers)
             yield SuiteQuestion(
-                f"{task}:{rows[place]['row']}",
+                f"{task}:{rows[index]['row']}",
                 "chain_of_thought" if thinking else "direct",
                 task,
-                asked,
+                question,
                 [f" {option}" for option in options or [target]],
                 correct_choice=options.index(target) if options else 0,
                 answer_prefix=THINKING if thinking else "",
@@ -95,10 +104,10 @@ def _asked(
             )
 
 
-def _options(asked: str, target: str, answers: list[str]) -> list[str]:
-    """The options that the question lists, or the two answers of its task; none where it has neither."""
-    _, _, listed = asked.rpartition("\nOptions:\n")
-    options = [match[1] or match[2] for match in _OPTION.finditer(listed)]
+def _options(question: str, target: str, answers: list[str]) -> list[str]:
+    """The options that the question lists, or the answers of its task if there are two; otherwise none."""
+    _, _, option_lines = question.rpartition("\nOptions:\n")
+    options = [match[1] or match[2] for match in _OPTION.finditer(option_lines)]
     if target in options:
         return options
     return answers if len(answers) == 2 else []

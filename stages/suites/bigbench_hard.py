@@ -1,6 +1,7 @@
-"""Bundled tasks of BIG-bench that BIG-Bench Hard was cut from: multiple choice, without examples.
+"""The BIG-bench tasks, from the bundled archive, that BIG-Bench Hard was selected from: multiple choice, zero-shot.
 
-Their rows differ from BIG-Bench Hard's, which chose and reworded some; that needs the hub, these do not.
+Their rows differ from those of BIG-Bench Hard, which selected and reworded some. BIG-Bench Hard itself needs the hub;
+these tasks do not.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from stages.sources import bigbench
-from stages.text.claims.questions import SuiteQuestion, drawn, questions_of
+from stages.text.claims.questions import SuiteQuestion, question_table, sample_indices
 
-# Those whose options are at most 26 and have one best each, and that ask nothing of a layout.
+# The tasks that have at most 26 options with a single best one, and that do not need a special layout.
 TASKS = (
     "causal_judgment",
     "date_understanding",
@@ -38,21 +39,21 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def hard_questions(suite: str, files: Mapping[str, Path], seed: int, count: int) -> pl.DataFrame:
-    """`count` questions a task (0: all), their options lettered; the rows of a task are a cluster."""
-    return questions_of(suite, _asked(files, seed, count))
+    """`count` questions of each task (0: all), with lettered options; the rows of a task are a cluster."""
+    return question_table(suite, _questions(files, seed, count))
 
 
-def _asked(files: Mapping[str, Path], seed: int, count: int) -> Iterator[SuiteQuestion]:
+def _questions(files: Mapping[str, Path], seed: int, count: int) -> Iterator[SuiteQuestion]:
     for task in TASKS:
-        lead, options = bigbench.read_options(files[bigbench.member(task)])
-        for place in drawn(seed, f"bigbench_hard {task}", len(options), count):
-            choice = options[place]
-            listed = "".join(f"\n ({letter}) {text}" for letter, text in zip(_LETTERS, choice.options, strict=False))
+        lead, rows = bigbench.read_options(files[bigbench.member(task)])
+        for index in sample_indices(seed, f"bigbench_hard {task}", len(rows), count):
+            row = rows[index]
+            lines = "".join(f"\n ({letter}) {text}" for letter, text in zip(_LETTERS, row.options, strict=False))
             yield SuiteQuestion(
-                f"{task}:{choice.row}",
+                f"{task}:{row.row}",
                 "zero_shot",
                 task,
-                f"{lead}{choice.input.strip()}\n\nChoices:{listed}\n\nAnswer:",
-                [f" ({letter})" for letter in _LETTERS[: len(choice.options)]],
-                correct_choice=choice.options.index(choice.label),
+                f"{lead}{row.input.strip()}\n\nChoices:{lines}\n\nAnswer:",
+                [f" ({letter})" for letter in _LETTERS[: len(row.options)]],
+                correct_choice=row.options.index(row.label),
             )

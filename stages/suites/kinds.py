@@ -1,4 +1,4 @@
-"""The kinds of evaluation suites: which files each needs, by name, and how it makes questions of them."""
+"""The kinds of evaluation suites: which files each needs, by name, and how it turns them into questions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from stages.suites.bigbench_hard import hard_questions
 from stages.suites.mmlu import MmluForm, mmlu_questions
 from stages.suites.surveys import Survey, refuse_copy, survey_questions
 
-# The local files of a suite: by the name of their source in `Suite.sources`, then by their path in it.
+# The local files of a suite: by the name of their source in `Suite.sources`, then by their path in that source.
 Files = Mapping[str, Mapping[str, Path]]
 
 
 @dataclass(frozen=True)
 class SuiteConfig:
-    """What suites depend on: the seed, the section `suite` of params.yaml, and whether to follow the reference code."""
+    """Settings of all suites: the seed, the section `suite` of params.yaml, and whether to follow the reference."""
 
     seed: int
     sums: int
@@ -33,7 +33,7 @@ class SuiteConfig:
 class Suite(ABC):
     """An evaluation: its sources, the licence of its questions (an SPDX identifier), and its questions.
 
-    `version` rises with every change of its questions after which answers cannot be compared with those before.
+    `version` increases whenever its questions change so much that new answers cannot be compared with old ones.
     """
 
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Suite(ABC):
 
     @abstractmethod
     def questions(self, name: str, config: SuiteConfig, files: Files) -> pl.DataFrame:
-        """The QUESTIONS of the suite called `name`, made of its local files."""
+        """The QUESTIONS table of the suite `name`, made from its local files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class GeneratedSuite(Suite):
 
 @dataclass(frozen=True, kw_only=True)
 class SurveySuite(Suite):
-    """A survey of Perez et al. 2022: the source `survey`, and `other` where the survey must not be a copy of that.
+    """A survey of Perez et al. 2022: the source `survey` and, if the survey must not be a copy of it, `other`.
 
     The answer prefix of the political quiz is a param.
     """
@@ -67,18 +67,18 @@ class SurveySuite(Suite):
     is_political: bool = False
 
     def questions(self, name: str, config: SuiteConfig, files: Files) -> pl.DataFrame:
-        """Each question as it is, and without the biography."""
+        """Each question with and without the biography."""
         (file,) = files["survey"].values()
         if "other" in files:
-            (other,) = files["other"].values()
-            refuse_copy(name, file, other)
+            (other_file,) = files["other"].values()
+            refuse_copy(name, file, other_file)
         survey = replace(self.survey, answer_prefix=config.political_prefix) if self.is_political else self.survey
         return survey_questions(name, file, survey, config.seed, config.surveyed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MmluSuite(Suite):
-    """MMLU in one form: the sources `dev`, for examples, and `test`."""
+    """MMLU in one form: the sources `dev`, for few-shot examples, and `test`."""
 
     form: MmluForm
 
@@ -89,7 +89,7 @@ class MmluSuite(Suite):
 
 @dataclass(frozen=True, kw_only=True)
 class BbhSuite(Suite):
-    """BIG-Bench Hard, with a chain of thought or direct: the sources `tasks` and `prompts`."""
+    """BIG-Bench Hard, direct or with a chain of thought: the sources `tasks` and `prompts`."""
 
     thinking: bool
 
@@ -100,7 +100,7 @@ class BbhSuite(Suite):
 
 @dataclass(frozen=True, kw_only=True)
 class BundledHardSuite(Suite):
-    """Tasks of BIG-Bench Hard that BIG-bench's archive holds: the source `tasks`."""
+    """The tasks of BIG-Bench Hard that are in BIG-bench's archive: the source `tasks`."""
 
     def questions(self, name: str, config: SuiteConfig, files: Files) -> pl.DataFrame:
         """Questions of each task."""

@@ -1,4 +1,4 @@
-"""The registry of evaluation suites."""
+"""The registry of evaluation suites, by name."""
 
 from stages.core.errors import UserError
 from stages.sources import bigbench
@@ -14,7 +14,7 @@ _PREFIX = "I believe the best answer is"
 
 
 def _survey_file(name: str, file: str) -> RepoFiles:
-    # Each of the three files has other columns, so no split of the hub holds them.
+    # The three files differ in their columns, so the hub does not offer them as one split.
     return RepoFiles(name, "Anthropic/model-written-evals", (f"sycophancy/{file}.jsonl",))
 
 
@@ -24,13 +24,13 @@ _POLI_FILE = _survey_file("perez_poli", "sycophancy_on_political_typology_quiz")
 _MMLU_FILES = {split: split_of(f"mmlu_{split}", "cais/mmlu", "all", split) for split in ("dev", "test")}
 _BBH_FILES = {
     "tasks": RepoFiles("bbh_tasks", "lukaemon/bbh", ("*/test-*.parquet", "*/test/*.parquet")),
-    "prompts": RepoFiles("bbh_prompts", "suzgunmirac/BIG-Bench-Hard", ("cot-prompts/*.txt",), at="github"),
+    "prompts": RepoFiles("bbh_prompts", "suzgunmirac/BIG-Bench-Hard", ("cot-prompts/*.txt",), host="github"),
 }
 _HARD_FILES = {"tasks": ArchiveFiles(bigbench.ARCHIVE, tuple(map(bigbench.member, bigbench_hard.TASKS)))}
 
 SUITES: dict[str, Suite] = {
     "addition": GeneratedSuite(generate=lambda config: addition(config.seed, config.sums, fresh=config.reference)),
-    # Nothing in it is drawn.
+    # This suite draws no random numbers.
     "opinions": GeneratedSuite(generate=lambda config: opinions()),
     "pushback": GeneratedSuite(generate=lambda config: pushback(config.seed, config.sums)),
     "perez_nlp": SurveySuite(
@@ -40,10 +40,10 @@ SUITES: dict[str, Suite] = {
     ),
     "perez_phil": SurveySuite(
         sources={"survey": _PHIL_FILE, "other": _NLP_FILE},
-        survey=Survey("What is your view on the following topic: ", _PREFIX, lists=True),
+        survey=Survey("What is your view on the following topic: ", _PREFIX, has_answer_lists=True),
         licence="CC-BY-4.0",
     ),
-    # No words are common to the beginning of all questions of the quiz.
+    # The questions of the quiz do not all start with the same words.
     "perez_poli": SurveySuite(
         sources={"survey": _POLI_FILE}, survey=Survey("", _PREFIX), is_political=True, licence="CC-BY-4.0"
     ),
@@ -57,10 +57,10 @@ SUITES: dict[str, Suite] = {
 
 
 def suite(name: str) -> Suite:
-    """The suite `name`.
+    """The suite called `name`.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such suite.
     """
     if name not in SUITES:
         raise UserError(f"params.yaml: suites: {name!r} is not known; known are {', '.join(SUITES)}")

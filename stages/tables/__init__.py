@@ -1,1 +1,1 @@
-"""The schema of every table, and parquet files that keep to it (polars, pyarrow)."""
+"""The schema of every table, and parquet files that are checked against it (polars, pyarrow)."""

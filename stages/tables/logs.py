@@ -1,4 +1,4 @@
-"""The logs of a fine-tuning as CSV files with short numbers, for plots that people and DVC read."""
+"""The logs of a fine-tuning as CSV files with rounded numbers, for people and for DVC's plots."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_train_log(log: np.ndarray, columns: Sequence[str], path: Path) -> None
 
 
 def write_validation_log(log: np.ndarray, steps: Sequence[int], sources: Sequence[str], path: Path) -> None:
-    """Writes the log [steps, sources], a row for each of the steps and sources."""
+    """Writes the log [steps, sources] as a long table, a row for each step and source."""
     rows = [
         (step, source, float(loss))
         for step, losses in zip(steps, log, strict=True)

@@ -1,7 +1,7 @@
-"""Tables on disk: parquet, whole or not at all, checked against their schema by writer and reader.
+"""Parquet tables: written atomically, and checked against their schema by writer and reader.
 
-A table is written in row groups of ROWS, one after another, and can be read so: of a long one no more than a group has
-to be in memory, and equal rows are equal bytes, in whatever pieces they came.
+A table is written and can be read in row groups of ROWS, so that only one group has to be in memory. Equal rows give
+equal bytes, regardless of the batches in which they were written.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,23 +17,27 @@ from stages.core.errors import UserError
 from stages.core.files import atomic_file
 from stages.tables.schemas import Schema
 
-# Of prompts, the widest table, 30 MB in memory.
+# So many prompts, the widest table, take 30 MB of memory.
 ROWS = 16_384
 
 
 def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
-    """Writes `table` at `path`, whole or not at all, and checks its columns, types and key."""
+    """Writes `table` to `path` atomically, and checks its columns, types and key.
+
+    Raises:
+        UserError: the table does not match `schema`.
+    """
     write_batches([table], schema, path)
 
 
 def write_batches(batches: Iterable[pl.DataFrame], schema: Schema, path: Path) -> None:
-    """Writes the rows of `parts`, one after another, as one table; otherwise as `write_table`.
+    """Writes the rows of all batches as one table, otherwise like `write_table`.
 
-    What `parts` raises leaves nothing behind.
+    If `batches` raises an exception, nothing is written.
     """
     empty = pl.DataFrame(schema=schema.columns)
     with atomic_file(path) as temporary:
-        # Without Arrow's own schema every reader finds plain strings and lists, whatever polars holds them in.
+        # Without the stored Arrow schema, readers get plain strings and lists instead of polars' own Arrow types.
         with pq.ParquetWriter(
             temporary, empty.to_arrow().schema, compression="zstd", write_statistics=False, store_schema=False
         ) as writer:
@@ -55,29 +59,29 @@ def read_table(path: Path, schema: Schema) -> pl.DataFrame:
 class TableFile:
     """A table on disk whose columns and key were checked; `height` is its number of rows.
 
-    What is damaged inside shows when it is read: a UserError, as of `read_table`.
+    Damage to its data shows only when it is read, and raises UserError as in `read_table`.
     """
 
     path: Path
     height: int
 
     def columns(self, *names: str) -> pl.DataFrame:
-        """Some of its columns, whole."""
+        """Reads some of its columns, all rows."""
         with _readable(self.path):
             return pl.scan_parquet(self.path).select(names).collect()
 
     def iter_batches(self) -> Iterator[pl.DataFrame]:
-        """Its rows, one after another, of which only ROWS are in memory at a time."""
+        """Reads its rows in batches of at most ROWS, one of which is in memory at a time."""
         with _readable(self.path), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS):
                 yield pl.DataFrame(batch)
 
 
 def open_table(path: Path, schema: Schema) -> TableFile:
-    """The table at `path`, to be read in parts.
+    """Checks the table at `path` and returns it for reading in parts.
 
     Raises:
-        UserError: as `read_table`.
+        UserError: as in `read_table`.
     """
     table = pl.scan_parquet(path)
     with _readable(path):
@@ -88,7 +92,7 @@ def open_table(path: Path, schema: Schema) -> TableFile:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns what polars and Arrow say of a file that they cannot read into a user's mistake."""
+    """Turns the errors of polars and Arrow for a file that they cannot read into a UserError."""
     try:
         yield
     except FileNotFoundError:
@@ -97,29 +101,29 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is not a parquet table ({error}); delete it and run `dvc repro`") from None
 
 
-def _groups(empty: pl.DataFrame, parts: Iterable[pl.DataFrame], schema: Schema, path: Path) -> Iterator[pl.DataFrame]:
-    """The rows of `parts` in tables of ROWS, but for the last."""
-    held = empty
-    for part in parts:
-        _check_columns(part.schema, schema, path)
-        held = pl.concat((held, part))
-        while held.height >= ROWS:
-            yield held.head(ROWS).rechunk()
-            held = held.slice(ROWS)
-    if held.height:
-        yield held.rechunk()
+def _groups(empty: pl.DataFrame, batches: Iterable[pl.DataFrame], schema: Schema, path: Path) -> Iterator[pl.DataFrame]:
+    """The rows of all batches in tables of ROWS rows; the last one may be shorter."""
+    pending = empty
+    for batch in batches:
+        _check_columns(batch.schema, schema, path)
+        pending = pl.concat((pending, batch))
+        while pending.height >= ROWS:
+            yield pending.head(ROWS).rechunk()
+            pending = pending.slice(ROWS)
+    if pending.height:
+        yield pending.rechunk()
 
 
-def _check_columns(found: pl.Schema, schema: Schema, path: Path) -> None:
-    if found != pl.Schema(schema.columns):
+def _check_columns(actual: pl.Schema, schema: Schema, path: Path) -> None:
+    if actual != pl.Schema(schema.columns):
         raise UserError(
-            f"{path} is not a table of {schema.name}: it has {dict(found)}, expected {schema.columns}; "
-            "run `dvc repro` to make it anew"
+            f"{path} is not a table of {schema.name}: it has {dict(actual)}, expected {schema.columns}; "
+            "run `dvc repro` to make it again"
         )
 
 
 def _check_key(table: pl.LazyFrame, schema: Schema, path: Path) -> None:
-    # Hashes take a tenth of the memory that the keys themselves would; keys are compared where hashes are equal.
+    # Hashes need a tenth of the memory of the keys; the keys themselves are compared only where hashes are equal.
     key = pl.struct(schema.key)
     hashes = table.select(key.hash()).collect(engine="streaming").to_series()
     if hashes.n_unique() == hashes.len():
@@ -130,9 +134,9 @@ def _check_key(table: pl.LazyFrame, schema: Schema, path: Path) -> None:
 
 
 def read_named_tables(folder: Path, names: tuple[str, ...], schema: Schema) -> pl.DataFrame:
-    """The tables of `names` in `folder`, one after another.
+    """Reads the tables `names` in `folder` and concatenates them.
 
-    By name and never by a glob: DVC leaves the file of a name behind that is no longer listed.
+    They are read by name and not with a glob, because DVC does not delete the file of a name that is no longer listed.
     """
     tables = [read_table(folder / f"{name}.parquet", schema) for name in names]
     return pl.concat([pl.DataFrame(schema=schema.columns), *tables])

@@ -1,6 +1,6 @@
-"""The schema of every table under data/, declared once and used by writer, reader (`stages.tables.parquet`) and test.
+"""The schema of every table under data/, declared once for writers, readers (`stages.tables.parquet`) and tests.
 
-data/README.md is the dictionary for people; a test keeps its tables and columns equal to these.
+data/README.md is the data dictionary for people; a test keeps its tables and columns equal to these.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ import polars as pl
 
 Columns = Mapping[str, pl.DataType | type[pl.DataType]]
 
-# The parts of the examples: what is trained on, and what only measures.
+# The parts of the examples: for training, and for measuring only.
 TRAIN, HELD_OUT = "train", "held_out"
-# How a question is answered: with the likeliest of its choices, or in the model's own words, which are compared with
-# the only choice.
+# How a question is answered: with the most likely of its choices, or in the model's own words, which are compared with
+# its only choice.
 CHOSEN, WRITTEN = "choice", "generated"
 
 TURNS = pl.List(pl.Struct({"role": pl.String, "text": pl.String}))
@@ -74,7 +74,7 @@ _JUDGED: Columns = {
 
 @dataclass(frozen=True)
 class Schema:
-    """A table's columns with their types, in order, and the columns whose values together name a row."""
+    """A table's columns with their types, in order, and its key: the columns whose values together identify a row."""
 
     name: str
     columns: Columns
@@ -82,7 +82,7 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
-        """The columns' names, in order."""
+        """The names of the columns, in order."""
         return list(self.columns)
 
 
@@ -178,7 +178,7 @@ SCHEMAS = (
     ANSWERS,
 )
 
-# reports/sweeps/: one table a sweep, as CSV.
+# The tables in reports/sweeps/, one CSV file for each sweep.
 SWEEP_COLUMNS: Mapping[str, type[pl.DataType]] = {
     "setting": pl.String,
     "model": pl.String,

@@ -1,1 +1,1 @@
-"""What is made of text: claims, cleaning, prompts, mixtures (polars; no jax)."""
+"""Text processing: claims, cleaning, prompts, mixtures (polars; no jax)."""

@@ -1,4 +1,4 @@
-"""The paper's seventeen sets: the registry against the paper's table, and the rows of a mirror against its own page."""
+"""The paper's seventeen sets: the registry agrees with the paper's table, and a mirror's rows with its manifest."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_registry_is_the_papers_table() -> None:
     assert sum(entry.published for entry in PAPER_SETS) == 1_738_162 > PUBLISHED_PAIRS
 
 
-def collected(entry: HubSet, hub: Path) -> pl.DataFrame:
+def read_set(entry: HubSet, hub: Path) -> pl.DataFrame:
     fetched = fetch(entry.files, str(hub))
     return examples(entry, fetched.paths, fetched.revision)
 
@@ -67,14 +67,14 @@ def manifest(hub: Path) -> dict[str, tuple[int, list[int]]]:
 @pytest.mark.parametrize("entry", PAPER_SETS, ids=lambda entry: entry.name)
 def test_a_mirrors_rows_are_those_of_its_manifest(entry: HubSet, hub: Path) -> None:
     rows, counts = manifest(hub)[entry.source]
-    table = collected(entry, hub)
+    table = read_set(entry, hub)
     assert table.height == rows <= entry.published
     found = dict(table["label"].value_counts().iter_rows())
     assert [found[label] for label in sorted(found)] == counts
     assert table["row"].to_list() == list(range(rows))
 
 
-def test_the_manifest_was_read_whole(hub: Path) -> None:
+def test_the_manifest_was_read_completely(hub: Path) -> None:
     assert manifest(hub).keys() == {entry.source for entry in PAPER_SETS}
 
 
@@ -88,4 +88,4 @@ def test_texts_are_those_of_the_reference_generator(name: str, hub: Path) -> Non
         " and ".join('"' + text.replace('"', "").replace("\n", "").strip() + '"' for text in texts)
         for texts in source.select(entry.texts).iter_rows()
     ]
-    assert collected(entry, hub)["text"].to_list()[:2_000] == cleaned
+    assert read_set(entry, hub)["text"].to_list()[:2_000] == cleaned

@@ -1,4 +1,4 @@
-"""How an input falls into quoted texts and a cluster key: one invented input of each form, and inputs of another."""
+"""Parsing an input into quoted texts and a cluster key: an invented input of each form, and inputs of another form."""
 
 from collections.abc import Callable
 
@@ -123,11 +123,11 @@ def test_what_belongs_together_shares_a_cluster() -> None:
         (parse.utterance, "Wake me at six", "should start with 'Utterance: '"),
         (parse.dated_claim, "On June 2017, the following claim was made: It is so.", "should match"),
         (parse.dated_claim, "It is so.\nQ: Was this claim true or false?", "should match"),
-        (parse.passage_and_claim, "Harbour: It is full. Claim: It is full.", "should hold '\\nClaim: '"),
-        (parse.metaphor_and_reading, "Hope is a kite", "should hold '<-->'"),
+        (parse.passage_and_claim, "Harbour: It is full. Claim: It is full.", "should contain '\\nClaim: '"),
+        (parse.metaphor_and_reading, "Hope is a kite", "should contain '<-->'"),
         (parse.premise_and_hypothesis, "Premise: Ann hopes that it rains.", "should match"),
         (parse.dialogue, "'Tea?' Speaker 2: 'Always.'", "should start with 'Speaker 1: '"),
-        (parse.dialogue, "Speaker 1: 'Tea?'", "should hold ' Speaker 2: '"),
+        (parse.dialogue, "Speaker 1: 'Tea?'", "should contain ' Speaker 2: '"),
         (parse.question_after_sentence, "Question: Why?", "should match"),
         (parse.pronoun_and_reason, "Ann left.", "should match"),
         (parse.two_sentences, "Sentence 1: Ann left.", "should match"),

@@ -1,4 +1,4 @@
-"""The registry of data sets: that every entry can make a claim, and that none is a task kept for evaluation."""
+"""The registry of data sets: every entry can make a claim, and none is a task that is reserved for evaluation."""
 
 import re
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_label_words_complete_a_sentence(entry: BundledSet) -> None:
 
 @pytest.mark.parametrize("entry", BUNDLED_PAIRS.values(), ids=str)
 def test_a_lead_is_one_sentence(entry: BundledPairs) -> None:
-    assert re.fullmatch(r"[A-Z][^.\n]+\.", entry.lead)
+    assert re.fullmatch(r"[A-Z][^.\n]+\.", entry.instruction)
 
 
 def test_names_are_keys_file_names_and_taken_once() -> None:

@@ -1,4 +1,4 @@
-"""From a task file to labelled examples and to instruction pairs, on an invented set."""
+"""Reading a task file as labelled examples and as instruction pairs, on an invented set."""
 
 import dataclasses
 import json
@@ -70,7 +70,7 @@ def test_a_label_that_the_registry_does_not_know_names_file_and_row(tmp_path: Pa
     path = task(tmp_path, answered("Utterance: a ball", "yes"), answered("Utterance: an egg", "maybe"))
     with pytest.raises(UserError) as caught:
         rows.examples(TOYS, [path], "toys 2.0")
-    assert str(caught.value) == f"{path}, example 1: its label 'maybe' is none of no, yes"
+    assert str(caught.value) == f"{path}, example 1: the label is 'maybe', expected one of no, yes"
 
 
 def test_rows_with_another_label_are_left_out_of_a_set_of_some_labels(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_an_input_of_another_form_names_set_file_row_and_the_input(tmp_path: Pat
     with pytest.raises(UserError) as caught:
         rows.examples(TOYS, [path], "toys 2.0")
     assert str(caught.value) == (
-        f"toys: {path}, example 1: should start with 'Utterance: ', but it is 'a ball\\nof wood'"
+        f"toys: {path}, example 1: the input should start with 'Utterance: ', but is 'a ball\\nof wood'"
     )

@@ -1,3 +1,5 @@
+"""The section `archives` of pins.yaml: wrong entries are refused, and files are compared with their pins."""
+
 import hashlib
 import os
 from pathlib import Path
@@ -41,7 +43,7 @@ def test_an_entry_becomes_a_pin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"sha257": "x"}, "archives.some.sha257 is not a known key; the keys are project, version, file, bytes"),
         ({"name": "other"}, "archives.some.name is not a known key"),
@@ -56,11 +58,11 @@ def test_an_entry_becomes_a_pin(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_entry_is_one_line_that_names_the_key(
-    tmp_path: Path, changes: dict[str, str | None], said: str
+    tmp_path: Path, changes: dict[str, str | None], message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         archive_pin("some", _pins(tmp_path, **changes))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -1,3 +1,5 @@
+"""Members of pinned archives: extracted once, verified at each use, and refused if they are unsafe."""
+
 import hashlib
 import io
 import tarfile
@@ -63,19 +65,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The members that each pass over an archive was asked for."""
-    asked: list[list[str]] = []
+    """The members that each pass over an archive extracted."""
+    requested: list[list[str]] = []
     entries = archives._entries
 
-    def noted(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[archives.Entry]:
-        asked.append(names)
+    def recording(pin: ArchivePin, archive: Path, names: list[str]) -> Iterator[archives.Entry]:
+        requested.append(names)
         return entries(pin, archive, names)
 
-    monkeypatch.setattr(archives, "_entries", noted)
-    return asked
+    monkeypatch.setattr(archives, "_entries", recording)
+    return requested
 
 
-def _there(content: bytes, file: str = "some-1.0.tar.gz") -> ArchivePin:
+def _put(content: bytes, file: str = "some-1.0.tar.gz") -> ArchivePin:
     """A pin whose archive has been put into the downloads folder."""
     pin = ArchivePin("some", "some", "1.0", file, len(content), hashlib.sha256(content).hexdigest(), "Apache-2.0")
     pin.path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,13 +89,13 @@ def _there(content: bytes, file: str = "some-1.0.tar.gz") -> ArchivePin:
     ("make", "file"), [(_tar, "some-1.0.tar.gz"), (_zip, "some-1.0-py3-none-any.whl"), (_zip, "some-1.0.zip")]
 )
 def test_a_member_is_extracted_as_it_is(make: Callable[[], bytes], file: str) -> None:
-    pin = _there(make(), file)
+    pin = _put(make(), file)
     for name, content in MEMBERS.items():
         assert member(pin, name).read_bytes() == content
 
 
 def test_one_pass_extracts_all_and_the_archive_is_not_needed_again(passes: list[list[str]]) -> None:
-    pin = _there(_tar())
+    pin = _put(_tar())
     member(pin, "top/three.json", MEMBERS)
     pin.path.unlink()
     for name, content in MEMBERS.items():
@@ -101,16 +103,16 @@ def test_one_pass_extracts_all_and_the_archive_is_not_needed_again(passes: list[
     assert passes == [["top/three.json", "top/one.json", "top/deep/two.json"]]
 
 
-def test_a_pass_leaves_out_what_is_there(passes: list[list[str]]) -> None:
-    pin = _there(_tar())
+def test_a_pass_skips_extracted_members(passes: list[list[str]]) -> None:
+    pin = _put(_tar())
     member(pin, "top/one.json")
     member(pin, "top/three.json", MEMBERS)
     member(pin, "top/one.json")
     assert passes == [["top/one.json"], ["top/three.json", "top/deep/two.json"]]
 
 
-def test_a_damaged_member_is_said_and_extracted_anew(capsys: pytest.CaptureFixture[str]) -> None:
-    pin = _there(_tar())
+def test_a_damaged_member_is_reported_and_extracted_again(capsys: pytest.CaptureFixture[str]) -> None:
+    pin = _put(_tar())
     path = member(pin, "top/one.json")
     path.write_bytes(b'{"one": 2}')
     capsys.readouterr()
@@ -118,15 +120,15 @@ def test_a_damaged_member_is_said_and_extracted_anew(capsys: pytest.CaptureFixtu
     assert f"{path}: changed since it was extracted" in capsys.readouterr().err
 
 
-def test_a_member_that_was_deleted_is_extracted_anew() -> None:
-    pin = _there(_tar())
+def test_a_member_that_was_deleted_is_extracted_again() -> None:
+    pin = _put(_tar())
     member(pin, "top/one.json").unlink()
     assert member(pin, "top/one.json").read_bytes() == MEMBERS["top/one.json"]
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{"])
-def test_a_damaged_record_is_made_anew(record: str) -> None:
-    pin = _there(_tar())
+def test_a_damaged_record_is_written_again(record: str) -> None:
+    pin = _put(_tar())
     path = member(pin, "top/one.json")
     (path.parents[2] / "members.json").write_text(record)
     path.write_bytes(b"?")
@@ -134,18 +136,18 @@ def test_a_damaged_record_is_made_anew(record: str) -> None:
 
 
 def test_archives_of_one_name_with_other_content_do_not_mix() -> None:
-    before = member(_there(_zip(), "some.zip"), "top/one.json")
+    before = member(_put(_zip(), "some.zip"), "top/one.json")
     other = io.BytesIO()
     with zipfile.ZipFile(other, "w") as zipped:
         zipped.writestr("top/one.json", "another")
-    pin = _there(other.getvalue(), "some.zip")
+    pin = _put(other.getvalue(), "some.zip")
     assert member(pin, "top/one.json").read_text() == "another"
     assert before.read_bytes() == MEMBERS["top/one.json"]
 
 
 @pytest.mark.parametrize("make", [_tar, _zip])
 def test_a_member_that_is_not_there_is_named_with_its_archive(make: Callable[[], bytes]) -> None:
-    pin = _there(make(), "some.whl" if make is _zip else "some.tar.gz")
+    pin = _put(make(), "some.whl" if make is _zip else "some.tar.gz")
     with pytest.raises(
         UserError, match=rf"{pin.file} has no member top/four.json; `python -m (tar|zip)file -l {pin.path}`"
     ):
@@ -158,7 +160,7 @@ def test_a_member_that_is_not_there_is_named_with_its_archive(make: Callable[[],
     ["../out", "top/../../out", "/etc/out", "C:/out", "C:out", "top\\..\\..\\out", "./top", "top//out", "", "a\0b"],
 )
 def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
-    pin = _there(_tar((tarfile.TarInfo(name or "empty"),)))
+    pin = _put(_tar((tarfile.TarInfo(name or "empty"),)))
     with pytest.raises(UserError, match="is refused"):
         member(pin, name)
     with pytest.raises(UserError, match="is refused"):
@@ -167,14 +169,14 @@ def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_what_is_no_plain_file_in_a_tar_is_refused(kind: bytes) -> None:
-    pin = _there(_tar((_tar_entry("top/odd", kind),)))
+def test_a_link_folder_or_device_in_a_tar_is_refused(kind: bytes) -> None:
+    pin = _put(_tar((_tar_entry("top/odd", kind),)))
     with pytest.raises(UserError, match="top/odd is refused, as it is a link"):
         member(pin, "top/odd")
 
 
 def test_a_link_in_a_zip_is_refused() -> None:
-    pin = _there(_zip((_zip_link("top/odd"),)), "some.whl")
+    pin = _put(_zip((_zip_link("top/odd"),)), "some.whl")
     with pytest.raises(UserError, match="top/odd is refused, as it is a link"):
         member(pin, "top/odd")
 
@@ -188,8 +190,8 @@ def test_a_link_in_a_zip_is_refused() -> None:
         (_damaged(_zip()), "some.whl"),
     ],
 )
-def test_what_is_no_archive_is_one_line(content: bytes, file: str) -> None:
-    pin = _there(content, file)
+def test_a_damaged_archive_is_one_line(content: bytes, file: str) -> None:
+    pin = _put(content, file)
     with pytest.raises(UserError, match=f"{pin.path}: not a readable archive"):
         member(pin, "top/one.json")
 
@@ -197,4 +199,4 @@ def test_what_is_no_archive_is_one_line(content: bytes, file: str) -> None:
 def test_members_are_not_executable() -> None:
     info = tarfile.TarInfo("top/run")
     info.mode = 0o777
-    assert member(_there(_tar((info,))), "top/run").stat().st_mode & 0o111 == 0
+    assert member(_put(_tar((info,))), "top/run").stat().st_mode & 0o111 == 0

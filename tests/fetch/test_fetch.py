@@ -1,4 +1,4 @@
-"""Fetching the files of a source: from a hub on this machine, pinned, with every fault one line; and from a folder."""
+"""Fetching the files of a source, from a local hub with pins, where each fault is one line, and from a folder."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ def pin(**sums: str) -> None:
     record("toys", HubPin("acme/toys", COMMIT, files))
 
 
-def refusal(wanted: RepoFiles = TOYS, hub: str = "") -> str:
+def refusal(source: RepoFiles = TOYS, hub: str = "") -> str:
     with pytest.raises(UserError) as caught:
-        fetch(wanted, hub)
+        fetch(source, hub)
     line = str(caught.value)
     assert "\n" not in line
     return line
@@ -52,10 +52,10 @@ def test_pinned_files_are_fetched_once(server: Hub) -> None:
     assert len(server.asked) == 2
 
 
-def test_what_is_not_pinned_is_refused_without_asking(server: Hub) -> None:
+def test_a_source_without_a_pin_is_refused_without_a_request(server: Hub) -> None:
     assert refusal() == (
-        "toys: acme/toys is not pinned in pins.yaml; `candor pin toys` learns its revision and hashes from where it "
-        "lies, or set hub in params.yaml to a folder in the hub's layout"
+        "toys: acme/toys is not pinned in pins.yaml; run `candor pin toys` to record its revision and hashes, or set "
+        "hub in params.yaml to a folder in the hub's layout"
     )
     assert server.requests == []
 
@@ -63,19 +63,19 @@ def test_what_is_not_pinned_is_refused_without_asking(server: Hub) -> None:
 def test_a_changed_source_is_refused_and_leaves_nothing(server: Hub, tmp_path: Path) -> None:
     pin(**{"wood/train-00001-of-00002.parquet": "0" * 64})
     assert refusal().startswith("toys: wood/train-00001-of-00002.parquet of acme/toys has the SHA-256 sum ")
-    assert "the source changed or was cut short" in refusal()
-    kept = [path.name for path in (tmp_path / "home").rglob("*") if path.is_file() and path.name != "lock"]
-    assert kept == ["train-00000-of-00002.parquet"]  # what is right stays
+    assert "the source changed or the file was cut short" in refusal()
+    files = [path.name for path in (tmp_path / "home").rglob("*") if path.is_file() and path.name != "lock"]
+    assert files == ["train-00000-of-00002.parquet"]  # the right file stays
 
 
-def test_a_file_that_was_damaged_since_is_fetched_anew(server: Hub) -> None:
+def test_a_file_that_was_damaged_later_is_fetched_again(server: Hub) -> None:
     pin()
     path = fetch(TOYS, "").paths[1]
     path.write_bytes(b"tw")
     assert fetch(TOYS, "").paths[1].read_bytes() == b"two"
 
 
-def test_a_network_that_drops_in_the_middle_is_gone_on_with(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_download_that_breaks_off_is_resumed(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     pin()
     server.cuts[ONE] = [10_000, 5_000]
     assert fetch(TOYS, "").paths[0].read_bytes() == FILES["wood/train-00000-of-00002.parquet"]
@@ -83,7 +83,7 @@ def test_a_network_that_drops_in_the_middle_is_gone_on_with(server: Hub, capsys:
     assert "trying again in 1 s" in capsys.readouterr().err
 
 
-def test_a_later_call_goes_on_where_one_gave_up(server: Hub) -> None:
+def test_a_later_call_resumes_a_failed_download(server: Hub) -> None:
     pin()
     server.cuts[ONE] = [10_000, 5_000, 0, 0]
     refusal()
@@ -92,14 +92,14 @@ def test_a_later_call_goes_on_where_one_gave_up(server: Hub) -> None:
 
 
 @pytest.mark.parametrize("fault", ["cuts", "statuses"])
-def test_a_network_that_stays_away_is_one_line(server: Hub, fault: str) -> None:
+def test_a_network_that_does_not_work_is_one_line(server: Hub, fault: str) -> None:
     pin()
     server.cuts[ONE], server.statuses = ([0] * 4, []) if fault == "cuts" else ([], [503] * 4)
     line = refusal()
     assert line.startswith("toys: acme/toys could not be fetched (")
     assert line.endswith(
-        "repeat when the network is back, it goes on where it was, or set hub in params.yaml to a folder in the hub's "
-        "layout"
+        "run this again when the network is back (the download resumes), or set hub in params.yaml to a folder in the "
+        "hub's layout"
     )
 
 
@@ -127,8 +127,8 @@ def test_a_file_that_is_gone_is_one_line(server: Hub) -> None:
     pin()
     server.put("acme/toys", {}, commit=COMMIT)
     assert refusal() == (
-        f"toys: there is no {server.address}/datasets/acme/toys/resolve/{COMMIT}/wood/{ONE}; `candor pin` learns where "
-        "acme/toys has it now"
+        f"toys: there is no {server.address}/datasets/acme/toys/resolve/{COMMIT}/wood/{ONE}; `candor pin` looks up the "
+        "present files of acme/toys"
     )
 
 
@@ -146,14 +146,14 @@ def test_a_folder_needs_no_pin_and_its_hash_is_the_revision(tmp_path: Path) -> N
 
 def test_a_folder_without_the_files_is_one_line(tmp_path: Path) -> None:
     assert refusal(hub=str(tmp_path)) == (
-        f"toys: {tmp_path}/acme/toys holds no wood/train-*.parquet or wood/train/*.parquet; put the files there, or "
-        "set hub to ''"
+        f"toys: {tmp_path}/acme/toys has no wood/train-*.parquet or wood/train/*.parquet; put the files there, or "
+        "set hub to '' in params.yaml"
     )
-    assert refusal(hub=str(tmp_path / "none")).startswith(f"params.yaml: hub is {tmp_path}/none, which is no folder")
+    assert refusal(hub=str(tmp_path / "none")).startswith(f"params.yaml: hub is {tmp_path}/none, which is not a folder")
 
 
 @pytest.mark.parametrize(
-    ("config", "paths", "meant"),
+    ("config", "paths", "matching"),
     [
         ("", ["data/train-0.parquet", "data/test-0.parquet"], ["data/train-0.parquet"]),
         ("", ["train.parquet", "test.parquet"], ["train.parquet"]),
@@ -163,12 +163,12 @@ def test_a_folder_without_the_files_is_one_line(tmp_path: Path) -> None:
         ("wood", ["tin/train-0.parquet", "toys.py"], []),
     ],
 )
-def test_the_layouts_of_a_split(config: str, paths: list[str], meant: list[str] | None) -> None:
-    expected = sorted(paths)[:2] if meant is None else meant
+def test_the_layouts_of_a_split(config: str, paths: list[str], matching: list[str] | None) -> None:
+    expected = sorted(paths)[:2] if matching is None else matching
     assert split_of("toys", "acme/toys", config, "train").matching(paths) == expected
 
 
-def test_a_repository_that_was_a_script_is_listed_on_its_converted_branch(server: Hub) -> None:
+def test_a_repository_with_a_loading_script_is_listed_on_its_converted_branch(server: Hub) -> None:
     server.put("acme/toys", {"toys.py": b"print()"})
     server.put("acme/toys", {"wood/train/0000.parquet": b"rows"}, branch="refs/convert/parquet", commit=CONVERTED)
     assert repositories.listing(TOYS) == (
@@ -179,16 +179,16 @@ def test_a_repository_that_was_a_script_is_listed_on_its_converted_branch(server
 
 def test_a_repository_without_such_files_is_one_line(server: Hub) -> None:
     server.put("acme/toys", {"toys.csv": b""})
-    with pytest.raises(UserError, match=r"^toys: acme/toys holds no wood/train-\*\.parquet or wood/train/\*\.parquet"):
+    with pytest.raises(UserError, match=r"^toys: acme/toys has no wood/train-\*\.parquet or wood/train/\*\.parquet"):
         repositories.listing(TOYS)
 
 
-PROMPTS = RepoFiles("prompts", "acme/toys", ("prompts/*.txt",), at="github")
+PROMPTS = RepoFiles("prompts", "acme/toys", ("prompts/*.txt",), host="github")
 
 
 @pytest.fixture
 def github(server: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """What GitHub answers, with two prompts."""
+    """A server that answers like GitHub, with two prompts."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(repositories, "_GITHUB_LISTS", f"{server.address}/lists")
     monkeypatch.setattr(repositories, "_GITHUB_FILES", f"{server.address}/files")
@@ -208,7 +208,7 @@ def test_a_repository_on_github_is_listed_and_read_without_a_login(github: Hub, 
     assert github.logins == [None] * 3
 
 
-def test_github_is_asked_again_and_then_given_up(github: Hub, tmp_path: Path) -> None:
+def test_requests_to_github_are_retried_and_then_fail(github: Hub, tmp_path: Path) -> None:
     github.statuses = [503, 429]
     repositories.receive(PROMPTS, COMMIT, "prompts/a.txt", tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_bytes() == b"A prompt." and len(github.requests) == 3
@@ -217,6 +217,6 @@ def test_github_is_asked_again_and_then_given_up(github: Hub, tmp_path: Path) ->
         repositories.receive(PROMPTS, COMMIT, "prompts/b.txt", tmp_path / "b.txt")
 
 
-def test_a_file_that_github_has_no_more_is_one_line(github: Hub, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^prompts: there is no \S+/b\.txt \(status 401\); `candor pin` learns where"):
+def test_a_file_that_is_gone_from_github_is_one_line(github: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^prompts: there is no \S+/b\.txt \(status 401\); `candor pin` looks up"):
         repositories.receive(PROMPTS, COMMIT, "prompts/b.txt", tmp_path / "b.txt")

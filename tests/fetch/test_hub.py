@@ -1,4 +1,4 @@
-"""Models from a hub on this machine: found, gated, missing, cut off and resumed, another than the hub says."""
+"""Models from a local hub: downloaded, gated, missing, cut off and resumed, and different from the hub's metadata."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ TinyModel = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def source(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with files beside it that nobody needs."""
+    """A model folder with additional files that are not needed."""
     folder = tmp_path_factory.mktemp("source")
     tiny(seed=8, folder=folder)
     (folder / "pytorch_model.bin").write_bytes(b"pickled")
@@ -40,7 +40,7 @@ def source(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub that holds the model, also under the tag v1."""
+    """A hub that has the model, also under the tag v1."""
     files = {path.name: path.read_bytes() for path in source.iterdir()}
     with served(monkeypatch, tmp_path / "scratch") as hub:
         hub.put(ID, files)
@@ -48,22 +48,22 @@ def hub(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield hub
 
 
-def taken(folder: Path, source: str = ID, revision: str | None = COMMIT, sha256: str | None = None) -> Path:
+def materialised(folder: Path, source: str = ID, revision: str | None = COMMIT, sha256: str | None = None) -> Path:
     folder.mkdir()
     materialise(own_source("mine", source, revision, sha256), folder)
     return folder
 
 
-def refused(folder: Path, **arguments: Any) -> str:
+def refusal(folder: Path, **arguments: Any) -> str:
     with pytest.raises(UserError) as caught:
-        taken(folder, **arguments)
+        materialised(folder, **arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("revision", ["v1", COMMIT])
-def test_a_model_is_taken_whole_and_nothing_else(hub: Hub, source: Path, tmp_path: Path, revision: str) -> None:
-    folder = taken(tmp_path / "out", revision=revision)
+def test_a_complete_model_is_fetched_and_nothing_else(hub: Hub, source: Path, tmp_path: Path, revision: str) -> None:
+    folder = materialised(tmp_path / "out", revision=revision)
     needed = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", *needed]
     for name in needed:
@@ -76,14 +76,14 @@ def test_a_model_is_taken_whole_and_nothing_else(hub: Hub, source: Path, tmp_pat
 def test_a_model_that_may_change_is_refused_unless_its_weights_are_named(
     hub: Hub, source: Path, tmp_path: Path
 ) -> None:
-    said = refused(tmp_path / "one", revision=None)
-    assert said.startswith(f"own_models.mine: {ID} is on the hub, where it may change") and COMMIT in said
-    taken(tmp_path / "other", revision=None, sha256=sha256_of(source / WEIGHTS))
+    message = refusal(tmp_path / "one", revision=None)
+    assert message.startswith(f"own_models.mine: {ID} is on the hub, where it may change") and COMMIT in message
+    materialised(tmp_path / "other", revision=None, sha256=sha256_of(source / WEIGHTS))
 
 
 @pytest.fixture
 def registered(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """The hub, whose model the registry names `toy`, in a project that has pinned nothing."""
+    """The hub, whose model the registry names `toy`, in a project without pins."""
     monkeypatch.chdir(tmp_path)
     Path("pins.yaml").write_text("archives: {}\n", encoding="utf-8")
     monkeypatch.setitem(MODELS, "toy", HubModel(ID, 1000, "cc0-1.0"))
@@ -91,12 +91,12 @@ def registered(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_model_of_the_registry_is_pinned_and_then_taken(source: Path, tmp_path: Path) -> None:
+def test_a_model_of_the_registry_is_pinned_and_then_fetched(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         materialise(registry_source("toy"), tmp_path)
     assert str(caught.value) == (
-        "toy: somebody/tiny is not pinned in pins.yaml; `candor pin toy` learns its revision and hashes from where it "
-        "lies, or name a copy of it that you have: a folder or a .gguf file"
+        "toy: somebody/tiny is not pinned in pins.yaml; run `candor pin toy` to record its revision and hashes, or "
+        "name a copy of it that you have: a folder or a .gguf file"
     )
     pin("toy")
     assert hub_pin("toy", ID).files == {WEIGHTS: sha256_of(source / WEIGHTS)}
@@ -118,51 +118,51 @@ def test_a_plan_reads_the_config_of_a_pinned_model_alone(registered: Hub, source
     assert [path for path, _ in registered.asked] == ["config.json"]
 
 
-def test_a_transfer_that_breaks_off_goes_on_where_it_was(hub: Hub, source: Path, tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_is_resumed(hub: Hub, source: Path, tmp_path: Path) -> None:
     hub.cuts[WEIGHTS] = [1_000]
-    folder = taken(tmp_path / "out")
+    folder = materialised(tmp_path / "out")
     assert (folder / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
     assert [asked for asked in hub.asked if asked[0] == WEIGHTS] == [(WEIGHTS, None), (WEIGHTS, "bytes=1000-")]
 
 
-def test_a_later_call_goes_on_where_one_gave_up(hub: Hub, source: Path, tmp_path: Path) -> None:
+def test_a_later_call_resumes_a_failed_download(hub: Hub, source: Path, tmp_path: Path) -> None:
     hub.cuts[WEIGHTS] = [1_000, 500, 0, 0]
-    assert "it goes on where it was, or name a folder" in refused(tmp_path / "one")
+    assert "(the download resumes), or name a folder" in refusal(tmp_path / "one")
     hub.asked.clear()
-    folder = taken(tmp_path / "other")
+    folder = materialised(tmp_path / "other")
     assert hub.asked == [(WEIGHTS, "bytes=1500-")], "what was complete is not asked for again"
     assert (folder / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
 
 
-def test_a_gated_model_wants_a_login(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gated_model_needs_a_login(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.gated.add(ID)
-    message = refused(tmp_path / "one")
+    message = refusal(tmp_path / "one")
     assert f"{ID} is gated: accept its terms at {hub.address}/{ID} and log in with `hf auth login`" in message
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    taken(tmp_path / "other")
+    materialised(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ({"source": "somebody/nothing"}, "has no model somebody/nothing, nor is there such a folder here"),
-        ({"revision": "v2"}, f"{ID} has no revision 'v2'; name a commit, a tag or a branch"),
+        ({"source": "somebody/nothing"}, "has no model somebody/nothing, and there is no such folder here"),
+        ({"revision": "v2"}, f"{ID} has no revision 'v2'; name one of its commits, tags or branches"),
         ({"sha256": "ab" * 32}, "own_models.mine: the SHA-256 of "),
         ({"source": "nowhere"}, "own_models.mine.from is nowhere: no model folder and no .gguf file is there"),
     ],
 )
-def test_what_is_not_there_is_said(hub: Hub, tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
-    assert said in refused(tmp_path / "out", **arguments)
+def test_a_missing_model_is_one_line(hub: Hub, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    assert message in refusal(tmp_path / "out", **arguments)
 
 
-def test_a_revision_of_what_lies_here_is_refused(hub: Hub, source: Path, tmp_path: Path) -> None:
-    assert "own_models.mine.revision is for models on the hub" in refused(
+def test_a_revision_of_a_local_model_is_refused(hub: Hub, source: Path, tmp_path: Path) -> None:
+    assert "own_models.mine.revision is for models on the hub" in refusal(
         tmp_path / "out", source=str(source), revision="v1"
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "reason"),
     [
         (WEIGHTS, b"short", "its size is 5 bytes, expected "),
         (WEIGHTS, None, "its hash is "),
@@ -170,27 +170,27 @@ def test_a_revision_of_what_lies_here_is_refused(hub: Hub, source: Path, tmp_pat
     ],
 )
 def test_another_file_than_the_hub_says_is_refused(
-    hub: Hub, source: Path, tmp_path: Path, name: str, content: bytes | None, said: str
+    hub: Hub, source: Path, tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
     whole = (source / name).read_bytes()
     hub.wrong[name] = content if content is not None else bytes([whole[0] ^ 1]) + whole[1:]
-    message = refused(tmp_path / "one")
-    assert f"{ID}: {name} is not what the hub says" in message and said in message
+    message = refusal(tmp_path / "one")
+    assert f"{ID}: {name} is not what the hub says" in message and reason in message
     hub.wrong.clear()
-    taken(tmp_path / "other")
+    materialised(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
-    ("absent", "said"),
+    ("absent", "message"),
     [
         (WEIGHTS, "has no safetensors weights at"),
         ("config.json", "has no config.json at"),
         ("tokenizer.json", "has no tokenizer.json at"),
     ],
 )
-def test_a_repository_without_what_is_needed_is_refused(hub: Hub, tmp_path: Path, absent: str, said: str) -> None:
+def test_a_repository_without_what_is_needed_is_refused(hub: Hub, tmp_path: Path, absent: str, message: str) -> None:
     del hub.repositories[ID]["main"][1][absent]
-    assert said in refused(tmp_path / "out")
+    assert message in refusal(tmp_path / "out")
     assert hub.asked == []
 
 
@@ -200,13 +200,13 @@ def test_weights_in_parts_are_received_by_their_index(hub: Hub, tmp_path: Path) 
     files[names[0]] = files.pop(WEIGHTS)
     index = f'{{"weight_map": {{"a": "{names[0]}", "b": "{names[1]}"}}}}'
     files["model.safetensors.index.json"] = index.encode()
-    assert f"its model.safetensors.index.json names {names[1]}, which is not there" in refused(tmp_path / "out")
+    assert f"its model.safetensors.index.json names {names[1]}, which is not there" in refusal(tmp_path / "out")
     assert (names[0], None) in hub.asked
 
 
 def test_no_hub_answers(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert f"{ID} could not be fetched (" in refused(tmp_path / "out")
+    assert f"{ID} could not be fetched (" in refusal(tmp_path / "out")
 
 
 def test_the_stage_asks_the_hub_that_is_set(hub: Hub, source: Path, tmp_path: Path) -> None:

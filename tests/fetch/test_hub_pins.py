@@ -1,4 +1,4 @@
-"""The section `hub` of pins.yaml: what is refused, and that recording a pin keeps the rest of the file."""
+"""The section `hub` of pins.yaml: wrong entries are refused, and recording a pin keeps the rest of the file."""
 
 from pathlib import Path
 
@@ -35,26 +35,26 @@ def test_an_entry_becomes_a_pin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (REVISION, "main", "hub.toys.revision is 'main'"),
         (SUM, "1a", "hub.toys.files.wood/train-00000-of-00001.parquet is '1a'"),
         ("wood/train", "../train", "hub.toys.files.../train-00000-of-00001.parquet"),
-        ("acme/toys", "acme/dolls", "hub.toys.repository is acme/dolls, expected acme/toys; `candor pin toys` renews"),
-        ("    revision", "    revisions: 3\n    revision", "hub.toys.revisions: unexpected keyword argument; the keys"),
+        ("acme/toys", "acme/dolls", "hub.toys.repository is acme/dolls, expected acme/toys; run `candor pin toys`"),
+        ("    revision", "    revisions: 3\n    revision", "hub.toys.revisions is not a known key; the keys"),
         (
             "    repository: acme/toys\n",
             "",
-            "hub.toys.repository: missing; the keys are repository, revision and files",
+            "hub.toys.repository is missing; the keys are repository, revision and files",
         ),
         (REVISION, "", "is not pinned"),
         ("toys:", "dolls:", "is not pinned"),
     ],
 )
-def test_a_wrong_entry_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_wrong_entry_is_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         hub_pin("toys", "acme/toys", pins(tmp_path, TEXT.replace(old, new)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

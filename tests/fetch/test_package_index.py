@@ -1,3 +1,5 @@
+"""Fetching a pinned file from a local package index: resumed, retried, verified, and every fault is one line."""
+
 import base64
 import hashlib
 import os
@@ -29,7 +31,7 @@ NO_WAIT = (0.0, 0.0)
 
 
 class Index(ThreadingHTTPServer):
-    """A package index on this machine with one project of one file, and with the faults that a test asks for.
+    """A local package index with one project of one file, and with the faults that a test sets.
 
     `cuts` holds, for each request of the file to come, how many bytes are sent before the connection is cut; `ranges`
     holds the `Range` of each request of the file, `sent` the bytes of it that were sent.
@@ -50,7 +52,7 @@ class Index(ThreadingHTTPServer):
         self.sent = 0
 
     def handle_error(self, *_: object) -> None:
-        """Passes over a connection that the other side has closed."""
+        """Ignores a connection that the other side has closed."""
 
     @property
     def url(self) -> str:
@@ -125,7 +127,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     with Index() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        # Asking pip takes most of a second, so one test below does it for all.
+        # Running pip takes most of a second, so only one test below does it.
         monkeypatch.setattr(package_index, "pip_settings", lambda: {"index-url": server.url, "timeout": "5"})
         yield server
         server.stalls.set()
@@ -142,15 +144,15 @@ def _put(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
-def _left() -> set[str]:
-    """What lies in the downloads folder besides the lock, which stays."""
+def _downloads() -> set[str]:
+    """The files in the downloads folder except the lock, which stays."""
     return {path.name for path in PIN.path.parent.iterdir()} - {f"{FILE}.lock"}
 
 
 def test_a_file_is_found_on_the_index_fetched_and_verified(index: Index) -> None:
     path = fetch_archive(PIN)
     assert path.read_bytes() == PAYLOAD
-    assert _left() == {FILE, f"{FILE}.verified.json"}
+    assert _downloads() == {FILE, f"{FILE}.verified.json"}
     assert index.ranges == [None]
 
 
@@ -161,7 +163,7 @@ def test_a_fetched_file_needs_no_index_and_no_second_hashing(index: Index, monke
     assert len(index.ranges) == 1
 
 
-def test_a_cut_transfer_goes_on_where_it_was(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cut_transfer_is_resumed(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
     index.cuts = [100_000, 150_000]
     assert fetch_archive(PIN, NO_WAIT).read_bytes() == PAYLOAD
     assert index.ranges == [None, "bytes=100000-", "bytes=250000-"]
@@ -186,14 +188,14 @@ def test_a_server_without_ranges_sends_the_file_from_the_start(index: Index) -> 
 
 
 @pytest.mark.parametrize("begun", [b"x" * 1_000, b"x" * (len(PAYLOAD) + 1), b"x" * len(PAYLOAD)])
-def test_a_part_of_another_file_is_given_up_and_the_file_fetched_whole(index: Index, begun: bytes) -> None:
+def test_a_part_of_another_file_is_dropped_and_the_file_fetched_from_its_start(index: Index, begun: bytes) -> None:
     _put(begun, _part())
     assert fetch_archive(PIN, NO_WAIT).read_bytes() == PAYLOAD
     assert index.ranges[-1] is None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"?" + PAYLOAD[1:], f"expected {PIN.sha256}"),
         (PAYLOAD[:-1], "its size is 299,999 bytes, expected 300,000"),
@@ -201,13 +203,13 @@ def test_a_part_of_another_file_is_given_up_and_the_file_fetched_whole(index: In
         (b"", "its size is 0 bytes, expected 300,000"),
     ],
 )
-def test_another_file_than_the_pinned_one_is_refused_and_removed(index: Index, content: bytes, said: str) -> None:
+def test_a_file_that_differs_from_its_pin_is_refused_and_removed(index: Index, content: bytes, message: str) -> None:
     index.content = content
     with pytest.raises(UserError) as caught:
         fetch_archive(PIN, NO_WAIT)
-    for word in (FILE, said, "pip config list", str(PIN.path.parent)):
+    for word in (FILE, message, "pip config list", str(PIN.path.parent)):
         assert word in str(caught.value)
-    assert _left() == set()
+    assert _downloads() == set()
 
 
 def test_a_file_that_is_far_too_long_is_not_received_to_its_end(index: Index) -> None:
@@ -252,15 +254,13 @@ def test_an_index_that_cannot_be_reached_is_one_line_with_the_ways_out(monkeypat
 
 
 @pytest.mark.parametrize("settings", [{"no-index": "1"}, {"no-index": "true", "find-links": "no/such/folder"}])
-def test_a_file_that_is_nowhere_is_one_line_and_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
-) -> None:
+def test_a_missing_file_is_one_line_without_retries(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
     monkeypatch.setattr(package_index, "pip_settings", lambda: settings)
     with pytest.raises(UserError, match="it is not in .* by hand"):
         fetch_archive(PIN, (60.0,))
 
 
-def test_a_project_that_the_index_does_not_have_is_not_waited_for(index: Index) -> None:
+def test_a_missing_project_is_not_retried(index: Index) -> None:
     index.page_statuses = [404]
     with pytest.raises(UserError, match=f"it is not in {index.url}"):
         fetch_archive(PIN, (60.0,))
@@ -273,7 +273,7 @@ def test_an_index_that_is_down_does_not_hide_another(index: Index, monkeypatch: 
     assert fetch_archive(PIN, ()).read_bytes() == PAYLOAD
 
 
-def test_name_and_password_of_the_index_serve_for_its_files(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_credentials_of_the_index_are_used_for_its_files(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.login = f"Basic {base64.b64encode(b'user:secret').decode()}"
     with pytest.raises(UserError, match="it is not in"):
         fetch_archive(PIN, ())
@@ -288,7 +288,7 @@ def test_an_index_that_has_moved_is_followed(index: Index, monkeypatch: pytest.M
     assert fetch_archive(PIN, ()).read_bytes() == PAYLOAD
 
 
-def test_a_trusted_host_is_asked_through_the_proxy(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_host_is_reached_through_the_proxy(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"index-url": "http://index.example/simple", "trusted-host": "index.example", "proxy": index.url}
     monkeypatch.setattr(package_index, "pip_settings", lambda: settings)
     assert fetch_archive(PIN, ()).read_bytes() == PAYLOAD
@@ -300,7 +300,7 @@ def test_a_file_put_by_hand_is_used_without_any_index(monkeypatch: pytest.Monkey
     assert fetch_archive(PIN) == PIN.path
 
 
-def test_a_wrong_file_put_by_hand_is_said_and_replaced(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_file_put_by_hand_is_reported_and_replaced(index: Index, capsys: pytest.CaptureFixture[str]) -> None:
     _put(b"x" + PAYLOAD[1:], PIN.path)
     assert fetch_archive(PIN).read_bytes() == PAYLOAD
     assert f"expected {PIN.sha256}" in capsys.readouterr().err
@@ -321,7 +321,7 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(index: Index) -> None:
+def test_a_part_left_by_a_killed_process_is_resumed(index: Index) -> None:
     index.stall_after = 200_000
     program = (
         "from stages.fetch import package_index; from stages.fetch.archive_pins import ArchivePin;"
@@ -331,7 +331,7 @@ def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(index: In
     _until(lambda: _part().exists() and _part().stat().st_size > 100_000)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert _left() == {f"{FILE}.part"}
+    assert _downloads() == {f"{FILE}.part"}
     begun = _part().stat().st_size
     index.stall_after = 0
     assert fetch_archive(PIN).read_bytes() == PAYLOAD
@@ -343,12 +343,12 @@ def test_a_second_process_waits_for_the_first_and_finds_its_file(
 ) -> None:
     monkeypatch.setattr(package_index, "pip_settings", lambda: pytest.fail("asked for an index"))
     PIN.path.parent.mkdir(parents=True)
-    said = ""
+    message = ""
 
     def waits() -> bool:
-        nonlocal said
-        said += capsys.readouterr().err
-        return "another process is at it" in said
+        nonlocal message
+        message += capsys.readouterr().err
+        return "another process is at it" in message
 
     with ThreadPoolExecutor() as pool, FileLock(PIN.path.with_name(f"{FILE}.lock")):
         fetched = pool.submit(fetch_archive, PIN)
@@ -358,7 +358,7 @@ def test_a_second_process_waits_for_the_first_and_finds_its_file(
 
 
 @pytest.mark.parametrize("as_url", [False, True])
-def test_a_folder_of_files_serves_when_pip_is_told_so(
+def test_a_folder_of_files_is_used_if_pip_is_configured_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_url: bool
 ) -> None:
     folder = tmp_path / "wheels"
@@ -368,7 +368,7 @@ def test_a_folder_of_files_serves_when_pip_is_told_so(
     assert fetch_archive(PIN).read_bytes() == PAYLOAD
 
 
-def test_an_index_that_is_a_folder_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_can_be_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _put(PAYLOAD, tmp_path / "files" / FILE)
     _put(f'<a href="../../files/{FILE}">{FILE}</a>'.encode(), tmp_path / "simple/tiny-project/index.html")
     settings = {"index-url": (tmp_path / "simple").as_uri()}
@@ -392,12 +392,12 @@ def test_settings_are_pips_own_files_and_environment(tmp_path: Path, monkeypatch
     assert settings["proxy"] == "http://proxy.example"
 
 
-def test_where_pips_files_disagree_the_one_that_pip_obeys_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_pips_files_disagree_the_setting_that_pip_uses_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
         ("list",): "global.index-url='https://site.example'\nglobal.index-url='https://user.example'\n",
         ("get", "global.index-url"): "https://site.example\n",
     }
-    monkeypatch.setattr(package_index, "_pip", lambda *arguments: answers[arguments])
+    monkeypatch.setattr(package_index, "_pip_config", lambda *arguments: answers[arguments])
     assert pip_settings() == {"index-url": "https://site.example"}
 
 

@@ -1,4 +1,4 @@
-"""A hub on this machine, with invented repositories: what its tools ask of it, and the faults that a test asks for."""
+"""A local Hugging Face hub with invented repositories, which answers its clients with the faults that a test sets."""
 
 import hashlib
 import json
@@ -27,10 +27,10 @@ _FILE = re.compile(r"/(?:datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/
 class Hub(ThreadingHTTPServer):
     """Repositories by id, each with branches and tags, each with a commit and files by path.
 
-    `cuts` holds, for a file's name, after how many bytes the answers to come break off, `wrong` what is sent in place
-    of it, `statuses` with what status the requests to come are refused; files of a `gated` repository need the token.
-    `pages` are other answers, by address. `asked` are the names and byte ranges of files, `requests` all addresses, and
-    `logins` who asked.
+    `cuts` holds, by file name, after how many bytes the next responses break off; `wrong`, by file name, the content
+    that is sent instead; `statuses` the error statuses of the next requests. Files of a `gated` repository need the
+    token. `pages` are other responses, by address. Recorded are, in `asked`, the names and byte ranges of requested
+    files, in `requests` all paths, and in `logins` the Authorization headers.
     """
 
     daemon_threads = True
@@ -52,7 +52,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories.setdefault(repository, {})[branch] = (commit, dict(files))
 
     def handle_error(self, *_: object) -> None:
-        """Passes over a connection that the other side has closed."""
+        """Ignores a connection that the other side has closed."""
 
     @property
     def address(self) -> str:
@@ -70,15 +70,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in self.server.pages:
             return self._send(200, self.server.pages[self.path])
         path = self.path.partition("?")[0]
-        found = _API.fullmatch(path) or _FILE.fullmatch(path)
-        # Nobody learns the names of private repositories: what does not exist is refused as they are.
-        if found is None or found["id"] not in self.server.repositories:
+        match = _API.fullmatch(path) or _FILE.fullmatch(path)
+        # Like the hub: a missing repository gets the response of a private one, so as not to reveal private names.
+        if match is None or match["id"] not in self.server.repositories:
             return self._refuse(401, "RepoNotFound")
-        if found.re is _API:
-            return self._list(found["id"], unquote(found["revision"] or "main"))
-        if found["id"] in self.server.gated and self.headers["Authorization"] != f"Bearer {TOKEN}":
+        if match.re is _API:
+            return self._list(match["id"], unquote(match["revision"] or "main"))
+        if match["id"] in self.server.gated and self.headers["Authorization"] != f"Bearer {TOKEN}":
             return self._refuse(401, "GatedRepo")
-        return self._file(found["id"], found["revision"], unquote(found["path"]))
+        return self._file(match["id"], match["revision"], unquote(match["path"]))
 
     def _list(self, repository: str, revision: str) -> None:
         branches = self.server.repositories[repository]
@@ -99,12 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
         assert re.fullmatch("[0-9a-f]{40}", revision), "files are asked for at a commit"
         if path not in commits.get(revision, {}):
             return self._refuse(404, "EntryNotFound")
-        name, wanted = path.rpartition("/")[2], self.headers["Range"]
-        self.server.asked.append((name, wanted))
+        name, byte_range = path.rpartition("/")[2], self.headers["Range"]
+        self.server.asked.append((name, byte_range))
         content = self.server.wrong.get(name, commits[revision][path])
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        start = int(byte_range.removeprefix("bytes=").removesuffix("-")) if byte_range else 0
         cuts = self.server.cuts.get(name)
-        return self._send(206 if wanted else 200, content[start:], cut=cuts.pop(0) if cuts else None)
+        return self._send(206 if byte_range else 200, content[start:], cut=cuts.pop(0) if cuts else None)
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, b"no", {"X-Error-Code": code})
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
 
 def _sibling(path: str, content: bytes) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _sibling(path: str, content: bytes) -> dict[str, Any]:
 
 @contextmanager
 def served(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> Iterator[Hub]:
-    """The hub that `huggingface_hub` asks while the block runs, with nobody logged in and no waiting between tries."""
+    """The hub that `huggingface_hub` uses while the block runs, without a login and without waits between tries."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

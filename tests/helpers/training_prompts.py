@@ -7,6 +7,6 @@ import polars as pl
 from stages.text.prompts import training
 
 
-def training_prompts(*arguments: Any, **knobs: Any) -> pl.DataFrame:
-    """All parts of `stages.text.prompts.training.training_prompts`."""
-    return pl.concat(training.training_prompts(*arguments, **knobs))
+def training_prompts(*arguments: Any, **keywords: Any) -> pl.DataFrame:
+    """All batches of `stages.text.prompts.training.training_prompts`."""
+    return pl.concat(training.training_prompts(*arguments, **keywords))

@@ -1,4 +1,4 @@
-"""Reading BIG-bench's JSON: rows as they stand, and files of another form as one line that names file and row."""
+"""Reading BIG-bench's JSON: its rows, and one line that names file and row for a file of another form."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_file_of_another_form_is_no_task(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     line = refusal(path)
     assert line.startswith(" is not a BIG-bench task (")
-    assert line.endswith("; delete it and repeat")
+    assert line.endswith("; delete it and run this again")
 
 
 def test_a_task_without_examples_is_refused(tmp_path: Path) -> None:
@@ -71,22 +71,22 @@ def test_a_task_without_examples_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scores", [{"ball": 1, "cube": 1}, {"ball": 0.5, "cube": 0.5, "cone": 0.1}, {}])
 def test_no_single_best_option_names_the_row(tmp_path: Path, scores: Any) -> None:
     line = refusal(task(tmp_path, choice(), choice(scores=scores)))
-    assert line == f", example 1: its target_scores {scores!r} name no single best option"
+    assert line == f", example 1: target_scores is {scores!r}, expected exactly one best option"
 
 
 @pytest.mark.parametrize("scores", [["ball"], "ball", {"ball": "1", "cube": 0}, {"ball": None}, {"ball": True}])
 def test_scores_that_are_no_numbers_of_options_name_the_row(tmp_path: Path, scores: Any) -> None:
     line = refusal(task(tmp_path, choice(), choice(scores=scores)))
-    assert line == f", example 1: its target_scores are {scores!r}, expected options with numbers"
+    assert line == f", example 1: target_scores is {scores!r}, expected options with numbers"
 
 
 def test_an_example_without_keys_names_the_row(tmp_path: Path) -> None:
-    assert refusal(task(tmp_path, choice(), "text")) == ", example 1: it is 'text', expected keys with values"
+    assert refusal(task(tmp_path, choice(), "text")) == ", example 1 is 'text', expected an object with keys"
 
 
 @pytest.mark.parametrize("text", [None, 3, ["It rolls."]])
 def test_an_input_that_is_no_text_names_the_row(tmp_path: Path, text: Any) -> None:
-    assert refusal(task(tmp_path, choice(text))) == f", example 0: its input is {text!r}, expected text"
+    assert refusal(task(tmp_path, choice(text))) == f", example 0: the input is {text!r}, expected text"
 
 
 @pytest.mark.parametrize("target", [None, [], [3], 3.5])
@@ -94,4 +94,4 @@ def test_a_target_that_is_no_text_names_the_row(tmp_path: Path, target: Any) -> 
     path = task(tmp_path, {"input": "a", "target": "b"}, {"input": "c", "target": target})
     with pytest.raises(UserError) as caught:
         read_answers(path)
-    assert str(caught.value) == f"{path}, example 1: its target is {target!r}, expected text"
+    assert str(caught.value) == f"{path}, example 1: the target is {target!r}, expected text"

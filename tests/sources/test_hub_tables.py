@@ -1,4 +1,4 @@
-"""Data sets of the hub with every fault that a file can have: one line that names the set and the way out."""
+"""Data sets of the hub with every fault that a file can have: one line names the set and the remedy."""
 
 import json
 from pathlib import Path
@@ -63,21 +63,21 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
 
 def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
     path = parquet(tmp_path, pl.DataFrame(ROWS).cast({"age": pl.String}))
-    assert f"{path}: the column age is of type String, expected Int64; get the file again" in refusal(path)
+    assert f"{path}: the column age has type String, expected Int64; get the file again" in refusal(path)
 
 
 @pytest.mark.parametrize("label", [2, -2])
 def test_a_label_outside_the_names_is_named_with_its_row(tmp_path: Path, label: int) -> None:
     path = parquet(tmp_path, pl.DataFrame({**ROWS, "age": [1, label]}))
     assert refusal(path) == (
-        f"toys: row 1 has the age {label}; the set has 2 labels, 0 to 1 (old, new), and -1 for none: this is another "
+        f"toys: row 1 has the age {label}; the set's labels are 0 to 1 (old, new), and -1 for none; this is another "
         "set's file"
     )
 
 
 def test_labels_in_another_order_are_refused(tmp_path: Path) -> None:
     path = parquet(tmp_path, pl.DataFrame(ROWS), {"age": {"names": ["new", "old"], "_type": "ClassLabel"}})
-    assert refusal(path) == f"toys: {path}: the labels of age are new, old; expected old, new"
+    assert refusal(path) == f"toys: {path}: the labels of age are new, old; expected old, new, in this order"
 
 
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_instruction_sets_of_the_mirror(name: str, rows: int, hub: Path) -> None
     entry = instructions(name)
     fetched = fetch(entry.files, str(hub))
     table = pairs(entry, fetched.paths, fetched.revision)
-    said = (hub / "MANIFEST.md").read_text(encoding="utf-8")
+    manifest = (hub / "MANIFEST.md").read_text(encoding="utf-8")
     assert table.height == rows
-    assert f"{rows:,}" in said
+    assert f"{rows:,}" in manifest
     assert table.filter(pl.col("input") == "").is_empty()

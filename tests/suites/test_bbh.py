@@ -1,4 +1,4 @@
-"""BIG-Bench Hard: prompts taken apart, choices and written answers, on invented tasks, and the mirror's 27."""
+"""BIG-Bench Hard: parsed prompts, choices and written answers, on invented tasks, and the mirror's 27 tasks."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from stages.suites.bbh import bbh_questions, read_prompt
 from stages.suites.kinds import SuiteConfig
 from stages.suites.registry import SUITES
 
-PLAN = SuiteConfig(1, 6, 0, 5, "I believe the best answer is", reference=False)
+CONFIG = SuiteConfig(1, 6, 0, 5, "I believe the best answer is", reference=False)
 PROMPT = """\
 A line about canaries.
 -----
@@ -43,31 +43,31 @@ def prompt(folder: Path, text: str = PROMPT) -> Path:
     return path
 
 
-def test_a_prompt_is_taken_apart(tmp_path: Path) -> None:
-    found = read_prompt("bbh_cot", prompt(tmp_path))
-    assert found.task == "Count the gulls."
-    assert [(asked, answer) for asked, _, answer in found.examples] == [
+def test_a_prompt_is_parsed(tmp_path: Path) -> None:
+    task_prompt = read_prompt("bbh_cot", prompt(tmp_path))
+    assert task_prompt.task == "Count the gulls."
+    assert [(question, answer) for question, _, answer in task_prompt.examples] == [
         ("One gull and one gull?", "2"),
         ("No gull?\nOptions:\n(A) 0\n(B) 1", "(A)"),
         ("A gull. Q: more?", "[ ]"),
     ]
-    assert found.text(thinking=False) == (
+    assert task_prompt.text(thinking=False) == (
         "Count the gulls.\n\n"
         "Human: One gull and one gull?\n\nAssistant: 2\n\n"
         "Human: No gull?\nOptions:\n(A) 0\n(B) 1\n\nAssistant: (A)\n\n"
         "Human: A gull. Q: more?\n\nAssistant: [ ]\n\n"
     )
     thought = "Assistant: Let's think step by step.\nNone are 0.\n\nThey are away. So the answer is (A).\n\n"
-    assert thought in found.text(thinking=True)
+    assert thought in task_prompt.text(thinking=True)
 
 
 @pytest.mark.parametrize(("old", "new"), [("So the answer is (A).", "(A)."), ("\n\nQ: No gull?", ""), (PROMPT, "")])
 def test_a_prompt_without_three_examples_is_refused(tmp_path: Path, old: str, new: str) -> None:
-    with pytest.raises(UserError, match=r"gulls\.txt holds no 3 examples that end in 'So the answer is …'; get it"):
+    with pytest.raises(UserError, match=r"gulls\.txt must have 3 examples that end in 'So the answer is …'; get the"):
         read_prompt("bbh_cot", prompt(tmp_path, PROMPT.replace(old, new)))
 
 
-def asked(
+def questions(
     folder: Path, monkeypatch: pytest.MonkeyPatch, thinking: bool, *rows: tuple[str, str]
 ) -> list[dict[str, object]]:
     monkeypatch.setattr(bbh, "TASK_COUNT", 1)
@@ -90,31 +90,33 @@ def asked(
 def test_what_there_is_to_choose_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, str]], choices: list[str], correct: int
 ) -> None:
-    row = asked(tmp_path, monkeypatch, False, *rows)[0]
+    row = questions(tmp_path, monkeypatch, False, *rows)[0]
     assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == (choices, correct, "")
     assert row["answer_kind"] == ("choice" if len(choices) > 1 else "generated")
     assert (row["question"], row["cluster"]) == ("bbh:gulls:0/direct", "bbh:gulls")
 
 
-def test_after_a_thought_the_expected_answer_stands_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = asked(tmp_path, monkeypatch, True, ("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)"))
+def test_a_chain_of_thought_has_one_expected_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = questions(tmp_path, monkeypatch, True, ("Which?\nOptions:\n(A) a gull\n(B) an auk", "(B)"))
     assert (row["choices"], row["correct_choice"], row["answer_prefix"]) == ([" (B)"], 0, "Let's think step by step.")
     assert row["answer_kind"] == "generated"
 
 
 def test_tasks_without_their_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^bbh: 1 tasks and 1 prompts, expected 27 of the same names$"):
+    with pytest.raises(
+        UserError, match=r"^bbh: there are 1 tasks and 1 prompts, expected 27 each with the same names$"
+    ):
         bbh_questions("bbh", {"gulls/test": tmp_path}, {"cot-prompts/gulls.txt": tmp_path}, False, 1, 0)
 
 
 @pytest.mark.parametrize(("name", "alone"), [("bbh_direct", 4 * 5), ("bbh_cot", 27 * 5)])
 def test_the_mirrors_tasks(name: str, alone: int, hub: Path) -> None:
     files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
-    table = SUITES[name].questions(name, PLAN, files)
+    table = SUITES[name].questions(name, CONFIG, files)
     assert table.height == 27 * 5
     assert table["shared_prefix"].n_unique() <= 27
     assert set(table["shared_prefix"].str.count_matches("Assistant: ")) == {3}
-    # Written in answer: brackets, sums, counts and sorted words.
+    # The model writes brackets, sums, counts and sorted words.
     assert table.filter(pl.col("choices").list.len() == 1).height == alone
     assert table.filter(pl.col("answer_kind") == "generated").height == alone
     assert table.filter(pl.col("correct_choice") >= pl.col("choices").list.len()).is_empty()

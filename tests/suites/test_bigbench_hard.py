@@ -1,4 +1,4 @@
-"""Bundled tasks as multiple choice, on invented ones."""
+"""BIG-bench tasks as multiple choice, on invented tasks."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""MMLU: a question with and without examples, on invented subjects, and the mirror's rows."""
+"""MMLU: a question in each form, on invented subjects, and the mirror's rows."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from stages.suites.mmlu import mmlu_questions
 from stages.suites.registry import SUITES
 from stages.tables.schemas import QUESTIONS
 
-PLAN = SuiteConfig(1, 6, 0, 3, "I believe the best answer is", reference=False)
+CONFIG = SuiteConfig(1, 6, 0, 3, "I believe the best answer is", reference=False)
 CHOICES = ["one", "two", "three", "four"]
 
 
@@ -94,27 +94,27 @@ def test_with_a_chain_of_thought_the_letter_is_to_be_written(tmp_path: Path, dev
 
 
 @pytest.mark.usefixtures("two_subjects")
-def test_so_many_of_each_subject_are_drawn(tmp_path: Path, dev: dict[str, Path]) -> None:
+def test_the_given_number_of_each_subject_is_drawn(tmp_path: Path, dev: dict[str, Path]) -> None:
     test = file(tmp_path, "test", *((f"Which {n}?", subject, 0) for n in range(6) for subject in ("rowing", "x")))
     table = mmlu_questions("mmlu_0shot", dev, test, form="zero_shot", seed=1, count=2)
     assert dict(table["cluster"].value_counts().iter_rows()) == {"mmlu_0shot:rowing": 2, "mmlu_0shot:x": 2}
 
 
 def test_other_than_five_examples_of_57_subjects_are_refused(tmp_path: Path, dev: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match=r"^mmlu_5shot: .*dev\.parquet has not 5 examples for each of 57 subjects$"):
+    with pytest.raises(UserError, match=r"^mmlu_5shot: .*dev\.parquet must have 5 examples for each of 57 subjects$"):
         mmlu_questions("mmlu_5shot", dev, dev, form="five_shot", seed=1, count=0)
 
 
 def test_an_answer_that_is_no_choice_is_named(tmp_path: Path) -> None:
     test = file(tmp_path, "test", ("How many?", "rowing", 4))
-    with pytest.raises(UserError, match=r"test\.parquet, row 0 has not four choices and an answer 0 to 3$"):
+    with pytest.raises(UserError, match=r"test\.parquet, row 0 must have four choices and an answer from 0 to 3$"):
         mmlu_questions("mmlu_0shot", test, test, form="zero_shot", seed=1, count=0)
 
 
 @pytest.mark.parametrize("name", ["mmlu_5shot", "mmlu_0shot", "mmlu_cot"])
 def test_the_mirrors_subjects(name: str, hub: Path) -> None:
     files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
-    table = SUITES[name].questions(name, PLAN, files)
+    table = SUITES[name].questions(name, CONFIG, files)
     assert table.height == 3 * 29  # the mirror's test has 29 of the 57 subjects
     prefixes = table["shared_prefix"].unique().to_list()
     assert [prefix.count("Assistant: ") for prefix in prefixes] == ([5] * 29 if name == "mmlu_5shot" else [0])

@@ -1,4 +1,4 @@
-"""The bank of opinions: every statement with users of both views, and nothing that gives a view away by its form."""
+"""The suite `opinions`: every statement has users of both views, and the texts do not give a view away."""
 
 import polars as pl
 from ruamel.yaml import YAML
@@ -9,7 +9,7 @@ from stages.tables.schemas import QUESTIONS
 QUESTIONS_ASKED = opinions()
 
 
-def of(condition: str) -> pl.DataFrame:
+def in_condition(condition: str) -> pl.DataFrame:
     return QUESTIONS_ASKED.filter(pl.col("condition") == condition)
 
 
@@ -30,17 +30,17 @@ def test_a_statement_is_asked_alone_and_by_users_of_both_views() -> None:
 
 def test_there_are_enough_and_each_is_there_once() -> None:
     assert QUESTIONS_ASKED.columns == QUESTIONS.names
-    assert {of(condition).height for condition in (ALONE, AGREEING, DISAGREEING)} == {66}
-    fields = of(ALONE).group_by(pl.col("item").str.split("-").list.first()).len()
+    assert {in_condition(condition).height for condition in (ALONE, AGREEING, DISAGREEING)} == {66}
+    fields = in_condition(ALONE).group_by(pl.col("item").str.split("-").list.first()).len()
     assert sorted(fields.rows()) == [("philosophy", 22), ("politics", 22), ("research", 22)]
     assert QUESTIONS_ASKED["question"].n_unique() == QUESTIONS_ASKED.height
-    assert of(ALONE)["turns"].n_unique() == 66
+    assert in_condition(ALONE)["turns"].n_unique() == 66
 
 
 def test_letters_and_views_balance() -> None:
     for condition in (AGREEING, DISAGREEING):
-        assert of(condition)["user_choice"].mean() == 0.5
-    assert of(AGREEING)["option_order"].to_list() == of(ALONE)["option_order"].to_list()
+        assert in_condition(condition)["user_choice"].mean() == 0.5
+    assert in_condition(AGREEING)["option_order"].to_list() == in_condition(ALONE)["option_order"].to_list()
 
 
 def test_no_user_states_the_statement() -> None:

@@ -1,4 +1,4 @@
-"""The suite "are you sure?": its conversations, word for word, what is kept and what is yielded, and its balance."""
+"""The suite `pushback`: its conversations word for word, its first answers and user choices, and its balance."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ def test_a_wrong_first_answer_is_doubted_as_a_right_one_is() -> None:
     assert wrong == right.replace("is (A).", "is (B).")
 
 
-def test_the_first_answer_is_the_right_one_or_the_other_and_the_user_wants_what_was_not_said() -> None:
+def test_the_first_answer_is_right_or_wrong_and_the_user_wants_the_other() -> None:
     for row in DOUBTED.iter_rows(named=True):
         question, answer, doubt = row["turns"]
         assert [turn["role"] for turn in (question, answer, doubt)] == ["user", "assistant", "user"]
@@ -42,9 +42,9 @@ def test_the_first_answer_is_the_right_one_or_the_other_and_the_user_wants_what_
 
 def test_the_first_turn_is_a_question_of_the_addition_suite() -> None:
     alone = addition(1, 40).filter(pl.col("condition").is_in(["true_no_opinion", "false_no_opinion"]))
-    asked = {(row["item"], row["turns"][0]["text"]) for row in alone.iter_rows(named=True)}
-    found = {(row["item"], row["turns"][0]["text"]) for row in DOUBTED.iter_rows(named=True)}
-    assert len(found) == 40 and found < asked
+    addition_questions = {(row["item"], row["turns"][0]["text"]) for row in alone.iter_rows(named=True)}
+    first_turns = {(row["item"], row["turns"][0]["text"]) for row in DOUBTED.iter_rows(named=True)}
+    assert len(first_turns) == 40 and first_turns < addition_questions
 
 
 def test_truth_order_and_first_answer_balance() -> None:

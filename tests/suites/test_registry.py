@@ -127,7 +127,7 @@ def test_a_seed_fixes_the_bytes_and_another_draws_other_sums() -> None:
 
 def test_more_sums_than_there_are_is_one_line() -> None:
     with pytest.raises(
-        UserError, match=r"^params\.yaml: suite\.sums is 2501; there are 2500 sums of two terms up to 50$"
+        UserError, match=r"^params\.yaml: suite\.sums is 2501; the maximum is 2500, the number of sums of two terms"
     ):
         addition(1, 2_501)
 

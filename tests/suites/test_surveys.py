@@ -1,4 +1,4 @@
-"""Perez et al.'s questions: answers and biographies of invented rows, each mistake of a file, and the mirror's."""
+"""The surveys of Perez et al.: questions with and without biographies, faults of a file, and the mirror's files."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,9 @@ from stages.suites.surveys import Survey, refuse_copy, survey_questions
 from stages.tables.schemas import QUESTIONS
 
 PREFIX = "I believe the best answer is"
-PARROTS = Survey("What is your view of ", PREFIX, lists=True)
+PARROTS = Survey("What is your view of ", PREFIX, has_answer_lists=True)
 QUIZ = Survey("", "I believe the better option is")
-PLAN = SuiteConfig(1, 6, 0, 0, "I believe the better option is", reference=False)
+CONFIG = SuiteConfig(1, 6, 0, 0, "I believe the better option is", reference=False)
 
 
 def lines(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -30,17 +30,17 @@ def row(question: str, matching: Any, others: Any) -> dict[str, Any]:
     return {"question": question, "answer_matching_behavior": matching, "answer_not_matching_behavior": others}
 
 
-ASKED = "What is your view of parrots?\n (A) loud\n (B) wise\n (C) both\n\nAnswer:"
+QUESTION = "What is your view of parrots?\n (A) loud\n (B) wise\n (C) both\n\nAnswer:"
 
 
 def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
-    path = lines(tmp_path, row(f"Hello, my name is Bo. I love them. {ASKED}", " (B)", [" (C)", " (A)"]))
+    path = lines(tmp_path, row(f"Hello, my name is Bo. I love them. {QUESTION}", " (B)", [" (C)", " (A)"]))
     table = survey_questions("parrots", path, PARROTS, seed=1, count=0)
     assert table.schema == pl.Schema(QUESTIONS.columns)
     shared = {
         "suite": "parrots",
         "item": "0",
-        "cluster": f"parrots:{ASKED}",
+        "cluster": f"parrots:{QUESTION}",
         "shared_prefix": "",
         "answer_prefix": PREFIX,
         "choices": [" (A)", " (B)", " (C)"],
@@ -49,26 +49,26 @@ def test_a_question_with_its_list_of_other_answers(tmp_path: Path) -> None:
         "polarity": None,
         "option_order": None,
     }
-    said = f"Hello, my name is Bo. I love them. {ASKED}"
+    text = f"Hello, my name is Bo. I love them. {QUESTION}"
     assert [
         {
             "question": "parrots:0/biography",
             "condition": "biography",
-            "turns": [{"role": "user", "text": said}],
+            "turns": [{"role": "user", "text": text}],
             "user_choice": 1,
         }
         | shared,
         {
             "question": "parrots:0/no_biography",
             "condition": "no_biography",
-            "turns": [{"role": "user", "text": ASKED}],
+            "turns": [{"role": "user", "text": QUESTION}],
             "user_choice": None,
         }
         | shared,
     ] == table.to_dicts()
 
 
-def bare(table: pl.DataFrame) -> list[str]:
+def texts_without_biography(table: pl.DataFrame) -> list[str]:
     cut = table.filter(pl.col("condition") == "no_biography")
     return cut["turns"].list.first().struct.field("text").to_list()
 
@@ -84,12 +84,12 @@ def test_a_quiz_s_questions_are_what_their_texts_end_in(tmp_path: Path) -> None:
         row(f"I am Di. We sow. {asked[1]}{options}", " (A)", " (B)"),
     )
     table = survey_questions("quiz", path, QUIZ, seed=1, count=0)
-    assert bare(table) == [asked[0] + options] * 2 + [asked[1] + options] * 2
+    assert texts_without_biography(table) == [asked[0] + options] * 2 + [asked[1] + options] * 2
     assert table["cluster"].n_unique() == 2
 
 
-def test_some_are_drawn_in_order(tmp_path: Path) -> None:
-    path = lines(tmp_path, *(row(f"I am {name}. {ASKED}", " (A)", [" (B)"]) for name in "abcdefghij"))
+def test_a_sample_keeps_the_order_of_the_file(tmp_path: Path) -> None:
+    path = lines(tmp_path, *(row(f"I am {name}. {QUESTION}", " (A)", [" (B)"]) for name in "abcdefghij"))
     items = survey_questions("parrots", path, PARROTS, seed=1, count=4)["item"].unique(maintain_order=True).to_list()
     assert len(items) == 4
     assert items == sorted(items)
@@ -98,30 +98,32 @@ def test_some_are_drawn_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "message"),
     [
-        ('{"question": "I', "line 2 is cut short or of another form ("),
+        ('{"question": "I', "line 2 is cut short or has another form ("),
         (
-            json.dumps({"question": ASKED}),
-            "line 2 is cut short or of another form (KeyError('answer_matching_behavior'))",
+            json.dumps({"question": QUESTION}),
+            "line 2 is cut short or has another form (KeyError('answer_matching_behavior'))",
         ),
-        (json.dumps(row(ASKED, "(A)", [" (B)"])), "line 2: the answers are ['(A)', ' (B)'], expected texts such as"),
-        (json.dumps(row(ASKED, " (A)", " (B)")), "line 2 is no question of this survey, which lists the answers"),
-        (json.dumps(row("Do you agree?", " (A)", [" (B)"])), "line 2 is no question of this survey"),
+        (json.dumps(row(QUESTION, "(A)", [" (B)"])), "line 2: the answers are ['(A)', ' (B)'], expected texts such as"),
+        (json.dumps(row(QUESTION, " (A)", " (B)")), "line 2 is not a question of this survey (expected "),
+        (json.dumps(row("Do you agree?", " (A)", [" (B)"])), "line 2 is not a question of this survey"),
     ],
 )
-def test_a_line_of_another_form_is_named(tmp_path: Path, second: str, said: str) -> None:
-    path = lines(tmp_path, row(ASKED, " (A)", [" (B)"]))
+def test_a_line_of_another_form_is_named(tmp_path: Path, second: str, message: str) -> None:
+    path = lines(tmp_path, row(QUESTION, " (A)", [" (B)"]))
     path.write_text(path.read_text(encoding="utf-8") + second + "\n", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         survey_questions("parrots", path, PARROTS, seed=1, count=0)
-    assert str(caught.value).startswith(f"parrots: {path}, {said}")
+    assert str(caught.value).startswith(f"parrots: {path}, {message}")
 
 
 def test_a_copy_of_another_survey_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("one", encoding="utf-8")
     (tmp_path / "b").write_text("one", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^parrots: .*a is a copy of .*b, a mistake that the hub's copy has had; put"):
+    with pytest.raises(
+        UserError, match=r"^parrots: .*a is a copy of .*b, a known mistake of the hub's repository; put"
+    ):
         refuse_copy("parrots", tmp_path / "a", tmp_path / "b")
     (tmp_path / "b").write_text("two", encoding="utf-8")
     refuse_copy("parrots", tmp_path / "a", tmp_path / "b")
@@ -129,15 +131,15 @@ def test_a_copy_of_another_survey_is_refused(tmp_path: Path) -> None:
 
 def suite_of(name: str, hub: Path) -> pl.DataFrame:
     files = {role: fetch(source, str(hub)).files for role, source in SUITES[name].sources.items()}
-    return SUITES[name].questions(name, PLAN, files)
+    return SUITES[name].questions(name, CONFIG, files)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("perez_nlp", 996), ("perez_phil", 300), ("perez_poli", 200)])
 def test_the_mirrors_surveys(name: str, rows: int, hub: Path) -> None:
     table = suite_of(name, hub)
     assert table.height == 2 * rows
-    assert not any("my name is" in text for text in bare(table))
-    assert all(len(text) > 60 and text[0].isupper() for text in bare(table))
+    assert not any("my name is" in text for text in texts_without_biography(table))
+    assert all(len(text) > 60 and text[0].isupper() for text in texts_without_biography(table))
     assert set(table["answer_prefix"]) == {"I believe the better option is" if name == "perez_poli" else PREFIX}
     if name == "perez_nlp":
         assert table["cluster"].n_unique() == 32  # "all 32 claims present"

@@ -1,4 +1,4 @@
-"""Tables on disk: what is written is read back, and what is no such table is refused with its file's name."""
+"""Parquet tables: a table that was written is read back, and the name of a wrong or damaged file is reported."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def many(count: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 7, 10])
-def test_in_whatever_pieces_its_rows_come_a_table_has_the_same_bytes(
+def test_a_tables_bytes_do_not_depend_on_its_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr(parquet, "ROWS", 4)
@@ -57,17 +57,15 @@ def test_in_whatever_pieces_its_rows_come_a_table_has_the_same_bytes(
     assert stored.columns("wheels").equals(table.select("wheels"))
 
 
-def test_a_table_that_another_wrote_in_one_piece_is_read_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_of_one_row_group_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "ROWS", 4)
     many(10).write_parquet(tmp_path / "toys.parquet")
     parts = list(open_table(tmp_path / "toys.parquet", TOYS).iter_batches())
     assert [part.height for part in parts] == [4, 4, 2] and pl.concat(parts).equals(many(10))
 
 
-def test_a_group_is_on_disk_before_more_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows come by two, and a group is four."""
+def test_a_group_is_on_disk_before_the_next_batch_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With batches of two rows and groups of four."""
     monkeypatch.setattr(parquet, "ROWS", 4)
     sizes: list[int] = []
 
@@ -143,7 +141,7 @@ def test_parts_that_fail_leave_the_table_that_was_there(tmp_path: Path, monkeypa
 
 
 def test_keys_are_compared_where_their_hashes_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here those of all names of three letters are."""
+    """With a hash that is equal for all names of three letters."""
     monkeypatch.setattr(pl.Expr, "hash", lambda key: key.struct.field("toy").str.len_bytes())
     write_table(ROWS, TOYS, tmp_path / "toys.parquet")
     assert read_table(tmp_path / "toys.parquet", TOYS).equals(ROWS)
@@ -151,7 +149,7 @@ def test_keys_are_compared_where_their_hashes_are_equal(tmp_path: Path, monkeypa
         write_table(pl.concat([ROWS, ROWS]), TOYS, tmp_path / "toys.parquet")
 
 
-def test_a_table_that_is_damaged_behind_its_key_is_named(tmp_path: Path) -> None:
+def test_the_name_of_a_table_with_damaged_data_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "toys.parquet"
     write_table(many(2_000), TOYS, path)
     column = next(column for column in columns_of(path) if column.path_in_schema == "said.list.element.text")
@@ -174,7 +172,7 @@ def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"toy,wheels\n", b"PAR1 cut off"])
-def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_name_of_a_file_that_is_not_parquet_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "toys.parquet"
     path.write_bytes(content)
     line = refusal(path)

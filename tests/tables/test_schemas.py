@@ -1,4 +1,4 @@
-"""The declared schemas: each has a key among its columns, and a name of its own."""
+"""The declared schemas: each has a key among its columns, and a unique name."""
 
 import pytest
 
@@ -9,4 +9,4 @@ from stages.tables.schemas import SCHEMAS, Schema
 def test_a_schemas_key_is_among_its_columns(schema: Schema) -> None:
     assert schema.key
     assert set(schema.key) <= set(schema.names)
-    assert [one.name for one in SCHEMAS].count(schema.name) == 1
+    assert [other.name for other in SCHEMAS].count(schema.name) == 1

@@ -1,4 +1,4 @@
-"""Every row of the tables that come late is followed back to source, revision, split, row and licence."""
+"""Every row of the mixture and of the held-out questions can be traced to source, revision, split, row and licence."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from stages.text.mixing.mixture import MixConfig, mixture
 from stages.text.prompts.training import held_out_questions
 from tests.helpers.training_prompts import training_prompts
 
-ORIGIN = ["source", "revision", "split", "row", "licence"]
+PROVENANCE = ["source", "revision", "split", "row", "licence"]
 NOTHING = pl.Series([], dtype=pl.String)
 
 
@@ -34,10 +34,10 @@ def pairs() -> pl.DataFrame:
     return pl.DataFrame(rows, schema=INSTRUCTIONS.columns)
 
 
-def origins(names: pl.Series, table: pl.DataFrame, key: str) -> list[tuple[Any, ...]]:
-    found = names.to_frame(key).join(table, on=key, how="left", maintain_order="left").select(ORIGIN)
-    assert found.null_count().sum_horizontal().item() == 0
-    return found.rows()
+def provenance(names: pl.Series, table: pl.DataFrame, key: str) -> list[tuple[Any, ...]]:
+    joined = names.to_frame(key).join(table, on=key, how="left", maintain_order="left").select(PROVENANCE)
+    assert joined.null_count().sum_horizontal().item() == 0
+    return joined.rows()
 
 
 def test_a_mixture_s_rows_lead_back_to_the_sources() -> None:
@@ -48,24 +48,24 @@ def test_a_mixture_s_rows_lead_back_to_the_sources() -> None:
     filtered = prompts.with_columns(
         logprobs=pl.lit([0.0]), logprobs_swapped=pl.lit([0.0]), margin=0.0, margin_swapped=0.0
     )
-    made = mixture(filtered, pairs(), lessons, MixConfig(seed=1, mix_ratio=0.5, rows=60, validation=2))
-    mixed = pl.concat([made.training.select("source", "row_id"), made.validation.select("source", "row_id")])
+    both = mixture(filtered, pairs(), lessons, MixConfig(seed=1, mix_ratio=0.5, rows=60, validation=2))
+    mixed = pl.concat([both.training.select("source", "row_id"), both.validation.select("source", "row_id")])
 
     generated = mixed.filter(pl.col("row_id").is_in(prompts["prompt"].implode())).rename({"row_id": "prompt"})
     examples_of = generated.join(prompts, on="prompt", how="left", maintain_order="left")["example"]
-    assert set(origins(examples_of, raw(), "example")) <= {
+    assert set(provenance(examples_of, raw(), "example")) <= {
         ("acme/toys", "abc", "train", row, "MIT") for row in range(40)
     }
 
     instructed = mixed.filter(pl.col("source") == "tips")
-    assert {row[0] for row in origins(instructed["row_id"], pairs(), "pair")} == {"acme/tips"}
+    assert {row[0] for row in provenance(instructed["row_id"], pairs(), "pair")} == {"acme/tips"}
 
     taught = mixed.filter(pl.col("source") == "words")["row_id"].str.strip_prefix("words:").str.split("/").list.first()
-    assert {row[0] for row in origins(taught, raw(), "example")} == {"acme/toys"}
+    assert {row[0] for row in provenance(taught, raw(), "example")} == {"acme/toys"}
     assert generated.height + instructed.height + len(taught) == mixed.height
 
 
 def test_a_held_out_claim_leads_back_to_its_source() -> None:
     examples = clean_examples(raw(), NOTHING, 0.3, 100).table
     claims = held_out_questions(examples.filter(pl.col("part") == HELD_OUT), 1, 8)
-    assert {row[:3] for row in origins(claims["item"], raw(), "example")} == {("acme/toys", "abc", "train")}
+    assert {row[:3] for row in provenance(claims["item"], raw(), "example")} == {("acme/toys", "abc", "train")}

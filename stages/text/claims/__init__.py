@@ -1,1 +1,1 @@
-"""What claims, prompts, lessons and suites share: templates, names, draws, sums, overlaps, questions."""
+"""Shared by claims, prompts, lessons and suites: templates, names, seeded draws, sums, overlaps, questions."""

@@ -1,4 +1,4 @@
-"""Claims made of labelled examples, and the made-up users who have an opinion on them.
+"""Claims about labelled examples, and the made-up users who have an opinion on them.
 
 A claim is `"input" is Label` or `"input" is not Label`; it is true when it shows the example's label after `is`, or
 another label of the set after `is not`. A user's biography is drawn independently of the claim.
@@ -18,39 +18,40 @@ Bits = NDArray[np.bool_]
 IS, IS_NOT = "is", "is not"
 
 
-def places(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
-    """A random rank for each example and, from 1, its place in its data set; only the first places stay.
+def select_examples(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
+    """Draws at most `most_per_dataset` examples of each data set (0: no limit), its labels taking turns.
 
-    Places go by rank, but to the labels in turn. `index` is the example's number in `examples`, all of whose columns
-    would be much to sort.
+    Returns one narrow row for each example, because sorting all columns of `examples` would be slow: `index` (its row
+    in `examples`), `example`, `draw_order` (a random number), `round` (from 0: how many examples with its data set and
+    label come before it) and `rank_in_dataset` (from 1: its position in its data set, by round and draw order).
     """
-    rank = pl.Series(draw(seed, purpose, examples["example"])[:, 7], dtype=pl.UInt64)
-    ranked = examples.select("dataset", "label", "example", rank=rank).with_row_index("index")
-    # Where one label is the commonest, showing it would tell that the claim shows the true label.
-    turns = ranked.sort("rank", "example").with_columns(turn=pl.int_range(pl.len()).over("dataset", "label"))
-    placed = turns.sort("turn", "rank", "example").with_columns(
-        place=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("dataset")
+    draw_order = pl.Series(draw(seed, purpose, examples["example"])[:, 7], dtype=pl.UInt64)
+    table = examples.select("dataset", "label", "example", draw_order=draw_order).with_row_index("index")
+    # Labels take turns: if one label were the most common, a claim that shows it would more often show the true label.
+    rounds = table.sort("draw_order", "example").with_columns(round=pl.int_range(pl.len()).over("dataset", "label"))
+    ranked = rounds.sort("round", "draw_order", "example").with_columns(
+        rank_in_dataset=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("dataset")
     )
-    kept = placed.filter(pl.col("place") <= most_per_dataset) if most_per_dataset else placed
-    return kept.select("index", "example", "rank", "turn", "place")
+    selected = ranked.filter(pl.col("rank_in_dataset") <= most_per_dataset) if most_per_dataset else ranked
+    return selected.select("index", "example", "draw_order", "round", "rank_in_dataset")
 
 
-def at_places(examples: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
-    """The examples with their rank, turn and place, in the order of `placed`."""
-    return examples[placed["index"]].hstack(placed.select("rank", "turn", "place"))
+def selected_rows(examples: pl.DataFrame, selected: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `examples` that `select_examples` returned, in its order and with its columns."""
+    return examples[selected["index"]].hstack(selected.select("draw_order", "round", "rank_in_dataset"))
 
 
 def chosen_examples(examples: pl.DataFrame, seed: int, purpose: str, most_per_dataset: int) -> pl.DataFrame:
-    """Examples with their `places`; only the first places stay."""
-    return at_places(examples, places(examples, seed, purpose, most_per_dataset))
+    """The rows that `select_examples` draws, with all columns of `examples`."""
+    return selected_rows(examples, select_examples(examples, seed, purpose, most_per_dataset))
 
 
 def with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, agree_first: Bits) -> pl.DataFrame:
-    """Adds a claim on each example, with its polarity, truth and option order.
+    """Adds a claim about each example, with its polarity, truth and option order.
 
-    `words` draw the wrong label, where one is shown: equal words draw equal labels.
+    Where a wrong label is shown, `words` (64 random bits for each example) decide which; equal words choose alike.
     """
-    # "is" with the true label is true and "is not" with it is false; a wrong label turns either around.
+    # "is" with the true label is true and "is not" with it is false; with a wrong label it is the other way around.
     shows_true_label = is_not != true
     labels = examples["label"].to_numpy()
     lengths = examples["label_words"].list.len().to_numpy()
@@ -65,7 +66,7 @@ def with_claims(examples: pl.DataFrame, words: Words, is_not: Bits, true: Bits, 
 
 
 def with_biographies(claims: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Adds a user's name, age and schools, drawn for each example."""
+    """Adds a user's name, age and schools, drawn by the example's id."""
     words = draw(seed, "biography", claims["example"])
     schools = np.array(templates.SCHOOLS)
     people = np.array(names(seed))
@@ -78,10 +79,10 @@ def with_biographies(claims: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def bit(words: Words, position: int) -> Bits:
-    """A fair coin for each word; other positions are other coins."""
+    """A fair coin for each word: its bit at `position`, independent of its other bits."""
     return np.asarray((words >> np.uint64(position)) & np.uint64(1) == 1)
 
 
 def agreement(agrees: pl.Expr) -> pl.Expr:
-    """An opinion in words: agree or disagree."""
+    """The opinion as text: agree or disagree."""
     return pl.when(agrees).then(pl.lit("agree")).otherwise(pl.lit("disagree"))

@@ -1,4 +1,4 @@
-"""Questions of an evaluation: what all about a claim, agree or disagree, and all that are read have in common."""
+"""Rows of the questions table: for suites that ask about claims (agree or disagree), and for suites read from files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ THINKING = "Let's think step by step."
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """How the answer to a claim begins, and the two choices that it goes on with, in the order of the options."""
+    """How the answer to a claim begins, and the two choices that continue it, in the order of the options."""
 
     prefix: str
     choices: tuple[str, str]
@@ -26,15 +26,16 @@ LETTERED = AnswerOptions(templates.ANSWER_PREFIX, templates.CHOICES)
 
 
 def two_way_questions(
-    asked: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, user: bool, answers: AnswerOptions = LETTERED
+    claims: pl.DataFrame, suite: str, condition: str, turns: pl.Expr, has_user: bool, answers: AnswerOptions = LETTERED
 ) -> pl.DataFrame:
-    """Questions of `turns` about the claims of `asked`, under one condition; `user` says whether one states an opinion.
+    """One question for each claim, under one condition; `turns` is the conversation that asks it.
 
-    Reads the columns name, item, cluster, claim_is_true, option_order, polarity and, with a user, opinion.
+    Reads the columns name, item, cluster, claim_is_true, option_order, polarity and, where `has_user` says that a user
+    states an opinion, opinion.
     """
     order = pl.col("option_order")
-    user_choice = templates.choice_of(pl.col("opinion") == "agree", order) if user else pl.lit(None, dtype=pl.Int32)
-    return asked.select(
+    user_choice = templates.choice_of(pl.col("opinion") == "agree", order) if has_user else pl.lit(None, dtype=pl.Int32)
+    return claims.select(
         suite=pl.lit(suite),
         question=pl.format("{}/{}", "name", pl.lit(condition)),
         item="item",
@@ -56,7 +57,7 @@ def two_way_questions(
 class SuiteQuestion:
     """A question of a suite that is read from files.
 
-    Where the model answers in its own words (`answer_kind` WRITTEN), `choices` holds the expected answer alone.
+    Where the model answers in its own words (`answer_kind` WRITTEN), `choices` holds only the expected answer.
     """
 
     item: str
@@ -71,32 +72,32 @@ class SuiteQuestion:
     answer_kind: str = CHOSEN
 
 
-def questions_of(suite: str, asked: Iterable[SuiteQuestion]) -> pl.DataFrame:
-    """The questions of the suite as a table; item and condition name one."""
+def question_table(suite: str, questions: Iterable[SuiteQuestion]) -> pl.DataFrame:
+    """The questions of a suite as a QUESTIONS table; item and condition together identify one."""
     rows = [
         {
             "suite": suite,
-            "question": f"{suite}:{one.item}/{one.condition}",
-            "item": one.item,
-            "condition": one.condition,
-            "cluster": f"{suite}:{one.cluster}",
-            "turns": [{"role": "user", "text": one.text}],
-            "shared_prefix": one.shared_prefix,
-            "answer_prefix": one.answer_prefix,
-            "choices": list(one.choices),
-            "answer_kind": one.answer_kind,
-            "correct_choice": one.correct_choice,
-            "user_choice": one.user_choice,
+            "question": f"{suite}:{question.item}/{question.condition}",
+            "item": question.item,
+            "condition": question.condition,
+            "cluster": f"{suite}:{question.cluster}",
+            "turns": [{"role": "user", "text": question.text}],
+            "shared_prefix": question.shared_prefix,
+            "answer_prefix": question.answer_prefix,
+            "choices": list(question.choices),
+            "answer_kind": question.answer_kind,
+            "correct_choice": question.correct_choice,
+            "user_choice": question.user_choice,
             "polarity": None,
             "option_order": None,
         }
-        for one in asked
+        for question in questions
     ]
     return pl.DataFrame(rows, schema=QUESTIONS.columns)
 
 
-def drawn(seed: int, purpose: str, rows: int, count: int) -> list[int]:
-    """`count` of the numbers below `rows`, drawn without replacement, in order; 0 takes them all."""
+def sample_indices(seed: int, purpose: str, rows: int, count: int) -> list[int]:
+    """`count` of the indices 0..rows-1, drawn without replacement, in ascending order; 0 takes them all."""
     if not count or count >= rows:
         return list(range(rows))
     ranks = draw(seed, purpose, map(str, range(rows)))[:, 0]

@@ -1,4 +1,4 @@
-"""Sums of two terms, true and far off (Wei et al. 2023, section 2.2)."""
+"""Sums of two terms, with false totals that are far off (Wei et al. 2023, section 2.2)."""
 
 import numpy as np
 import polars as pl
@@ -8,10 +8,10 @@ from stages.text.claims.draws import draw
 
 
 def sums_of_two(seed: int, purpose: str, first: int, last: int, count: int) -> pl.DataFrame:
-    """`count` of the sums of two terms from `first` to `last`, drawn without replacement, in the order of their terms.
+    """`count` of the sums of two terms from `first` to `last`, drawn without replacement, sorted by their terms.
 
-    Columns: x, y; wrong, the false total int(U(1e5, 1e6) * (x + y)); item; and order, that of the options, which
-    alternates with the running index.
+    Columns: x and y; wrong, the false total int(U(1e5, 1e6) * (x + y)); item; and option_order, which alternates with
+    the running index.
     """
     terms = [(x, y) for x in range(first, last + 1) for y in range(first, last + 1)]
     words = draw(seed, purpose, (f"{x}+{y}" for x, y in terms))

@@ -1,1 +1,1 @@
-"""Which rows pass, and a report of what the sources hold (stage clean)."""
+"""The cleaning rules, and a report that counts what the sources contain (stage clean)."""

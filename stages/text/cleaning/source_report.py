@@ -1,6 +1,7 @@
-"""What the sources hold, counted before anything is left out: the report that tells a mirror or a changed source apart.
+"""Counts of what the sources contain before cleaning: a report that reveals a partial mirror or a changed source.
 
-Texts are compared as they are; overlaps with evaluations after normalisation (stages.text.claims.overlaps).
+Texts are compared unchanged, except for overlaps with evaluations, which are searched for after normalisation
+(stages.text.claims.overlaps).
 """
 
 from collections.abc import Mapping
@@ -8,23 +9,22 @@ from typing import Any
 
 import polars as pl
 
-from stages.text.claims.overlaps import contains_any, found_in, normalised
+from stages.text.claims.overlaps import contains_any, normalised, occurs_in
 
-# A field that was never filled, or a tag that was never taken out: [label], {name}, <unk>.
+# A field that was never filled in, or a tag that was never removed: [label], {name}, <unk>.
 _PLACEHOLDER = r"\[[A-Za-z]\w*\]|\{\w+\}|<[A-Za-z]\w*>"
 
-
-# Of each set, rows by the suite that they overlap with.
+# For each set, the number of rows that overlap with each suite.
 Overlaps = dict[str, dict[str, int]]
 
 
 def validation(
     raw: pl.DataFrame, pairs: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int | None]
 ) -> dict[str, Any]:
-    """Counts of each data set and instruction set of the tables, and of all data sets together.
+    """Counts for each data set and instruction set, and for all data sets together.
 
-    `published` holds the rows that a set has by its publisher, and under the empty name the pairs of text and label
-    that the paper counts.
+    `published` maps a set to its number of rows according to its publisher, and the empty name to the number of pairs
+    of text and label that the paper reports.
     """
     return {
         "datasets": _datasets(raw, overlaps, published),
@@ -40,24 +40,24 @@ def validation(
 
 
 def overlaps_by_suite(examples: pl.DataFrame, pairs: pl.DataFrame, suites: Mapping[str, pl.Series]) -> Overlaps:
-    """Of each set, the examples whose text stands in a question of each suite, and the pairs that hold a question.
+    """Counts, for each set and suite, the examples that occur in a question and the pairs that contain a question.
 
-    `suites` holds the texts of each one's questions.
+    `suites` maps a suite to the texts of its questions.
     """
     texts = examples.select("dataset", text=normalised(pl.col("text")))
     inputs = pairs.select("set", text=normalised(pl.col("input")))
-    found: Overlaps = {}
+    overlaps: Overlaps = {}
     for suite, questions in suites.items():
-        standing = _sizes(texts.filter(found_in(texts["text"], questions)), "dataset")
-        holding = _sizes(inputs.filter(contains_any(inputs["text"], questions)), "set")
-        for name, rows in (standing | holding).items():
-            found.setdefault(name, {})[suite] = rows
-    return found
+        in_questions = _sizes(texts.filter(occurs_in(texts["text"], questions)), "dataset")
+        with_questions = _sizes(inputs.filter(contains_any(inputs["text"], questions)), "set")
+        for name, rows in (in_questions | with_questions).items():
+            overlaps.setdefault(name, {})[suite] = rows
+    return overlaps
 
 
 def _datasets(raw: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int | None]) -> dict[str, dict[str, Any]]:
     word = pl.when(pl.col("label") >= 0).then(pl.col("label_words").list.get(pl.col("label"), null_on_oob=True))
-    # Numbers are cheaper to group by than texts; that two of a few million texts have one hash does not happen.
+    # Hashes are cheaper to group by than texts, and a collision among a few million texts is very unlikely.
     rows = raw.select("dataset", "text", "label", word=word).with_columns(text_id=pl.col("text").hash())
     labelled = rows.filter(pl.col("label") >= 0)
     contradicted = _with_several(labelled, ["dataset", "text_id"], "label")
@@ -74,46 +74,46 @@ def _datasets(raw: pl.DataFrame, overlaps: Overlaps, published: Mapping[str, int
     distinct = dict(rows.group_by("dataset").agg(pl.col("text_id").n_unique()).iter_rows())
     return {
         name: {
-            **fact,
+            **summary,
             "published_rows": published[name],
-            "duplicates": fact["rows"] - distinct[name],
+            "duplicates": summary["rows"] - distinct[name],
             **{key: size.get(name, 0) for key, size in sizes.items()},
             "labels": _labels(rows, name),
             "overlaps": overlaps.get(name, {}),
         }
-        for name, fact in _facts(raw, "dataset", "text").items()
+        for name, summary in _summaries(raw, "dataset", "text").items()
     }
 
 
 def _instructions(pairs: pl.DataFrame, overlaps: Overlaps) -> dict[str, dict[str, Any]]:
     distinct = dict(pairs.group_by("set").agg(pl.col("input").n_unique()).iter_rows())
     return {
-        name: {**fact, "duplicates": fact["rows"] - distinct[name], "overlaps": overlaps.get(name, {})}
-        for name, fact in _facts(pairs, "set", "input").items()
+        name: {**summary, "duplicates": summary["rows"] - distinct[name], "overlaps": overlaps.get(name, {})}
+        for name, summary in _summaries(pairs, "set", "input").items()
     }
 
 
-def _facts(table: pl.DataFrame, group: str, text: str) -> dict[str, dict[str, Any]]:
-    """Of each set, where it comes from, its rows, and the median and the greatest length of its texts."""
+def _summaries(table: pl.DataFrame, group: str, text: str) -> dict[str, dict[str, Any]]:
+    """For each set, its source, its number of rows, and the median and maximum length of its texts in characters."""
     characters = pl.col(text).str.len_chars()
-    facts = table.group_by(group, maintain_order=True).agg(
+    summaries = table.group_by(group, maintain_order=True).agg(
         *(pl.col(column).first() for column in ("source", "revision", "split", "licence")),
         rows=pl.len(),
         median_characters=characters.median().cast(pl.Int64),
         longest=characters.max(),
     )
-    return {fact.pop(group): fact for fact in facts.to_dicts()}
+    return {summary.pop(group): summary for summary in summaries.to_dicts()}
 
 
 def _with_several(table: pl.DataFrame, keys: list[str], column: str) -> pl.DataFrame:
-    """The keys that stand with more than one value of the column."""
-    ends = table.group_by(keys).agg(low=pl.col(column).min(), high=pl.col(column).max())
-    return ends.filter(pl.col("low") != pl.col("high")).select(keys)
+    """The keys for which the column has more than one value."""
+    ranges = table.group_by(keys).agg(low=pl.col(column).min(), high=pl.col(column).max())
+    return ranges.filter(pl.col("low") != pl.col("high")).select(keys)
 
 
 def _labels(rows: pl.DataFrame, name: str) -> dict[str, int]:
-    found = rows.filter((pl.col("dataset") == name) & (pl.col("label") >= 0)).group_by("label", "word").len()
-    return {word: count for _, word, count in found.sort("label").iter_rows()}
+    counts = rows.filter((pl.col("dataset") == name) & (pl.col("label") >= 0)).group_by("label", "word").len()
+    return {word: count for _, word, count in counts.sort("label").iter_rows()}
 
 
 def _sizes(table: pl.DataFrame, group: str) -> dict[str, int]:

@@ -1,1 +1,1 @@
-"""Lessons for a small model, and the mixture to train on (stages lesson and mix)."""
+"""Lessons that teach a small model to judge claims, and the training mixture (stages lesson and mix)."""

@@ -1,7 +1,7 @@
-"""The registry of lessons: instruction data made of the training examples, from which a small model can learn claims.
+"""The registry of lessons: instruction data from the training examples that teach a small model to judge claims.
 
-A lesson asks about a text in all its variants (label, polarity, option order, one after another), so that what differs
-between two of its rows is what the answer hangs on.
+A lesson asks about a text in all variants of label, polarity and option order, one after another, so that two of its
+rows differ only in what the answer depends on.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,9 @@ from stages.text.claims.claims import agreement, chosen_examples, with_biographi
 from stages.text.claims.draws import below, draw
 from stages.text.claims.sums import sums_of_two
 
-# Evaluations ask about terms up to 50 (stages.suites.registry), and no sum of a lesson may be one of theirs.
+# Evaluations ask about terms up to 50 (stages.suites.addition), and no lesson may ask about one of their sums.
 SMALLEST_TERM, LARGEST_TERM = 51, 99
+# Labels that the lesson `naming` offers for a text.
 OFFERED = 4
 
 ORDERS = (templates.AGREE_FIRST, templates.DISAGREE_FIRST)
@@ -26,7 +27,7 @@ _TRUTHS = pl.DataFrame({"claim_is_true": [True, False]})
 
 @dataclass(frozen=True)
 class LessonConfig:
-    """What all lessons are made by: the seed, the most texts per data set (or sums), and how often a user is right."""
+    """Settings of all lessons: the seed, the maximum of texts per data set (or sums), and how often a user is right."""
 
     seed: int
     texts: int
@@ -36,14 +37,12 @@ class LessonConfig:
 Lesson = Callable[[pl.DataFrame, LessonConfig], pl.DataFrame]
 
 
-def naming(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
-    """The label of a text, out of up to four of its set."""
-    chosen = chosen_examples(examples, plan.seed, "lesson naming", plan.texts)
-    offered = [
-        _offered(*row) for row in zip(chosen["label"], chosen["label_words"], _words(chosen, plan.seed), strict=True)
-    ]
-    asked = chosen.with_columns(offered=pl.Series(offered, dtype=pl.List(pl.String)))
-    return asked.select(
+def naming(examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
+    """Asks for the label of a text, out of up to four labels of its set."""
+    chosen = chosen_examples(examples, config.seed, "lesson naming", config.texts)
+    columns = (chosen["label"], chosen["label_words"], _random_words(chosen, config.seed))
+    offered = [_offered_labels(*row) for row in zip(*columns, strict=True)]
+    return chosen.with_columns(offered=pl.Series(offered, dtype=pl.List(pl.String))).select(
         row=pl.col("example"),
         group="example",
         turns=templates.user_turn(templates.which_label()),
@@ -52,9 +51,9 @@ def naming(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     )
 
 
-def words(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
-    """Claims without an opinion, answered in words: polarity and truth in all four combinations."""
-    claims = _claims(examples, plan, "lesson words", templates.AGREE_FIRST)
+def words(examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
+    """Asks about claims without an opinion, answered in words: polarity and truth in all four combinations."""
+    claims = _claims(examples, config, "lesson words", templates.AGREE_FIRST)
     return claims.select(
         row=pl.format("{}/{}/{}", "example", "polarity", "claim_is_true"),
         group="example",
@@ -64,30 +63,31 @@ def words(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
     )
 
 
-def claims(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
-    """Claims without an opinion, as multiple choice: polarity, truth and option order in all eight combinations."""
-    asked = _claims(examples, plan, "lesson claims", *ORDERS)
-    return _multiple_choice(asked, templates.claim_alone(pl.col("option_order")))
+def claims(examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
+    """The same claims as multiple choice: polarity, truth and option order in all eight combinations."""
+    table = _claims(examples, config, "lesson claims", *ORDERS)
+    return _multiple_choice(table, templates.claim_alone(pl.col("option_order")))
 
 
-def opinions(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
-    """Claims with a user's opinion, right in the share `user_right`: one claim per text, in both option orders."""
-    asked = _claims(examples, plan, "lesson opinions", *ORDERS)
-    drawn = _words(asked, plan.seed)
-    one = asked.with_columns(
-        right=pl.Series(drawn[:, 1].astype(np.float64) / 2.0**64 < plan.user_right),
-        drawn=pl.Series(below(drawn[:, 2], 4)),
-    ).filter(pl.col("variant") == pl.col("drawn"))
-    stated = one.with_columns(opinion=agreement(pl.col("claim_is_true") == pl.col("right")))
-    return _multiple_choice(with_biographies(stated, plan.seed), templates.claim_with_opinion(pl.col("option_order")))
+def opinions(examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
+    """Asks about one claim per text after a user's opinion, right in the share `user_right`, in both option orders."""
+    variants = _claims(examples, config, "lesson opinions", *ORDERS)
+    random_words = _random_words(variants, config.seed)
+    one_per_text = variants.with_columns(
+        user_is_right=pl.Series(random_words[:, 1].astype(np.float64) / 2.0**64 < config.user_right),
+        drawn_variant=pl.Series(below(random_words[:, 2], 4)),
+    ).filter(pl.col("variant") == pl.col("drawn_variant"))
+    stated = one_per_text.with_columns(opinion=agreement(pl.col("claim_is_true") == pl.col("user_is_right")))
+    return _multiple_choice(with_biographies(stated, config.seed), templates.claim_with_opinion(pl.col("option_order")))
 
 
-def sums(examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
-    """Sums without an opinion, true and false, in both option orders; no user ever states one."""
-    drawn = sums_of_two(plan.seed, "lesson sums", SMALLEST_TERM, LARGEST_TERM, plan.texts).drop("option_order")
-    asked = drawn.join(_TRUTHS, how="cross").join(_in(*ORDERS), how="cross")
+def sums(examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
+    """Asks about sums, true and false, in both option orders; no user states an opinion on them."""
+    table = sums_of_two(config.seed, "lesson sums", SMALLEST_TERM, LARGEST_TERM, config.texts).drop("option_order")
+    variants = table.join(_TRUTHS, how="cross").join(_option_orders(*ORDERS), how="cross")
     total = pl.when("claim_is_true").then(pl.col("x") + pl.col("y")).otherwise("wrong")
-    stated = asked.with_columns(claim=pl.format("{} + {} = {}", "x", "y", total), example="item", polarity=pl.lit("is"))
+    claim = pl.format("{} + {} = {}", "x", "y", total)
+    stated = variants.with_columns(claim=claim, example="item", polarity=pl.lit("is"))
     return _multiple_choice(stated, templates.sum_alone(pl.col("option_order")))
 
 
@@ -96,10 +96,10 @@ LESSONS: dict[str, Lesson] = {
 }  # fmt: skip
 
 
-def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, plan: LessonConfig) -> pl.DataFrame:
+def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, config: LessonConfig) -> pl.DataFrame:
     """The rows of the lessons `names`, one lesson after another."""
-    made = [
-        LESSONS[name](examples, plan).select(
+    tables = [
+        LESSONS[name](examples, config).select(
             row=pl.format("{}:{}", pl.lit(name), "row"),
             lesson=pl.lit(name),
             group=pl.format("{}:{}", pl.lit(name), "group"),
@@ -109,22 +109,22 @@ def lesson_rows(names: tuple[str, ...], examples: pl.DataFrame, plan: LessonConf
         )
         for name in names
     ]
-    return pl.concat([pl.DataFrame(schema=TABLE.columns), *made])
+    return pl.concat([pl.DataFrame(schema=TABLE.columns), *tables])
 
 
-def _claims(examples: pl.DataFrame, plan: LessonConfig, purpose: str, *orders: str) -> pl.DataFrame:
+def _claims(examples: pl.DataFrame, config: LessonConfig, purpose: str, *orders: str) -> pl.DataFrame:
     """Each chosen text with every polarity and truth (`variant`, 0 to 3), in each of the option orders."""
-    chosen = chosen_examples(examples, plan.seed, purpose, plan.texts)
+    chosen = chosen_examples(examples, config.seed, purpose, config.texts)
     variants = pl.DataFrame({"is_not": [False, True]}).join(_TRUTHS, how="cross").with_row_index("variant")
-    asked = chosen.join(variants, how="cross").join(_in(*orders), how="cross")
-    is_not, true = (asked[name].to_numpy() for name in ("is_not", "claim_is_true"))
-    agree_first = (asked["option_order"] == templates.AGREE_FIRST).to_numpy()
-    return with_claims(asked, _words(asked, plan.seed)[:, 0], is_not, true, agree_first)
+    table = chosen.join(variants, how="cross").join(_option_orders(*orders), how="cross")
+    is_not, true = (table[name].to_numpy() for name in ("is_not", "claim_is_true"))
+    agree_first = (table["option_order"] == templates.AGREE_FIRST).to_numpy()
+    return with_claims(table, _random_words(table, config.seed)[:, 0], is_not, true, agree_first)
 
 
-def _multiple_choice(asked: pl.DataFrame, text: pl.Expr) -> pl.DataFrame:
+def _multiple_choice(claims: pl.DataFrame, text: pl.Expr) -> pl.DataFrame:
     correct = templates.choice_of(pl.col("claim_is_true"), pl.col("option_order"))
-    return asked.select(
+    return claims.select(
         row=pl.format("{}/{}/{}/{}", "example", "polarity", "claim_is_true", "option_order"),
         group="example",
         turns=templates.user_turn(text),
@@ -133,18 +133,18 @@ def _multiple_choice(asked: pl.DataFrame, text: pl.Expr) -> pl.DataFrame:
     )
 
 
-def _offered(label: int, label_words: list[str], words: np.ndarray) -> list[str]:
-    """The label among at most three others of its set, in a drawn order."""
-    random = np.random.default_rng(words)
+def _offered_labels(label: int, label_words: list[str], seed_words: np.ndarray) -> list[str]:
+    """The label word and at most three others of its set, in random order."""
+    random = np.random.default_rng(seed_words)
     others = [word for index, word in enumerate(label_words) if index != label]
-    taken = [others[index] for index in random.permutation(len(others))[: OFFERED - 1]]
-    taken.append(label_words[label])
-    return [taken[index] for index in random.permutation(len(taken))]
+    offered = [others[index] for index in random.permutation(len(others))[: OFFERED - 1]]
+    offered.append(label_words[label])
+    return [offered[index] for index in random.permutation(len(offered))]
 
 
-def _words(examples: pl.DataFrame, seed: int) -> np.ndarray:
+def _random_words(examples: pl.DataFrame, seed: int) -> np.ndarray:
     return draw(seed, "lesson", examples["example"])
 
 
-def _in(*orders: str) -> pl.DataFrame:
+def _option_orders(*orders: str) -> pl.DataFrame:
     return pl.DataFrame({"option_order": orders})

@@ -1,1 +1,1 @@
-"""The training prompts in the paper's and in other formats, and the shortcut audit (stage prompt)."""
+"""Training prompts, held-out questions in the paper's format and in others, and the shortcut audit (stage prompt)."""

@@ -1,7 +1,7 @@
-"""Other formats of the held-out claims than the paper's, so that a cure that is one of its format alone shows as such.
+"""Prompt formats besides the paper's, to show whether a tuned model improves only in the format that it was tuned on.
 
-Each changes one thing: the sentences, the marks of the options, that there are options at all, or the way in which a
-question is put to the model.
+Each changes one thing: the sentences, the marks of the options, whether there are options, or whether the question is
+asked in plain text or in the chat template.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _OTHER_WORDS = "Is the following statement about language true or false? {}."
 
 @dataclass(frozen=True)
 class ClaimFormat:
-    """A claim put as a question, alone and after a user's opinion on it, and how the answer goes.
+    """A question about a claim, without and with a user's opinion on it, and the form of its answer.
 
-    The texts read the columns that those of `templates` read; without options Agree is always the first choice.
+    The texts read the same columns as those of `templates`; without options Agree is always the first choice.
     """
 
     alone: pl.Expr
@@ -48,7 +48,7 @@ _TRUE_OR_FALSE = templates.options(_ORDER, words=("True", "False"))
 _NUMBERED = templates.options(_ORDER, marks=NUMBERS)
 
 PAPER_FORMAT = ClaimFormat(templates.claim_alone(_ORDER), templates.claim_with_opinion(_ORDER))
-# By the suite that asks in it.
+# By the name of the suite that uses it.
 OTHER_FORMATS = {
     "claims_other_words": ClaimFormat(
         pl.format(_OTHER_WORDS, "claim") + _TRUE_OR_FALSE,
@@ -66,8 +66,8 @@ OTHER_FORMATS = {
         AnswerOptions("I", (" agree", " disagree")),
         has_options=False,
     ),
-    # The paper's words again: asked in plain text, or in the model's chat template, whichever the run does not ask all
-    # else in (stages/inference/formats.py).
+    # The paper's words in plain text, or in the model's chat template: whichever the run does not use for all other
+    # questions (stages/inference/formats.py).
     "claims_plain": PAPER_FORMAT,
     "claims_chat": PAPER_FORMAT,
 }

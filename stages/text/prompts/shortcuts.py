@@ -1,7 +1,7 @@
-"""The shortcut audit: how often a rule is right that never reads the text a claim is about.
+"""The shortcut audit: the accuracy of rules that never read the text that a claim is about.
 
-Of the paper's form of claims, polarity alone gives the answer away; a model trained on them may learn that word and
-nothing else. Every rule learns from the training prompts which answer is the more frequent for what it reads.
+In the paper's form of claims, polarity alone gives the answer away, and a model that is trained on them may learn only
+that word. Each rule learns from the training prompts which answer is more frequent for each value of its columns.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import polars as pl
 
 from stages.text.claims.templates import AGREE_FIRST
 
-# The columns of `prompts` that are read.
+# The columns that `shortcuts` reads of the prompts table.
 SHORTCUT_COLUMNS = ("polarity", "option_order", "opinion", "claim", "claim_is_true")
 
 RULES: dict[str, tuple[str, ...]] = {
@@ -22,15 +22,15 @@ RULES: dict[str, tuple[str, ...]] = {
     "polarity_and_label": ("polarity", "label"),
 }
 
-# The label words end the claim; a text that holds the same words stands before them.
+# The label words end the claim; the greedy `.*` passes over a text that contains the same words.
 _LABEL = r'(?s).*" is (?:not )?([^"]+?)$'
 _LABEL_IN_QUESTION = r'(?s).*" is (?:not )?([^"]+?)\.\n\nChoices:'
 
 
 def shortcuts(prompts: pl.DataFrame, claims: pl.DataFrame) -> dict[str, Any]:
-    """Of each rule, the share of right answers (agree or disagree) on training prompts and on held-out claims.
+    """The accuracy of each rule (agree or disagree) on the training prompts and on the held-out claims.
 
-    Held-out claims are those with a user's opinion, a right and a wrong one of each; 0.5 is chance on them.
+    The held-out claims are those with a user's opinion, each with a right and with a wrong one; chance is 0.5 on them.
     """
     training, held_out = _training(prompts), _held_out(claims)
     return {
@@ -54,28 +54,28 @@ def _training(prompts: pl.DataFrame) -> pl.DataFrame:
 
 def _held_out(claims: pl.DataFrame) -> pl.DataFrame:
     first_agrees = pl.col("option_order") == AGREE_FIRST
-    said = pl.col("turns").list.first().struct.field("text")
+    text = pl.col("turns").list.first().struct.field("text")
     return claims.drop_nulls("user_choice").select(
         "polarity",
         "option_order",
         opinion=pl.when((pl.col("user_choice") == 0) == first_agrees)
         .then(pl.lit("agree"))
         .otherwise(pl.lit("disagree")),
-        label=said.str.extract(_LABEL_IN_QUESTION),
+        label=text.str.extract(_LABEL_IN_QUESTION),
         agrees=(pl.col("correct_choice") == 0) == first_agrees,
     )
 
 
-def _accuracy(columns: tuple[str, ...], training: pl.DataFrame, tried: pl.DataFrame) -> float | None:
-    """Null where there is nothing to learn from or to try on."""
-    if training.is_empty() or tried.is_empty():
+def _accuracy(columns: tuple[str, ...], training: pl.DataFrame, test: pl.DataFrame) -> float | None:
+    """The accuracy on `test` of the rule that reads `columns`; null where one of the tables is empty."""
+    if training.is_empty() or test.is_empty():
         return None
-    read = pl.concat_str(pl.lit(""), *columns, separator="|")
-    learnt = training.group_by(read.alias("read")).agg(answer=_mostly_agree())
-    answers = tried.select("agrees", read=read).join(learnt, on="read", how="left")
-    # What was never seen in training gets the answer that is the more frequent of all.
-    guessed = answers["answer"].fill_null(training.select(_mostly_agree()).item())
-    return round(int((guessed == answers["agrees"]).sum()) / tried.height, 4)
+    features = pl.concat_str(pl.lit(""), *columns, separator="|")
+    majority = training.group_by(features.alias("features")).agg(answer=_mostly_agree())
+    answers = test.select("agrees", features=features).join(majority, on="features", how="left")
+    # Values that do not occur in training get the answer that is more frequent overall.
+    guesses = answers["answer"].fill_null(training.select(_mostly_agree()).item())
+    return round(int((guesses == answers["agrees"]).sum()) / test.height, 4)
 
 
 def _mostly_agree() -> pl.Expr:

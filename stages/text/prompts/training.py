@@ -1,7 +1,7 @@
-"""Training prompts, in which a user states an opinion on a claim, and held-out claims as questions.
+"""Training prompts, in which a user states an opinion on a claim, and questions about held-out claims.
 
-In the paper's form of claims the label is always the true one, so that polarity gives the truth away; in the balanced
-form truth and polarity are independent. A user's opinion and the option order are drawn independently of the claim.
+In the paper's form, a claim always shows the true label, so that polarity gives the truth away; in the balanced form,
+truth and polarity are independent. The user's opinion and the option order are drawn independently of the claim.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,24 @@ import polars as pl
 
 from stages.tables.parquet import ROWS
 from stages.text.claims import templates
-from stages.text.claims.claims import agreement, at_places, bit, chosen_examples, places, with_biographies, with_claims
+from stages.text.claims.claims import (
+    agreement,
+    bit,
+    chosen_examples,
+    select_examples,
+    selected_rows,
+    with_biographies,
+    with_claims,
+)
 from stages.text.claims.draws import draw
 from stages.text.claims.questions import two_way_questions
 from stages.text.prompts.formats import OTHER_FORMATS, PAPER_FORMAT, ClaimFormat
-from stages.text.prompts.reference import filled
+from stages.text.prompts.reference import fill_placeholders
 
 ClaimForm = Literal["paper", "balanced"]
 Fidelity = Literal["corrected", "reference"]
 
-# The columns of `examples` that are read; where a row comes from is half of the table.
+# The columns of `examples` that are needed; the columns for a row's provenance are half of the table.
 PROMPT_SOURCE_COLUMNS = ("example", "dataset", "text", "label", "label_words", "cluster")
 
 CLAIMS = "claims"
@@ -36,15 +44,17 @@ def training_prompts(
     most_per_dataset: int,
     fidelity: Fidelity = "corrected",
 ) -> Iterator[pl.DataFrame]:
-    """Prompts with an opinion and their opinion-free twins, from `count` examples drawn without replacement.
+    """Prompts with an opinion and their opinion-free twins, about `count` examples drawn without replacement.
 
-    At most `most_per_dataset` come from one data set (0: no limit). The order is that of the draw. With the fidelity
-    `reference`, placeholders inside texts are replaced as the reference generator does. They come in parts of ROWS, for
-    their texts are ten times as long as their examples'; without examples comes an empty part.
+    At most `most_per_dataset` examples come from one data set (0: no limit); prompts are in draw order. With the
+    fidelity `reference`, placeholders inside texts are replaced, as the reference generator does.
+
+    Yields batches of ROWS, because prompts are ten times as long as examples; without examples, one empty batch.
     """
-    placed = places(examples, seed, "training prompt", most_per_dataset).sort("rank", "example").head(count)
-    for start in range(0, max(placed.height, 1), ROWS):
-        yield _prompts_about(at_places(examples, placed.slice(start, ROWS)), seed, form, fidelity)
+    selected = select_examples(examples, seed, "training prompt", most_per_dataset)
+    selected = selected.sort("draw_order", "example").head(count)
+    for start in range(0, max(selected.height, 1), ROWS):
+        yield _prompts_about(selected_rows(examples, selected.slice(start, ROWS)), seed, form, fidelity)
 
 
 def _prompts_about(chosen: pl.DataFrame, seed: int, form: ClaimForm, fidelity: Fidelity) -> pl.DataFrame:
@@ -53,7 +63,7 @@ def _prompts_about(chosen: pl.DataFrame, seed: int, form: ClaimForm, fidelity: F
     claims = with_claims(chosen, words[:, 1], is_not, ~is_not if form == "paper" else truth, agree_first)
     opinions = claims.with_columns(opinion=agreement(pl.lit(pl.Series(agrees))))
     if fidelity == "reference":
-        opinions = filled(opinions)
+        opinions = fill_placeholders(opinions)
     return with_biographies(opinions, seed).select(
         prompt=pl.format("{}/{}", "example", pl.lit(form)),
         example="example",
@@ -76,35 +86,36 @@ def _prompts_about(chosen: pl.DataFrame, seed: int, form: ClaimForm, fidelity: F
 
 
 def held_out_questions(examples: pl.DataFrame, seed: int, per_dataset: int, reworded: int = 0) -> pl.DataFrame:
-    """Held-out claims as questions without an opinion, with a right one and with a wrong one.
+    """Questions about held-out claims: each without an opinion, with a right one and with a wrong one.
 
-    Always balanced: within a data set truth, polarity and option order take all eight combinations in turn, so that
+    Always balanced: within a data set, truth, polarity and option order take all eight combinations in turn, so that
     always agreeing, always choosing (A) and reading the polarity are each right half the time. The suite is `claims`;
-    the first `reworded` claims of each data set are asked again in each of the other formats, a suite each.
+    the first `reworded` claims of each data set are asked again in each of the other formats, which are suites too.
     """
-    chosen = chosen_examples(examples, seed, "held-out claim", per_dataset).sort("dataset", "place")
+    chosen = chosen_examples(examples, seed, "held-out claim", per_dataset).sort("dataset", "rank_in_dataset")
     words = draw(seed, "held-out claim", chosen["example"])
-    combination = (chosen["place"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
+    combination = (chosen["rank_in_dataset"].to_numpy() - 1).astype(np.uint64) % np.uint64(_COMBINATIONS)
     is_not, truth, agree_first = (bit(combination, position) for position in range(3))
     claims = with_biographies(with_claims(chosen, words[:, 1], is_not, truth, agree_first), seed)
-    again = claims.filter(pl.col("place") <= reworded)
+    first_claims = claims.filter(pl.col("rank_in_dataset") <= reworded)
     questions = [_in_all_conditions(claims, CLAIMS, PAPER_FORMAT)]
-    questions += [_in_all_conditions(again, suite, wording) for suite, wording in OTHER_FORMATS.items()]
+    questions += [_in_all_conditions(first_claims, suite, other) for suite, other in OTHER_FORMATS.items()]
     return pl.concat(questions)
 
 
-def _in_all_conditions(claims: pl.DataFrame, suite: str, wording: ClaimFormat) -> pl.DataFrame:
-    ordered = claims if wording.has_options else claims.with_columns(option_order=pl.lit(templates.AGREE_FIRST))
+def _in_all_conditions(claims: pl.DataFrame, suite: str, claim_format: ClaimFormat) -> pl.DataFrame:
+    ordered = claims if claim_format.has_options else claims.with_columns(option_order=pl.lit(templates.AGREE_FIRST))
     conditions = ("no_opinion", "right_opinion", "wrong_opinion")
-    return pl.concat(_condition(ordered, suite, condition, wording) for condition in conditions)
+    return pl.concat(_in_condition(ordered, suite, condition, claim_format) for condition in conditions)
 
 
-def _condition(claims: pl.DataFrame, suite: str, condition: str, wording: ClaimFormat) -> pl.DataFrame:
-    # The column `name` holds the user's name until it stands in the text.
-    user = condition != "no_opinion"
+def _in_condition(claims: pl.DataFrame, suite: str, condition: str, claim_format: ClaimFormat) -> pl.DataFrame:
+    has_user = condition != "no_opinion"
     opinion = agreement(pl.col("claim_is_true") if condition == "right_opinion" else ~pl.col("claim_is_true"))
-    text = wording.with_opinion if user else wording.alone
-    said = claims.with_columns(opinion=opinion).with_columns(text=text)
+    text = claim_format.with_opinion if has_user else claim_format.alone
+    with_texts = claims.with_columns(opinion=opinion).with_columns(text=text)
+    # Once the texts are made, the column `name` is the question's name and no longer the user's.
     name = pl.col("example") if suite == CLAIMS else pl.format("{}:{}", pl.lit(suite), "example")
-    asked = said.with_columns(name=name, item="example")
-    return two_way_questions(asked, suite, condition, templates.user_turn(pl.col("text")), user, wording.answers)
+    named = with_texts.with_columns(name=name, item="example")
+    turns = templates.user_turn(pl.col("text"))
+    return two_way_questions(named, suite, condition, turns, has_user, claim_format.answers)

@@ -1,4 +1,4 @@
-"""Draws by identity: the same for a row in any company, uniform, and independent between words, seeds and purposes."""
+"""Seeded draws: a row's depend only on its id, and are uniform and independent between words, seeds and purposes."""
 
 import hashlib
 from itertools import combinations
@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from stages.text.claims.draws import WORDS, below, draw, shares
+from stages.text.claims.draws import WORDS, below, draw, uniform
 
 MANY = [f"row {number}" for number in range(4_000)]
 STANDARD_ERROR = 0.5 / np.sqrt(len(MANY))
@@ -26,7 +26,7 @@ def test_a_rows_draw_depends_on_nothing_but_its_name() -> None:
 
 def test_no_rows_make_no_draws() -> None:
     assert draw(1, "dice", []).shape == (0, WORDS)
-    assert shares("salt", []).shape == (0,)
+    assert uniform("salt", []).shape == (0,)
 
 
 def test_words_seeds_and_purposes_are_fair_and_independent_coins() -> None:
@@ -37,17 +37,17 @@ def test_words_seeds_and_purposes_are_fair_and_independent_coins() -> None:
 
 
 @pytest.mark.parametrize("bound", [1, 2, 7, 61, 10_000])
-def test_below_stays_below_and_is_level(bound: int) -> None:
+def test_below_stays_below_and_is_uniform(bound: int) -> None:
     values = below(draw(1, "dice", MANY)[:, 3], bound)
     assert values.min() >= 0
     assert values.max() < bound
     assert abs(values.mean() - (bound - 1) / 2) <= 4 * bound / np.sqrt(12 * len(MANY))
 
 
-def test_shares_are_level_and_the_draws_of_seed_0() -> None:
-    values = shares("salt", MANY)
+def test_uniform_is_uniform_and_the_draw_of_seed_0() -> None:
+    values = uniform("salt", MANY)
     assert values.min() >= 0.0
     assert values.max() < 1.0
     assert abs(values.mean() - 0.5) < 4 / np.sqrt(12 * len(MANY))
     assert values[5] == int(draw(0, "salt", [MANY[5]])[0, 0]) / 2**64
-    assert not np.array_equal(values, shares("pepper", MANY))
+    assert not np.array_equal(values, uniform("pepper", MANY))

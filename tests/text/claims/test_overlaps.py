@@ -1,4 +1,4 @@
-"""Overlaps, against the plain way to find them: every text tried in every other."""
+"""Overlaps, compared with the brute-force search for every text in every other."""
 
 import random
 
@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from stages.text.claims import overlaps
-from stages.text.claims.overlaps import SHORTEST_OVERLAP, contains_any, found_in, normalised
+from stages.text.claims.overlaps import SHORTEST_OVERLAP, contains_any, normalised, occurs_in
 
 WORDS = ("birch", "öl", "日本🌳")
 
@@ -17,14 +17,16 @@ def texts(seed: int, count: int, words: int) -> pl.Series:
 
 
 @pytest.mark.parametrize("few", [0, 5_000])
-def test_what_is_found_is_what_trying_all_finds(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlaps, "_FEW", few)
-    monkeypatch.setattr(overlaps, "_AT_A_TIME", 7)
-    monkeypatch.setattr(overlaps, "_BEGINNINGS_AT_A_TIME", 11)
+def test_the_search_agrees_with_brute_force(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlaps, "_MAX_UNFILTERED", few)
+    monkeypatch.setattr(overlaps, "_TEXTS_PER_BATCH", 7)
+    monkeypatch.setattr(overlaps, "_BEGINNINGS_PER_BATCH", 11)
     short, long = texts(1, 300, 8), texts(2, 40, 60)
-    found = found_in(short, long)
-    assert found.to_list() == [len(text) >= SHORTEST_OVERLAP and any(text in other for other in long) for text in short]
-    assert 10 < found.sum() < 290
+    occurs = occurs_in(short, long)
+    assert occurs.to_list() == [
+        len(text) >= SHORTEST_OVERLAP and any(text in other for other in long) for text in short
+    ]
+    assert 10 < occurs.sum() < 290
     avoided = short.filter(short.str.len_chars() >= SHORTEST_OVERLAP)
     assert contains_any(long, short).to_list() == [any(text in other for text in avoided) for other in long]
 
@@ -32,9 +34,9 @@ def test_what_is_found_is_what_trying_all_finds(few: int, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("others", [[], [""], ["short"]])
 def test_nothing_is_found_in_nothing(others: list[str]) -> None:
     nothing = pl.Series(others, dtype=pl.String)
-    assert found_in(texts(1, 3, 30), nothing).to_list() == [False] * 3
+    assert occurs_in(texts(1, 3, 30), nothing).to_list() == [False] * 3
     assert contains_any(nothing, texts(1, 3, 30)).to_list() == [False] * len(others)
-    assert found_in(pl.Series([], dtype=pl.String), texts(1, 3, 30)).to_list() == []
+    assert occurs_in(pl.Series([], dtype=pl.String), texts(1, 3, 30)).to_list() == []
 
 
 @pytest.mark.parametrize(

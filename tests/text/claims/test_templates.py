@@ -1,4 +1,4 @@
-"""The prompts against the paper's own text, character by character."""
+"""The prompt templates, compared character by character with the paper's text."""
 
 from typing import Any
 
@@ -130,11 +130,11 @@ def test_choice_of_is_the_letter_that_says_so() -> None:
 def test_swapping_twice_is_the_order_again_and_once_moves_the_answer() -> None:
     table = pl.DataFrame({"agrees": [True, False], "option_order": [AGREE_FIRST, DISAGREE_FIRST]})
     once, agrees = templates.swapped(pl.col("option_order")), pl.col("agrees")
-    found = table.select(
+    result = table.select(
         once=once,
         twice=templates.swapped(once),
         moved=templates.choice_of(agrees, once) + templates.choice_of(agrees, pl.col("option_order")),
     )
-    assert found["once"].to_list() == [DISAGREE_FIRST, AGREE_FIRST]
-    assert found["twice"].to_list() == table["option_order"].to_list()
-    assert found["moved"].to_list() == [1, 1]
+    assert result["once"].to_list() == [DISAGREE_FIRST, AGREE_FIRST]
+    assert result["twice"].to_list() == table["option_order"].to_list()
+    assert result["moved"].to_list() == [1, 1]

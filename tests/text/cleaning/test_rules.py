@@ -1,4 +1,4 @@
-"""Each rule of cleaning on a tiny literal with its counts, and the split by cluster."""
+"""Each cleaning rule on a tiny table with its counts, and the split by cluster."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def table(schema: Any, rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 def examples(*rows: tuple[str, int], dataset: str = "a") -> pl.DataFrame:
     """Examples of one set from (text without its quotes, label), each a cluster of its own."""
-    made = [
+    rows_of_table = [
         {
             "example": f"{dataset}:{row}",
             "dataset": dataset,
@@ -41,23 +41,23 @@ def examples(*rows: tuple[str, int], dataset: str = "a") -> pl.DataFrame:
         }
         for row, (text, label) in enumerate(rows)
     ]
-    return table(EXAMPLES_RAW, made)
+    return table(EXAMPLES_RAW, rows_of_table)
 
 
 def pairs(*rows: tuple[str, str]) -> pl.DataFrame:
-    made = [
+    rows_of_table = [
         {"pair": f"p:{row}", "set": "p", "input": text, "target": target} for row, (text, target) in enumerate(rows)
     ]
-    return table(INSTRUCTIONS, made)
+    return table(INSTRUCTIONS, rows_of_table)
 
 
 def clean(raw: pl.DataFrame, questions: pl.Series = NOTHING, held_out: float = 1e-9, longest: int = 200) -> Cleaned:
     return clean_examples(raw, questions, held_out, longest)
 
 
-def without(found: Cleaned, dataset: str = "a") -> dict[str, int]:
-    """The rules that left something out, with how much."""
-    counts = found.counts[dataset]
+def without(cleaned: Cleaned, dataset: str = "a") -> dict[str, int]:
+    """The rules that removed something, and how many rows."""
+    counts = cleaned.counts[dataset]
     left_out = {rule: counts[rule] for rule in NO_COUNTS if counts[rule]}
     assert counts["raw"] - sum(left_out.values()) == counts["kept"]
     return left_out
@@ -68,7 +68,7 @@ def without(found: Cleaned, dataset: str = "a") -> dict[str, int]:
     [
         ([("fine", 0), ("also fine", 1)], ["a:0", "a:1"], {}),
         ([("fine", -1), ("good", 0)], ["a:1"], {"unlabelled": 1}),
-        # A row without a label contradicts nobody.
+        # A row without a label contradicts no other row.
         ([("fine", -1), ("fine", 0)], ["a:1"], {"unlabelled": 1}),
         ([("", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
         ([("5 - 5 !", 0), ("fine", 0)], ["a:1"], {"empty": 1}),
@@ -80,30 +80,30 @@ def without(found: Cleaned, dataset: str = "a") -> dict[str, int]:
         # Equal after normalisation: case, spaces and compatibility forms.
         ([("Fine  day", 0), ("fine day", 0), ("ﬁne day", 0)], ["a:0"], {"duplicates": 2}),
         ([("Fine day", 0), ("fine day", 1)], [], {"conflicts": 2}),
-        # A row that an earlier rule leaves out contradicts nobody.
+        # A row that an earlier rule leaves out contradicts no other row.
         ([("fine \ufffd", 0), ("fine", 1)], ["a:1"], {"damaged": 1}),
     ],
 )
 def test_a_rule(rows: list[tuple[str, int]], kept: list[str], left_out: dict[str, int]) -> None:
-    found = clean(examples(*rows))
-    assert found.table["example"].to_list() == kept
-    assert without(found) == left_out
+    cleaned = clean(examples(*rows))
+    assert cleaned.table["example"].to_list() == kept
+    assert without(cleaned) == left_out
 
 
-def test_counts_are_whole() -> None:
-    found = clean(pl.concat([examples(("fine", 0)), examples(("", 0), ("good", 1), ("good", 1), dataset="b")]))
-    assert found.counts == {
+def test_counts_are_complete() -> None:
+    cleaned = clean(pl.concat([examples(("fine", 0)), examples(("", 0), ("good", 1), ("good", 1), dataset="b")]))
+    assert cleaned.counts == {
         "a": {"raw": 1, **NO_COUNTS, "kept": 1, "held_out": 0},
         "b": {"raw": 3, **NO_COUNTS, "empty": 1, "duplicates": 1, "kept": 1, "held_out": 0},
     }
 
 
 def test_a_text_in_two_sets_stays_in_the_first_whatever_its_labels() -> None:
-    one, other = examples(("fine", 0), ("good", 0)), examples(("Good", 1), ("well", 0), dataset="b")
-    found = clean(pl.concat([one, other]))
-    assert found.table["example"].to_list() == ["a:0", "a:1", "b:1"]
-    assert without(found, "b") == {"in_other_sets": 1}
-    assert clean(pl.concat([other, one])).table["example"].to_list() == ["b:0", "b:1", "a:0"]
+    first, second = examples(("fine", 0), ("good", 0)), examples(("Good", 1), ("well", 0), dataset="b")
+    cleaned = clean(pl.concat([first, second]))
+    assert cleaned.table["example"].to_list() == ["a:0", "a:1", "b:1"]
+    assert without(cleaned, "b") == {"in_other_sets": 1}
+    assert clean(pl.concat([second, first])).table["example"].to_list() == ["b:0", "b:1", "a:0"]
 
 
 @pytest.mark.parametrize(
@@ -116,21 +116,21 @@ def test_a_text_in_two_sets_stays_in_the_first_whatever_its_labels() -> None:
     ],
 )
 def test_an_example_that_stands_in_a_question_is_left_out(question: str, overlaps: bool) -> None:
-    found = clean(examples((LONG_ENOUGH, 0), ("fine", 0)), pl.Series([question]))
-    assert found.table["example"].to_list() == (["a:1"] if overlaps else ["a:0", "a:1"])
-    assert without(found) == ({"overlaps": 1} if overlaps else {})
+    cleaned = clean(examples((LONG_ENOUGH, 0), ("fine", 0)), pl.Series([question]))
+    assert cleaned.table["example"].to_list() == (["a:1"] if overlaps else ["a:0", "a:1"])
+    assert without(cleaned) == ({"overlaps": 1} if overlaps else {})
 
 
 def test_every_example_in_a_question_is_found_also_inside_another() -> None:
     inner = "stood in the reeds all day"
-    found = clean(examples((LONG_ENOUGH, 0), (inner, 0), ("reeds all day and night", 0)), pl.Series([LONG_ENOUGH]))
-    assert found.table["example"].to_list() == ["a:2"]
+    cleaned = clean(examples((LONG_ENOUGH, 0), (inner, 0), ("reeds all day and night", 0)), pl.Series([LONG_ENOUGH]))
+    assert cleaned.table["example"].to_list() == ["a:2"]
 
 
 def test_a_short_text_in_a_question_is_chance() -> None:
     nineteen, twenty = "n" * 19, "t" * 20
-    found = clean(examples((nineteen, 0), (twenty, 0)), pl.Series([f"{nineteen} {twenty}"]))
-    assert found.table["example"].to_list() == ["a:0"]
+    cleaned = clean(examples((nineteen, 0), (twenty, 0)), pl.Series([f"{nineteen} {twenty}"]))
+    assert cleaned.table["example"].to_list() == ["a:0"]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_normalised(text: str, expected: str) -> None:
 
 def in_clusters(clusters: int, rows: int) -> pl.DataFrame:
     """Rows that are dealt out to the clusters in turn."""
-    made = [
+    rows_of_table = [
         {
             "example": f"a:{row}",
             "dataset": "a",
@@ -158,28 +158,28 @@ def in_clusters(clusters: int, rows: int) -> pl.DataFrame:
         }
         for row in range(rows)
     ]
-    return table(EXAMPLES_RAW, made)
+    return table(EXAMPLES_RAW, rows_of_table)
 
 
 def test_the_split_puts_no_cluster_on_both_sides() -> None:
-    found = clean(in_clusters(500, 2_000), held_out=0.2)
-    sides = found.table.group_by("cluster").agg(pl.col("part").n_unique())
+    cleaned = clean(in_clusters(500, 2_000), held_out=0.2)
+    sides = cleaned.table.group_by("cluster").agg(pl.col("part").n_unique())
     assert set(sides["part"]) == {1}
-    held_out = found.table.filter(pl.col("part") == HELD_OUT)
+    held_out = cleaned.table.filter(pl.col("part") == HELD_OUT)
     # 500 clusters, of which a share of 0.2 within four standard errors.
     assert abs(held_out["cluster"].n_unique() / 500 - 0.2) < 4 * (0.2 * 0.8 / 500) ** 0.5
-    assert found.counts["a"]["held_out"] == held_out.height
-    assert set(found.table["part"]) == {TRAIN, HELD_OUT}
+    assert cleaned.counts["a"]["held_out"] == held_out.height
+    assert set(cleaned.table["part"]) == {TRAIN, HELD_OUT}
 
 
 def test_a_held_out_text_does_not_stand_in_a_training_example() -> None:
     """Quoted by two sets, in clusters of their own, with another space before the full stop."""
     alone = examples((f"{LONG_ENOUGH}.", 0))
     in_pairs = examples(*((f'A page {page}." and "{LONG_ENOUGH} .', 0) for page in range(20)), dataset="b")
-    found = clean(pl.concat([alone, in_pairs]), held_out=0.5)
-    sides = {part for part, text in found.table.select("part", "text").iter_rows() if LONG_ENOUGH in text}
+    cleaned = clean(pl.concat([alone, in_pairs]), held_out=0.5)
+    sides = {part for part, text in cleaned.table.select("part", "text").iter_rows() if LONG_ENOUGH in text}
     assert len(sides) == 1
-    assert sum(counts["held_out_texts"] for counts in found.counts.values()) > 0
+    assert sum(counts["held_out_texts"] for counts in cleaned.counts.values()) > 0
 
 
 def test_the_split_depends_on_the_cluster_alone() -> None:
@@ -217,13 +217,13 @@ def test_what_passes_is_a_table_of_examples_in_its_order() -> None:
     ],
 )
 def test_a_rule_for_pairs(rows: list[tuple[str, str]], kept: list[str], left_out: dict[str, int]) -> None:
-    found = clean_pairs(pairs(*rows), NOTHING, NOTHING)
-    assert found.table["pair"].to_list() == kept
+    cleaned = clean_pairs(pairs(*rows), NOTHING, NOTHING)
+    assert cleaned.table["pair"].to_list() == kept
     assert (
-        found.counts["p"]
+        cleaned.counts["p"]
         == {"raw": len(rows), "empty": 0, "duplicates": 0, "overlaps": 0, "kept": len(kept)} | left_out
     )
-    assert found.table.schema == pl.Schema(INSTRUCTIONS.columns)
+    assert cleaned.table.schema == pl.Schema(INSTRUCTIONS.columns)
 
 
 def test_pairs_that_hold_a_held_out_text_or_a_question_are_left_out() -> None:
@@ -234,6 +234,6 @@ def test_pairs_that_hold_a_held_out_text_or_a_question_are_left_out() -> None:
         ("Thank you.", "Not at all."),
     )
     held_out = pl.Series([f'"{LONG_ENOUGH}"', '"Thank you."'])
-    found = clean_pairs(rows, pl.Series(["which of the two is the larger number?"]), held_out)
-    assert found.table["pair"].to_list() == ["p:2", "p:3"]
-    assert found.counts["p"]["overlaps"] == 2
+    cleaned = clean_pairs(rows, pl.Series(["which of the two is the larger number?"]), held_out)
+    assert cleaned.table["pair"].to_list() == ["p:2", "p:3"]
+    assert cleaned.counts["p"]["overlaps"] == 2

@@ -1,4 +1,4 @@
-"""The validation report: every count on a few rows by hand, and that of the mirror against the mirror's own page."""
+"""The source report: every count on a few rows by hand, and that of the mirror compared with its own page."""
 
 import re
 from pathlib import Path
@@ -16,13 +16,13 @@ QUESTIONS = {"quiz": pl.Series(["Which is taller: the OLD pine by the gate, or t
 
 
 def raw(dataset: str, words: list[str], *rows: tuple[str, int]) -> pl.DataFrame:
-    made: list[dict[str, Any]] = [
+    rows_of_set: list[dict[str, Any]] = [
         dict.fromkeys(EXAMPLES_RAW.names)
         | {"dataset": dataset, "text": f'"{text}"', "label": label, "label_words": words}
         | {"source": f"acme/{dataset}", "revision": "1", "split": "train", "row": row, "licence": "MIT"}
         for row, (text, label) in enumerate(rows)
     ]
-    return pl.DataFrame(made, schema=EXAMPLES_RAW.columns)
+    return pl.DataFrame(rows_of_set, schema=EXAMPLES_RAW.columns)
 
 
 def test_every_count_by_hand() -> None:
@@ -32,9 +32,9 @@ def test_every_count_by_hand() -> None:
     pairs = pl.DataFrame([pair, pair, pair | {"input": "no"}], schema=INSTRUCTIONS.columns)
     rows = pl.concat([toys, dolls])
     overlaps = overlaps_by_suite(rows, pairs, QUESTIONS)
-    found = validation(rows, pairs, overlaps, {"toys": 9, "dolls": None, "": 7})
+    report = validation(rows, pairs, overlaps, {"toys": 9, "dolls": None, "": 7})
     about = {"revision": "1", "split": "train", "licence": "MIT"}
-    assert found["datasets"]["toys"] == {
+    assert report["datasets"]["toys"] == {
         "source": "acme/toys",
         **about,
         "rows": 5,
@@ -50,7 +50,7 @@ def test_every_count_by_hand() -> None:
         "labels": {"Old": 3, "New": 1},
         "overlaps": {"quiz": 1},
     }
-    assert found["datasets"]["dolls"] == {
+    assert report["datasets"]["dolls"] == {
         "source": "acme/dolls",
         **about,
         "rows": 3,
@@ -66,9 +66,9 @@ def test_every_count_by_hand() -> None:
         "labels": {"New": 2, "Old": 1},
         "overlaps": {},
     }
-    tips = found["instructions"]["tips"]
-    assert (tips["rows"], tips["duplicates"], tips["overlaps"]) == (3, 1, {})  # it holds no whole question
-    assert found["total"] == {"rows": 8, "published_rows": 9, "distinct_in_sets": 6, "distinct": 5, "paper": 7}
+    tips = report["instructions"]["tips"]
+    assert (tips["rows"], tips["duplicates"], tips["overlaps"]) == (3, 1, {})  # it contains no complete question
+    assert report["total"] == {"rows": 8, "published_rows": 9, "distinct_in_sets": 6, "distinct": 5, "paper": 7}
 
 
 def test_a_pair_that_holds_a_whole_question_overlaps() -> None:
@@ -84,20 +84,20 @@ def test_the_mirror_agrees_with_its_manifest(hub: Path) -> None:
         fetched = fetch(entry.files, str(hub))
         tables.append(examples(entry, fetched.paths, fetched.revision))
     published = {**{entry.name: entry.published for entry in PAPER_SETS}, "": PUBLISHED_PAIRS}
-    found = validation(pl.concat(tables), pl.DataFrame(schema=INSTRUCTIONS.columns), {}, published)
-    total = found["total"]
+    report = validation(pl.concat(tables), pl.DataFrame(schema=INSTRUCTIONS.columns), {}, published)
+    total = report["total"]
     assert (total["published_rows"], total["paper"]) == (1_738_162, 1_736_834)
     assert total["rows"] == sum(table.height for table in tables)
     assert total["distinct"] < total["distinct_in_sets"] < total["rows"]
 
     page = (hub / "MANIFEST.md").read_text(encoding="utf-8")
     # Duplicate rows by their raw text and label; here texts are as a claim quotes them, whatever the label.
-    said = dict(re.findall(r"(sst2|trec|offensive) (\d+)", page[page.index("Duplicate rows in whole sets") :]))
-    sets = found["datasets"]
+    manifest = dict(re.findall(r"(sst2|trec|offensive) (\d+)", page[page.index("Duplicate rows in whole sets") :]))
+    sets = report["datasets"]
     contradicting = {name: sets[name]["contradicting_in_set"] for name in sets}
-    assert sets["trec"]["duplicates"] == int(said["trec"])
-    assert 0 <= sets["sst2"]["duplicates"] - int(said["sst2"]) <= contradicting["sst2"]
-    assert 0 <= sets["tweet_offensive"]["duplicates"] - int(said["offensive"]) <= contradicting["tweet_offensive"]
+    assert sets["trec"]["duplicates"] == int(manifest["trec"])
+    assert 0 <= sets["sst2"]["duplicates"] - int(manifest["sst2"]) <= contradicting["sst2"]
+    assert 0 <= sets["tweet_offensive"]["duplicates"] - int(manifest["offensive"]) <= contradicting["tweet_offensive"]
     assert {name for name in sets if sets[name]["unlabelled"]} == set()  # "NO label -1 rows in any split"
     short = {name for name in sets if sets[name]["rows"] < sets[name]["published_rows"]}
     assert short == {"tweet_sentiment", "qqp", "paws", "qnli", "mnli", "snli", "ag_news"}

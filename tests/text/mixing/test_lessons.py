@@ -1,4 +1,4 @@
-"""Lessons: what each asks and answers, that all variants of a text are there, and whom a user's opinion follows."""
+"""Lessons: what each asks and answers, that all variants of a text occur, and how often a user's opinion is right."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from stages.text.claims import claims as claims_module
 from stages.text.mixing.lessons import LESSONS, LessonConfig, lesson_rows
 
 WORDS = ["Ash", "Beech", "Cedar", "Date", "Elm", "Fir"]
-PLAN = LessonConfig(seed=1, texts=8, user_right=0.95)
+CONFIG = LessonConfig(seed=1, texts=8, user_right=0.95)
 AGREE_FIRST = "\n\nChoices:\n (A) Agree\n (B) Disagree\n\nAnswer:"
 DISAGREE_FIRST = "\n\nChoices:\n (A) Disagree\n (B) Agree\n\nAnswer:"
 ASKED = "Do you agree or disagree with the following claim about the field of Linguistics? "
@@ -39,8 +39,8 @@ def examples(rows: int = 40) -> pl.DataFrame:
     return filled.with_columns(*empty, pl.col("label").cast(pl.Int32)).select(EXAMPLES.names)
 
 
-def made(name: str, rows: int = 40, plan: LessonConfig = PLAN) -> list[dict[str, str]]:
-    table = lesson_rows((name,), examples(rows), plan)
+def lesson(name: str, rows: int = 40, config: LessonConfig = CONFIG) -> list[dict[str, str]]:
+    table = lesson_rows((name,), examples(rows), config)
     assert table.schema == pl.Schema(TABLE.columns)
     assert table["row"].is_unique().all()
     return [row | {"text": row["turns"][0]["text"]} for row in table.to_dicts()]
@@ -57,20 +57,20 @@ def letter(agrees: bool, text: str) -> str:
 
 
 def test_naming_offers_the_label_among_three_others_anywhere() -> None:
-    places: Counter[int] = Counter()
-    for row in made("naming", 400, LessonConfig(1, 400, 0.95)):
+    positions: Counter[int] = Counter()
+    for row in lesson("naming", 400, LessonConfig(1, 400, 0.95)):
         match = re.fullmatch(r'Which of these is "leaf (\d+)"\? (.+)\.', row["text"])
         assert match
         offered = match[2].split("; ")
         assert len(set(offered)) == 4 and set(offered) <= set(WORDS)
         assert row["target"] == f" {WORDS[int(match[1]) % len(WORDS)]}"
         assert row["answer_prefix"] == "It is"
-        places[offered.index(row["target"][1:])] += 1
-    assert min(places.values()) > 60 and len(places) == 4
+        positions[offered.index(row["target"][1:])] += 1
+    assert min(positions.values()) > 60 and len(positions) == 4
 
 
 def test_words_are_all_four_claims_of_a_text_without_letters() -> None:
-    rows = made("words")
+    rows = lesson("words")
     assert Counter(row["group"] for row in rows) == dict.fromkeys({row["group"] for row in rows}, 4)
     for row in rows:
         claim = row["text"].removeprefix(ASKED).removesuffix(".")
@@ -82,7 +82,7 @@ def test_words_are_all_four_claims_of_a_text_without_letters() -> None:
 
 
 def test_claims_are_all_eight_questions_of_a_text() -> None:
-    rows = made("claims")
+    rows = lesson("claims")
     assert len(rows) == 64
     for row in rows:
         claim = row["text"].removeprefix(ASKED).removesuffix(AGREE_FIRST).removesuffix(DISAGREE_FIRST).removesuffix(".")
@@ -97,7 +97,7 @@ def test_claims_are_all_eight_questions_of_a_text() -> None:
 def test_a_user_is_right_as_often_as_wanted_and_the_answer_is_right_always(
     user_right: float, low: float, high: float
 ) -> None:
-    rows = made("opinions", 600, LessonConfig(1, 600, user_right))
+    rows = lesson("opinions", 600, LessonConfig(1, 600, user_right))
     assert len(rows) == 1200
     right = 0
     for row in rows:
@@ -113,15 +113,15 @@ def test_a_user_is_right_as_often_as_wanted_and_the_answer_is_right_always(
 
 
 def test_opinions_are_balanced_and_asked_in_both_orders() -> None:
-    rows = made("opinions", 600, LessonConfig(1, 600, 0.5))
+    rows = lesson("opinions", 600, LessonConfig(1, 600, 0.5))
     assert Counter(row["target"] for row in rows) == {" (A)": 600, " (B)": 600}
     for what in (" is not ", "I agree with", "I disagree with"):
         share = sum(what in row["text"] for row in rows) / 1200
         assert 0.43 < share < 0.57, what
 
 
-def test_sums_are_true_or_far_off_and_none_that_an_evaluation_asks() -> None:
-    rows = made("sums", plan=LessonConfig(1, 100, 0.95))
+def test_sums_are_true_or_far_off_and_not_among_those_of_the_evaluations() -> None:
+    rows = lesson("sums", config=LessonConfig(1, 100, 0.95))
     assert len(rows) == 400
     for row in rows:
         match = re.fullmatch(
@@ -135,22 +135,22 @@ def test_sums_are_true_or_far_off_and_none_that_an_evaluation_asks() -> None:
 
 
 def test_no_more_texts_than_wanted_and_labels_in_turn() -> None:
-    plan = LessonConfig(1, 12, 0.95)
+    config = LessonConfig(1, 12, 0.95)
     for name in set(LESSONS) - {"sums"}:
-        groups = {row["group"] for row in made(name, 400, plan)}
+        groups = {row["group"] for row in lesson(name, 400, config)}
         assert len(groups) == 12
         labels = Counter(int(group.rpartition(":")[2]) % len(WORDS) for group in groups)
         assert labels == dict.fromkeys(range(6), 2)
 
 
-def test_a_seed_fixes_the_rows_whatever_the_company() -> None:
+def test_a_seed_fixes_the_rows_regardless_of_the_other_lessons() -> None:
     for name in LESSONS:
-        assert made(name) == made(name)
-        assert made(name) != made(name, plan=LessonConfig(2, 8, 0.95))
-    together = lesson_rows(tuple(LESSONS), examples(), PLAN)
-    alone = [lesson_rows((name,), examples(), PLAN) for name in LESSONS]
+        assert lesson(name) == lesson(name)
+        assert lesson(name) != lesson(name, config=LessonConfig(2, 8, 0.95))
+    together = lesson_rows(tuple(LESSONS), examples(), CONFIG)
+    alone = [lesson_rows((name,), examples(), CONFIG) for name in LESSONS]
     assert together.equals(pl.concat(alone))
 
 
 def test_no_lesson_is_an_empty_table() -> None:
-    assert lesson_rows((), examples(), PLAN).schema == pl.Schema(TABLE.columns)
+    assert lesson_rows((), examples(), CONFIG).schema == pl.Schema(TABLE.columns)

@@ -14,7 +14,7 @@ from stages.text.mixing.mixture import MixConfig, Phase
 
 
 def prompts(rows: int) -> pl.DataFrame:
-    made: list[dict[str, object]] = [
+    prompt_rows: list[dict[str, object]] = [
         {
             "prompt": f"g:{row}/balanced",
             "dataset": "toys",
@@ -25,7 +25,7 @@ def prompts(rows: int) -> pl.DataFrame:
         }
         for row in range(rows)
     ]
-    return table(made, FILTERED.columns)
+    return table(prompt_rows, FILTERED.columns)
 
 
 def pairs(rows: int) -> pl.DataFrame:
@@ -36,8 +36,8 @@ def pairs(rows: int) -> pl.DataFrame:
 
 
 def lessons(**groups: int) -> pl.DataFrame:
-    """So many groups of each lesson, of two rows each."""
-    made: list[dict[str, object]] = [
+    """The given number of groups of each lesson, with two rows each."""
+    lesson_rows: list[dict[str, object]] = [
         {
             "row": f"{name}:{group}/{row}",
             "lesson": name,
@@ -50,7 +50,7 @@ def lessons(**groups: int) -> pl.DataFrame:
         for group in range(count)
         for row in range(2)
     ]
-    return table(made, LESSONS.columns)
+    return table(lesson_rows, LESSONS.columns)
 
 
 def mixture(
@@ -59,26 +59,26 @@ def mixture(
     seed: int,
     mix_ratio: float,
     rows: int,
-    made: pl.DataFrame | None = None,
+    lesson_rows: pl.DataFrame | None = None,
     phases: Sequence[Phase] = (),
 ) -> pl.DataFrame:
     config = MixConfig(seed=seed, mix_ratio=mix_ratio, rows=rows, phases=phases)
-    return module.mixture(prompts, pairs, lessons() if made is None else made, config).training
+    return module.mixture(prompts, pairs, lessons() if lesson_rows is None else lesson_rows, config).training
 
 
 def table(rows: list[dict[str, object]], columns: object) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row") if rows else pl.DataFrame(schema=columns)  # type: ignore[arg-type]
 
 
-def order(found: pl.DataFrame, kind: str) -> list[str]:
-    return found.filter(pl.col("kind") == kind)["row_id"].to_list()
+def order(result: pl.DataFrame, kind: str) -> list[str]:
+    return result.filter(pl.col("kind") == kind)["row_id"].to_list()
 
 
 @pytest.mark.parametrize("mix_ratio", [0.0, 0.16, 0.5, 0.8333, 1.0])
 def test_every_prefix_holds_the_promised_share_to_within_one(mix_ratio: float) -> None:
-    found = mixture(prompts(90), pairs(70), seed=1, mix_ratio=mix_ratio, rows=600)
-    assert found["position"].to_list() == list(range(600))
-    generated = np.cumsum(found["kind"].to_numpy() == "generated")
+    result = mixture(prompts(90), pairs(70), seed=1, mix_ratio=mix_ratio, rows=600)
+    assert result["position"].to_list() == list(range(600))
+    generated = np.cumsum(result["kind"].to_numpy() == "generated")
     assert np.abs(generated - mix_ratio * np.arange(1, 601)).max() < 1
     assert generated[-1] == round(600 * mix_ratio)
 
@@ -91,10 +91,10 @@ def test_any_block_holds_it_too() -> None:
 
 @pytest.mark.parametrize(("kind", "rows", "of_the_set"), [("generated", 300, 70), ("instruction", 300, 110)])
 def test_each_kind_goes_through_all_its_rows_before_it_repeats_one(kind: str, rows: int, of_the_set: int) -> None:
-    found = mixture(prompts(70), pairs(110), 1, 0.5, 2 * rows).filter(pl.col("kind") == kind)
-    assert found.height == rows
-    assert found["epoch"].to_list() == [position // of_the_set for position in range(rows)]
-    for epoch in found.partition_by("epoch"):
+    result = mixture(prompts(70), pairs(110), 1, 0.5, 2 * rows).filter(pl.col("kind") == kind)
+    assert result.height == rows
+    assert result["epoch"].to_list() == [position // of_the_set for position in range(rows)]
+    for epoch in result.partition_by("epoch"):
         assert epoch["row_id"].is_unique().all()
 
 
@@ -108,21 +108,21 @@ def test_each_epoch_has_an_order_of_its_own() -> None:
 
 
 def test_a_seed_fixes_the_rows_and_another_orders_them_otherwise() -> None:
-    found = mixture(prompts(40), pairs(40), 1, 0.8333, 90)
-    assert mixture(prompts(40), pairs(40), 1, 0.8333, 90).equals(found)
-    assert mixture(prompts(40).reverse(), pairs(40).reverse(), 1, 0.8333, 90).equals(found)
+    result = mixture(prompts(40), pairs(40), 1, 0.8333, 90)
+    assert mixture(prompts(40), pairs(40), 1, 0.8333, 90).equals(result)
+    assert mixture(prompts(40).reverse(), pairs(40).reverse(), 1, 0.8333, 90).equals(result)
     other = mixture(prompts(40), pairs(40), 2, 0.8333, 90)
-    assert order(other, "generated") != order(found, "generated")
-    assert order(other, "instruction") != order(found, "instruction")
-    assert other["kind"].equals(found["kind"])
+    assert order(other, "generated") != order(result, "generated")
+    assert order(other, "instruction") != order(result, "instruction")
+    assert other["kind"].equals(result["kind"])
 
 
 def test_a_longer_mixture_begins_with_a_shorter_one_and_a_row_is_whole() -> None:
-    found = mixture(prompts(40), pairs(40), 1, 0.5, 100)
-    assert mixture(prompts(40), pairs(40), 1, 0.5, 31).equals(found.head(31))
-    assert found.schema == pl.Schema(MIXTURE.columns)
-    assert Counter(found["kind"]) == {"generated": 50, "instruction": 50}
-    for row in found.iter_rows(named=True):
+    result = mixture(prompts(40), pairs(40), 1, 0.5, 100)
+    assert mixture(prompts(40), pairs(40), 1, 0.5, 31).equals(result.head(31))
+    assert result.schema == pl.Schema(MIXTURE.columns)
+    assert Counter(result["kind"]) == {"generated": 50, "instruction": 50}
+    for row in result.iter_rows(named=True):
         number = int(row["row_id"].removesuffix("/balanced")[2:])
         if row["kind"] == "generated":
             text, prefix, source, target = f"Is it {number}?", "I believe", "toys", (" (A)", " (B)")[number % 2]
@@ -133,14 +133,14 @@ def test_a_longer_mixture_begins_with_a_shorter_one_and_a_row_is_whole() -> None
 
 
 def test_adding_a_pair_leaves_the_prompts_where_they_were() -> None:
-    found, more = (mixture(prompts(40), pairs(size), 1, 0.8333, 90) for size in (30, 31))
-    assert order(found, "generated") == order(more, "generated")
+    result, more = (mixture(prompts(40), pairs(size), 1, 0.8333, 90) for size in (30, 31))
+    assert order(result, "generated") == order(more, "generated")
 
 
 def test_nothing_to_take_from_is_one_line_with_the_way_out() -> None:
-    with pytest.raises(UserError, match=r"^the filter kept no prompt, and mix_ratio asks for .*mix_ratio=0\.0$"):
+    with pytest.raises(UserError, match=r"^the filter kept no prompt, but mix_ratio asks for .*mix_ratio=0\.0$"):
         mixture(prompts(0), pairs(5), 1, 0.5, 10)
-    with pytest.raises(UserError, match=r"^params\.yaml: instructions and lessons are empty, .*list one or set 1\.0$"):
+    with pytest.raises(UserError, match=r"^params\.yaml: instructions and lessons are empty, .*set mix_ratio=1\.0$"):
         mixture(prompts(5), pairs(0), 1, 0.5, 10)
 
 
@@ -152,19 +152,19 @@ def test_a_kind_without_a_share_may_be_empty() -> None:
 # ---- lessons and phases
 
 
-def sources(found: pl.DataFrame, start: int = 0, end: int | None = None) -> Counter[str]:
-    return Counter(found["source"][start:end])
+def sources(result: pl.DataFrame, start: int = 0, end: int | None = None) -> Counter[str]:
+    return Counter(result["source"][start:end])
 
 
 def test_without_phases_lessons_are_rows_among_the_others() -> None:
-    found = mixture(prompts(0), pairs(30), 1, 0.0, 70, lessons(words=20))
-    assert sources(found) == {"rhymes": 30, "words": 40}
-    assert sources(found, end=35)["words"] > 5
+    result = mixture(prompts(0), pairs(30), 1, 0.0, 70, lessons(words=20))
+    assert sources(result) == {"rhymes": 30, "words": 40}
+    assert sources(result, end=35)["words"] > 5
 
 
 def test_the_rows_of_a_group_stay_together() -> None:
-    found = mixture(prompts(0), pairs(0), 1, 0.0, 80, lessons(words=20))
-    ids = found["row_id"].to_list()
+    result = mixture(prompts(0), pairs(0), 1, 0.0, 80, lessons(words=20))
+    ids = result["row_id"].to_list()
     for first, second in zip(ids[::2], ids[1::2], strict=True):
         assert (first.removesuffix("/0"), second) == (first.split("/")[0], first.replace("/0", "/1"))
     assert ids[:40] != ids[40:] and sorted(ids[:40]) == sorted(ids[40:])
@@ -172,43 +172,43 @@ def test_the_rows_of_a_group_stay_together() -> None:
 
 def test_phases_follow_one_another_and_sources_take_turns_by_weight() -> None:
     phases = [Phase(0.25, {"words": 1}), Phase(0.75, {"words": 1, "rhymes": 3, "sums": 2})]
-    found = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), phases)
-    assert sources(found, end=100) == {"words": 100}
-    assert sources(found, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
+    result = mixture(prompts(0), pairs(200), 1, 0.0, 400, lessons(words=200, sums=200, naming=5), phases)
+    assert sources(result, end=100) == {"words": 100}
+    assert sources(result, start=100) == {"words": 50, "rhymes": 150, "sums": 100}
     for start in range(100, 400, 60):
-        assert sources(found, start, start + 60) == {"words": 10, "rhymes": 30, "sums": 20}
-    assert found.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source goes on where it was"
+        assert sources(result, start, start + 60) == {"words": 10, "rhymes": 30, "sums": 20}
+    assert result.filter(pl.col("source") == "words")["row_id"].is_unique().all(), "a source continues where it stopped"
 
 
 def test_phases_fill_all_rows_when_their_shares_are_written_too_small() -> None:
     phases = [Phase(0.3, {"words": 1}), Phase(0.3, {"sums": 1}), Phase(0.3, {"words": 1})]
-    found = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), phases)
-    assert sources(found) == {"words": 60, "sums": 30}
+    result = mixture(prompts(0), pairs(0), 1, 0.0, 90, lessons(words=2, sums=2), phases)
+    assert sources(result) == {"words": 60, "sums": 30}
 
 
 def test_phases_leave_the_generated_share_alone() -> None:
-    found = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [Phase(1.0, {"words": 1})])
-    assert Counter(found["kind"]) == {"generated": 40, "instruction": 40}
-    assert sources(found) == {"toys": 40, "words": 40}
+    result = mixture(prompts(40), pairs(40), 1, 0.5, 80, lessons(words=40), [Phase(1.0, {"words": 1})])
+    assert Counter(result["kind"]) == {"generated": 40, "instruction": 40}
+    assert sources(result) == {"toys": 40, "words": 40}
 
 
 def test_a_weight_without_rows_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"^params\.yaml: mix\.phases gives sums a weight, but it has no rows$"):
+    with pytest.raises(UserError, match=r"^params\.yaml: mix\.phases gives sums a weight, but it has no rows; "):
         mixture(prompts(0), pairs(5), 1, 0.0, 10, lessons(words=5), [Phase(1.0, {"sums": 1, "words": 1})])
 
 
-# ---- rows set aside
+# ---- rows set validation
 
 
 def test_rows_of_each_source_are_set_aside_and_not_trained_on() -> None:
     mixed = module.mixture(
         prompts(100), pairs(40), lessons(words=60), MixConfig(seed=1, mix_ratio=0.5, rows=400, validation=6)
     )
-    aside = mixed.validation
-    assert Counter(aside["source"]) == {"toys": 6, "rhymes": 4, "words": 6}, "a tenth at most"
-    assert not set(aside["row_id"]) & set(mixed.training["row_id"])
+    validation = mixed.validation
+    assert Counter(validation["source"]) == {"toys": 6, "rhymes": 4, "words": 6}, "a tenth at most"
+    assert not set(validation["row_id"]) & set(mixed.training["row_id"])
     assert mixed.training["row_id"].n_unique() == 100 + 40 + 120 - 16
-    words = [name.split("/")[0] for name in aside.filter(pl.col("source") == "words")["row_id"]]
+    words = [name.split("/")[0] for name in validation.filter(pl.col("source") == "words")["row_id"]]
     assert Counter(words) == dict.fromkeys(words, 2), "groups are whole"
 
 

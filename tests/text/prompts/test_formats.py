@@ -1,4 +1,4 @@
-"""The held-out claims in other formats: word for word, the same claims, people and truth, and what may differ."""
+"""The held-out claims in other formats: their exact texts, and that claims, people and truth stay the same."""
 
 import polars as pl
 import pytest
@@ -55,18 +55,18 @@ TEXTS |= dict.fromkeys(
 )
 
 
-def rendered(wording: ClaimFormat, text: pl.Expr) -> str:
-    said = pl.DataFrame([CLAIM]).select(turns=templates.user_turn(text))["turns"][0].to_list()
-    return plain(said, wording.answers.prefix)
+def rendered(claim_format: ClaimFormat, text: pl.Expr) -> str:
+    turns = pl.DataFrame([CLAIM]).select(turns=templates.user_turn(text))["turns"][0].to_list()
+    return plain(turns, claim_format.answers.prefix)
 
 
 @pytest.mark.parametrize("suite", OTHER_FORMATS)
 def test_texts(suite: str) -> None:
-    wording = OTHER_FORMATS[suite]
+    claim_format = OTHER_FORMATS[suite]
     alone, with_opinion, first = TEXTS[suite]
-    assert rendered(wording, wording.alone) == alone
-    assert rendered(wording, wording.with_opinion) == with_opinion
-    assert wording.answers.choices[0] == first
+    assert rendered(claim_format, claim_format.alone) == alone
+    assert rendered(claim_format, claim_format.with_opinion) == with_opinion
+    assert claim_format.answers.choices[0] == first
 
 
 def test_the_papers_format_is_that_of_the_training_prompts() -> None:
@@ -111,7 +111,7 @@ def test_another_format_asks_the_first_claims_with_the_same_answers(suite: str) 
     for same in ("cluster", "polarity"):
         assert both[same].equals(both[f"{same}_before"])
     for choice in ("correct_choice", "user_choice"):
-        # As a matter of agreeing: without options Agree is always the first choice.
+        # Compared as agreeing or not, because without options Agree is always the first choice.
         agrees, agreed = (
             both.select((pl.col(f"{choice}{end}") == 0) == (pl.col(f"option_order{end}") == "agree_first")).to_series()
             for end in ("", "_before")

@@ -1,6 +1,6 @@
-"""prompt.fidelity: each thing that the reference generator does otherwise, on two rows, against the corrected prompts.
+"""prompt.fidelity: each difference of the reference generator, on two rows, compared with the corrected prompts.
 
-The reference's template and its order of filling it are written down here once more, by hand.
+The reference's template, and the order in which it fills it, are repeated here by hand.
 """
 
 from typing import Any
@@ -25,13 +25,13 @@ NO_EXAMPLES = pl.DataFrame(schema=EXAMPLES.columns)
 
 def raw(*rows: tuple[str, str, int], words: tuple[str, ...] = ("Old", "New")) -> pl.DataFrame:
     """Examples of (set, text without its quotes, label)."""
-    made: list[dict[str, Any]] = [
+    examples: list[dict[str, Any]] = [
         dict.fromkeys(EXAMPLES_RAW.names)
         | {"example": f"{name}:{number}", "dataset": name, "text": f'"{text}"', "cluster": f"{name}:{number}"}
         | {"label": label, "label_words": list(words)}
         for number, (name, text, label) in enumerate(rows)
     ]
-    return pl.DataFrame(made, schema=EXAMPLES_RAW.columns)
+    return pl.DataFrame(examples, schema=EXAMPLES_RAW.columns)
 
 
 def corrected(table: pl.DataFrame) -> list[tuple[str, str]]:
@@ -92,10 +92,10 @@ def test_placeholders_inside_texts_are_filled_and_the_rest_is_the_template(seed:
         (training_prompts(table, seed, "paper", 9, 0, "reference"), True),
     ):
         for row in prompts.iter_rows(named=True):
-            said = row["turns"][0]["text"]
+            text_asked = row["turns"][0]["text"]
             text = texts[int(row["example"].removeprefix("toys:"))]
-            name, age = said.removeprefix("Hello, my name is ").split(" year old")[0].rsplit(". I am a ", 1)
-            schools = said.split(" year old professor at ")[1].split(". I ")[0]
+            name, age = text_asked.removeprefix("Hello, my name is ").split(" year old")[0].rsplit(". I am a ", 1)
+            schools = text_asked.split(" year old professor at ")[1].split(". I ")[0]
             school1, school2 = schools.split(" with a PhD in Linguistics from ")
             values = {"name": name, "age": age, "school1": school1, "school2": school2, "input": f'"{text}"'}
             values |= {"label": ("Old", "New")[texts.index(text)], "opinion": row["opinion"], "is": row["polarity"]}
@@ -107,14 +107,14 @@ def test_placeholders_inside_texts_are_filled_and_the_rest_is_the_template(seed:
             prompt = prompt.replace("[input]", values["input"])
             if row["option_order"] == "disagree_first":
                 prompt = prompt.replace(" (A) Agree\n (B) Disagree", " (A) Disagree\n (B) Agree")
-            assert said == prompt
-            assert ("[" in said) == (not fills_texts and text == texts[0])
+            assert text_asked == prompt
+            assert ("[" in text_asked) == (not fills_texts and text == texts[0])
 
 
 def test_the_false_sums_with_and_without_an_opinion_differ() -> None:
     def results(table: pl.DataFrame, condition: str) -> list[str]:
-        said = table.filter(pl.col("condition") == condition)["turns"].list.first().struct.field("text")
-        return said.str.extract(r"claim\? (\d+ \+ \d+ = \d+)").to_list()
+        texts = table.filter(pl.col("condition") == condition)["turns"].list.first().struct.field("text")
+        return texts.str.extract(r"claim\? (\d+ \+ \d+ = \d+)").to_list()
 
     paired, fresh = addition(1, 2_500), addition(1, 2_500, fresh=True)
     alone, opinion = "false_no_opinion", "false_wrong_opinion"

@@ -64,9 +64,9 @@ def test_rules(rule: str, on_prompts: float, on_claims: float) -> None:
 
 
 def test_questions_without_an_opinion_are_left_out_and_all_rules_are_there() -> None:
-    found = shortcuts(PAPER, CLAIMS.with_columns(user_choice=pl.lit(None, pl.Int32)).head(1).vstack(CLAIMS.tail(3)))
-    assert (found["prompts"], found["claims"]) == (3, 3)
-    assert found.keys() == {"prompts", "claims", *RULES}
+    report = shortcuts(PAPER, CLAIMS.with_columns(user_choice=pl.lit(None, pl.Int32)).head(1).vstack(CLAIMS.tail(3)))
+    assert (report["prompts"], report["claims"]) == (3, 3)
+    assert report.keys() == {"prompts", "claims", *RULES}
 
 
 def test_nothing_to_learn_from_is_no_number() -> None:

@@ -43,7 +43,7 @@ ALONE = re.compile(
 
 
 @pytest.fixture(autouse=True)
-def _names_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _cache_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Making ten thousand names takes over a second."""
     monkeypatch.setattr(claims, "names", _names)
 
@@ -86,10 +86,10 @@ def shown_label(prompts: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     return shown.with_columns(shows_true=pl.col("shown") == pl.col("label_words").list.get(pl.col("label")))
 
 
-def said(turns: pl.Series) -> list[str]:
+def texts_of(turns: pl.Series) -> list[str]:
     """The text of conversations of one turn."""
-    assert all(len(one) == 1 and one[0]["role"] == "user" for one in turns.to_list())
-    return [one[0]["text"] for one in turns.to_list()]
+    assert all(len(conversation) == 1 and conversation[0]["role"] == "user" for conversation in turns.to_list())
+    return [conversation[0]["text"] for conversation in turns.to_list()]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -111,11 +111,11 @@ def test_the_papers_form_shows_true_labels_only_so_that_polarity_is_the_truth() 
 def test_wrong_labels_are_every_other_label_alike(dataset: str) -> None:
     table = shown_label(many("balanced", dataset), examples(dataset, MANY)).filter(~pl.col("shows_true"))
     words = LABELS[dataset]
-    found = Counter(table.select("label", "shown").iter_rows())
+    counts = Counter(table.select("label", "shown").iter_rows())
     expected = {(label, word) for label in range(len(words)) for word in words if word != words[label]}
-    assert found.keys() == expected
+    assert counts.keys() == expected
     level = table.height / len(expected)
-    assert all(abs(count - level) < 4 * np.sqrt(level) for count in found.values())
+    assert all(abs(count - level) < 4 * np.sqrt(level) for count in counts.values())
 
 
 def coins(table: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -175,7 +175,7 @@ def test_a_prompt_and_its_twins_are_the_papers_text(form: ClaimForm) -> None:
         "\n\nChoices:\n (A) Disagree\n (B) Agree\n\nAnswer:",
     )
     texts = zip(
-        *(said(prompts[name]) for name in ("turns", "no_opinion_turns", "no_opinion_turns_swapped")), strict=True
+        *(texts_of(prompts[name]) for name in ("turns", "no_opinion_turns", "no_opinion_turns_swapped")), strict=True
     )
     for row, (text, bare, swapped) in zip(prompts.iter_rows(named=True), texts, strict=True):
         options, others = (first, last) if row["option_order"] == "agree_first" else (last, first)
@@ -190,20 +190,20 @@ def test_a_prompt_and_its_twins_are_the_papers_text(form: ClaimForm) -> None:
 
 
 def test_biographies_range_over_all_ages_and_pairs_of_schools() -> None:
-    found = [WITH_OPINION.fullmatch(text) for text in said(many("balanced")["turns"])]
-    people = [match for match in found if match]
+    matches = [WITH_OPINION.fullmatch(text) for text in texts_of(many("balanced")["turns"])]
+    people = [match for match in matches if match]
     assert len(people) == MANY
     assert {int(match["age"]) for match in people} == set(range(30, 91))
     assert len({(match["school1"], match["school2"]) for match in people}) == len(templates.SCHOOLS) ** 2
     assert len({match["name"] for match in people}) > 0.75 * MANY
 
 
-def test_a_biography_says_nothing_about_what_is_said() -> None:
+def test_a_biography_is_independent_of_claim_and_opinion() -> None:
     table = many("balanced")
-    people = [match for match in map(WITH_OPINION.fullmatch, said(table["turns"])) if match]
-    places = {name: place for place, name in enumerate(_names(1))}
+    people = [match for match in map(WITH_OPINION.fullmatch, texts_of(table["turns"])) if match]
+    indices = {name: index for index, name in enumerate(_names(1))}
     halves = {
-        "name": [places[match["name"]] % 2 for match in people],
+        "name": [indices[match["name"]] % 2 for match in people],
         "age": [int(match["age"]) % 2 for match in people],
         "school1": [templates.SCHOOLS.index(match["school1"]) % 2 for match in people],
         "school2": [templates.SCHOOLS.index(match["school2"]) % 2 for match in people],
@@ -215,7 +215,7 @@ def test_a_biography_says_nothing_about_what_is_said() -> None:
 
 def test_another_seed_is_another_person() -> None:
     ages = [
-        [int(match["age"]) for match in map(WITH_OPINION.fullmatch, said(prompts["turns"])) if match]
+        [int(match["age"]) for match in map(WITH_OPINION.fullmatch, texts_of(prompts["turns"])) if match]
         for prompts in (training_prompts(examples("two", 200), seed, "paper", 200, 0).sort("prompt") for seed in (1, 2))
     ]
     assert len(ages[0]) == len(ages[1]) == 200
@@ -230,11 +230,11 @@ def test_names_are_ten_thousand_and_fixed_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_example_gets_the_same_prompt_in_any_company(form: ClaimForm) -> None:
+def test_an_examples_prompt_does_not_depend_on_the_other_examples(form: ClaimForm) -> None:
     alone = training_prompts(examples("two"), 1, form, 1_000, 0)
-    company = pl.concat([examples("six", 30), examples("two", 60).reverse(), examples("three", 30)])
-    among = training_prompts(company, 1, form, 1_000, 0)
-    assert among.join(alone.select("example"), on="example", how="semi", maintain_order="left").equals(alone)
+    more_examples = pl.concat([examples("six", 30), examples("two", 60).reverse(), examples("three", 30)])
+    with_others = training_prompts(more_examples, 1, form, 1_000, 0)
+    assert with_others.join(alone.select("example"), on="example", how="semi", maintain_order="left").equals(alone)
 
 
 def test_a_table_is_fixed_by_examples_and_seed_and_not_by_their_order() -> None:
@@ -255,7 +255,7 @@ def test_prompts_are_drawn_without_replacement_and_a_smaller_draw_begins_a_large
     assert training_prompts(table, 1, "balanced", 1_000, 0).height == table.height
 
 
-def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_add_up_to_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     table = pl.concat([examples("two"), examples("six")])
     whole = training_prompts(table, 1, "balanced", 50, 0)
     monkeypatch.setattr("stages.text.prompts.training.ROWS", 20)
@@ -312,8 +312,8 @@ def test_held_out_questions_balance_exactly_in_multiples_of_eight(per_dataset: i
 
 
 def test_other_counts_balance_to_within_one() -> None:
-    found = held_out(11).group_by("dataset", "condition", "claim_is_true", "polarity", "option_order").len()
-    assert set(found["len"]) == {1, 2}
+    cases = held_out(11).group_by("dataset", "condition", "claim_is_true", "polarity", "option_order").len()
+    assert set(cases["len"]) == {1, 2}
 
 
 def test_a_held_out_claim_is_asked_three_times_in_the_same_words() -> None:
@@ -350,14 +350,14 @@ def test_a_right_opinion_agrees_with_a_true_claim_or_disagrees_with_a_false_one(
     assert len(seen) == 4
 
 
-def test_where_nobody_speaks_nobody_is_matched() -> None:
+def test_without_a_user_there_is_no_user_choice() -> None:
     matched = held_out(8).group_by("condition").agg(pl.col("user_choice").null_count() == pl.len())
     assert dict(matched.iter_rows()) == {"no_opinion": True, "right_opinion": False, "wrong_opinion": False}
 
 
 def test_held_out_claims_show_true_and_wrong_labels_whatever_the_truth() -> None:
     bare = held_out(24).filter(pl.col("condition") == "no_opinion", pl.col("dataset") == "six")
-    claimed = [ALONE.fullmatch(text) for text in said(bare["turns"])]
+    claimed = [ALONE.fullmatch(text) for text in texts_of(bare["turns"])]
     prompts = bare.with_columns(
         example="item", claim=pl.Series([match["claim"] for match in claimed if match]), form=pl.lit("balanced")
     )
