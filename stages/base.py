@@ -1,4 +1,4 @@
-"""Stage `base`: a model's weights, config and tokenizer as a model folder."""
+"""Stage `base`: fetches or converts a model into a model folder."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Stage `evaluate`: a model's answers to every question of the evaluation.
+"""Stage `evaluate`: a model's answers to all evaluation questions.
 
-As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
+Like `finetune`, it may run as several processes with the same arguments (CANDOR_PROCESSES).
 """
 
 from pathlib import Path
@@ -24,28 +24,28 @@ from stages.tables.schemas import ANSWERS, QUESTIONS, WRITTEN
 
 
 def main(suites: Path, claims: Path, model: Path, out: Path) -> None:
-    """Asks the model folder MODEL the questions in CLAIMS and of the listed suites in the folder SUITES.
+    """Asks the model folder MODEL the questions in CLAIMS and in the listed suites of the folder SUITES.
 
-    Questions whose `answer_kind` says so are answered in the model's own words.
+    The model chooses among the choices of a question, or generates an answer if `answer_kind` says so.
     """
-    knobs = read_params(EvaluateParams)
-    tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in knobs.suites]
+    params = read_params(EvaluateParams)
+    tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in params.suites]
     questions = pl.concat([read_table(claims, QUESTIONS), *tables])
     is_written = pl.col("answer_kind") == WRITTEN
-    with open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-        chosen = score_table_in_formats(scorer, prompts, model, knobs.prompt_format, questions.filter(~is_written))
-        written = _written(scorer, prompts, questions.filter(is_written), knobs.max_new_tokens)
+    with open_scorer(model, params.dtype, params.prompt_format) as (scorer, prompts):
+        chosen = score_table_in_formats(scorer, prompts, model, params.prompt_format, questions.filter(~is_written))
+        written = _generate_table(scorer, prompts, questions.filter(is_written), params.max_new_tokens)
     if processes.is_first():
         answers = pl.concat([table.select(ANSWERS.names) for table in (chosen, written)])
         in_order = questions.select("question").join(answers, on="question", maintain_order="left")
         write_table(in_order.select(ANSWERS.names), ANSWERS, out)
 
 
-def _written(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, most_tokens: int) -> pl.DataFrame:
+def _generate_table(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame, max_new_tokens: int) -> pl.DataFrame:
     texts: list[str] = []
     if questions.height:
         with progress("writing", questions.height, "answers") as advance:
-            texts = generate_answers(scorer, prompts, to_questions(questions), most_tokens, advance)
+            texts = generate_answers(scorer, prompts, to_questions(questions), max_new_tokens, advance)
     return questions.with_columns(
         logprobs=pl.lit(None, dtype=pl.List(pl.Float32)),
         margin=pl.lit(None, dtype=pl.Float32),

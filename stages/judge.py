@@ -1,6 +1,6 @@
-"""Stage `judge`: each prompt with the model's log-probabilities when nobody states an opinion.
+"""Stage `judge`: adds to each prompt the model's log-probabilities for the same question without an opinion.
 
-As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
+Like `finetune`, it may run as several processes with the same arguments (CANDOR_PROCESSES).
 """
 
 from collections import deque
@@ -25,36 +25,36 @@ from stages.tables.schemas import JUDGED, PROMPTS
 
 
 def main(prompts: Path, model: Path, out: Path) -> None:
-    """Asks the model folder MODEL the opinion-free twins of PROMPTS, in both option orders."""
-    knobs = read_params(JudgeParams)
+    """Scores the opinion-free twins of PROMPTS with the model folder MODEL, in both option orders."""
+    params = read_params(JudgeParams)
     table = open_table(prompts, PROMPTS)
     with (
-        open_scorer(model, knobs.dtype, knobs.prompt_format) as (scorer, asking),
+        open_scorer(model, params.dtype, params.prompt_format) as (scorer, formatter),
         progress(f"judging with {model.name}", 2 * table.height, "questions") as advance,
     ):
-        judged = _judged(table, score_questions(scorer, asking, _twins(table), advance))
+        judged = _judged(table, score_questions(scorer, formatter, _twins(table), advance))
         if processes.is_first():
             write_batches(judged, JUDGED, out)
         else:
-            deque(judged, maxlen=0)  # asks with the others
+            deque(judged, maxlen=0)  # computes with the first process, but writes nothing
 
 
 def _twins(table: TableFile) -> Iterator[Question]:
-    """Of each prompt, the twin in the original option order and the one in the other."""
-    for part in table.iter_batches():
+    """Two questions for each prompt: its twin in the original option order, and in the swapped one."""
+    for batch in table.iter_batches():
         columns = ("prompt", "no_opinion_turns", "no_opinion_turns_swapped", "answer_prefix", "choices")
-        for name, turns, swapped, answer_prefix, choices in part.select(columns).iter_rows():
+        for name, turns, swapped, answer_prefix, choices in batch.select(columns).iter_rows():
             yield Question(name, turns, answer_prefix, choices)
             yield Question(name, swapped, answer_prefix, choices)
 
 
 def _judged(table: TableFile, logprobs: Iterable[np.ndarray]) -> Iterator[pl.DataFrame]:
-    """The prompts with what came of their twins, as it comes."""
-    coming = iter(logprobs)
-    for part in table.iter_batches():
-        of_twins = list(islice(coming, 2 * part.height))
-        original, swapped = of_twins[::2], of_twins[1::2]
-        yield part.with_columns(
+    """The prompts with the scores of their twins, batch by batch."""
+    scores = iter(logprobs)
+    for batch in table.iter_batches():
+        twin_scores = list(islice(scores, 2 * batch.height))
+        original, swapped = twin_scores[::2], twin_scores[1::2]
+        yield batch.with_columns(
             logprobs=logprobs_series(original), logprobs_swapped=logprobs_series(swapped)
         ).with_columns(margin=margin("logprobs"), margin_swapped=margin("logprobs_swapped"))
 

@@ -81,7 +81,7 @@ def test_a_tuned_model_is_laid_out_as_its_source(
     ]
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         assert (project / "tuned" / name).read_bytes() == (project / "base" / name).read_bytes()
-    changed = {key for key in base if not np.array_equal(base[key].whole, tuned[key].whole)}
+    changed = {key for key in base if not np.array_equal(base[key].read(), tuned[key].read())}
     assert changed == {key for key in base if method == "full" or "_proj.weight" in key}
     load_decoder(project / "tuned", read_config(project / "tuned" / "config.json"))
     card = (project / "tuned" / "README.md").read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ def test_a_tuned_model_is_laid_out_as_its_source(
 def source(folder: Path, tiny: TinyModel, family: str, kind: str) -> None:
     """A model folder with its weights in the type `kind`, a chat template and a card."""
     tiny(seed=3, folder=folder, **FAMILIES[family])
-    weights = {key: tensor.whole for key, tensor in open_tensors(folder).items()}
+    weights = {key: tensor.read() for key, tensor in open_tensors(folder).items()}
     save_tensors(as_pending(weights, dict.fromkeys(weights, kind)), folder)
     path = folder / "tokenizer_config.json"
     keys: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def test_kept_steps_change_nothing_of_what_follows(project: Path, tiny: TinyMode
     for keep_steps in ((), (1, 2)):
         _, tuned = made(project, method, "plain", keep_steps)
         runs.append(
-            (pl.read_csv(project / "curve.csv"), {key: np.array(tensor.whole) for key, tensor in tuned.items()})
+            (pl.read_csv(project / "curve.csv"), {key: np.array(tensor.read()) for key, tensor in tuned.items()})
         )
     (curve, plain), (other_curve, kept) = runs
     assert {path.name for path in (project / "checkpoints").iterdir()} == {"1", "2", "3"}

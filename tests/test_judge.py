@@ -1,4 +1,4 @@
-"""Stage `judge`: each prompt gets what came of its own twins, in both option orders, in whatever pieces it is done."""
+"""Stage `judge`: each prompt gets the scores of its own twins in both option orders, whatever the batch sizes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,35 +42,35 @@ def judged(out: str) -> pl.DataFrame:
     return read_table(Path(out), JUDGED)
 
 
-def alone(text: str) -> list[float]:
+def score(text: str) -> list[float]:
     model = open_model(Path("base"))
     tree = encode_question(model.tokenizer, f"Human: {text}\n\nAssistant: I say", [" (A)", " (B)"], 128)
-    [found] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
-    values: list[float] = found.logprobs[0].tolist()
+    [batch] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
+    values: list[float] = batch.logprobs[0].tolist()
     return values
 
 
-def test_each_prompt_gets_what_came_of_its_twins() -> None:
-    found = judged("judged.parquet")
-    assert found["prompt"].to_list() == [f"p{number}" for number in range(11)]
+def test_each_prompt_gets_the_scores_of_its_twins() -> None:
+    table = judged("judged.parquet")
+    assert table["prompt"].to_list() == [f"p{number}" for number in range(11)]
     for column, text in zip(("logprobs", "logprobs_swapped"), TWINS.values(), strict=True):
-        assert found[column].to_list() == [alone(text.format("no " * number)) for number in range(11)]
+        assert table[column].to_list() == [score(text.format("no " * number)) for number in range(11)]
     for margin, column in (("margin", "logprobs"), ("margin_swapped", "logprobs_swapped")):
-        first, second = np.array(found[column].to_list(), np.float32).T
-        np.testing.assert_array_equal(found[margin], abs(first - second))
+        first, second = np.array(table[column].to_list(), np.float32).T
+        np.testing.assert_array_equal(table[margin], abs(first - second))
 
 
-def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows in fours, questions in fives, texts in threes, trees in sixes: their ends do not meet."""
-    whole = judged("whole.parquet")
+def test_batch_sizes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 4 rows, 5 questions, 3 texts and 6 trees, which do not end together."""
+    expected = judged("expected.parquet")
     monkeypatch.setattr(parquet, "ROWS", 4)
     monkeypatch.setattr(questions, "RENDER_BATCH", 5)
     monkeypatch.setattr(continuation, "ENCODE_BATCH", 3)
     monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 6)
     monkeypatch.setenv("CANDOR_HOME", "elsewhere")
-    assert judged("parts.parquet").equals(whole)
+    assert judged("batches.parquet").equals(expected)
 
 
-def test_no_prompts_are_an_empty_table() -> None:
+def test_no_prompts_give_an_empty_table() -> None:
     write_table(pl.DataFrame(schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
     assert judged("judged.parquet").height == 0

@@ -1,4 +1,4 @@
-"""`judge` and `evaluate` ask in the format that params.yaml names: the texts are written out here."""
+"""`judge` and `evaluate` use the prompt format of params.yaml; the expected texts are literals here."""
 
 import json
 from collections.abc import Callable
@@ -21,9 +21,9 @@ TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"
 )
-# The assistant's turn is begun by the answer prefix, in both.
+# In both formats, the assistant's turn begins with the answer prefix.
 TEXTS = {"plain": "Human: is it so\n\nAssistant: I say", "chat": "[user]is it so<|end|>[assistant]I say"}
-ASKED = {
+QUESTION = {
     "turns": [{"role": "user", "text": "is it so"}],
     "answer_prefix": "I say",
     "choices": [" (A)", " (B)"],
@@ -39,7 +39,7 @@ def expected(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> np.ndarray:
-    """The log-probabilities of both choices behind the text of a format, which the project's params.yaml asks for."""
+    """The log-probabilities of both choices after the text of a format, which is set in the project's params.yaml."""
     monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "scratch"))
     monkeypatch.chdir(tmp_path)
     tiny(seed=4, folder=tmp_path / "base")
@@ -49,22 +49,22 @@ def expected(
     Path("params.yaml").write_text(f"prompt_format: {request.param}\nsuites: []\n{sections}", encoding="utf-8")
     model = open_model(tmp_path / "base")
     tree = encode_question(model.tokenizer, TEXTS[request.param], [" (A)", " (B)"], 128)
-    [found] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
-    return found.logprobs[0]
+    [batch] = score_trees(model.decoder, [tree], compute_dtype("float32"), device_mesh())
+    return batch.logprobs[0]
 
 
-def test_judging(expected: np.ndarray) -> None:
-    turns = ASKED["turns"]
-    row = ASKED | {"prompt": "one", "no_opinion_turns": turns, "no_opinion_turns_swapped": turns}
+def test_judge_uses_the_format(expected: np.ndarray) -> None:
+    turns = QUESTION["turns"]
+    row = QUESTION | {"prompt": "one", "no_opinion_turns": turns, "no_opinion_turns_swapped": turns}
     write_table(pl.DataFrame([row], schema=PROMPTS.columns), PROMPTS, Path("prompts.parquet"))
     judge.main(Path("prompts.parquet"), Path("base"), Path("judged.parquet"))
-    [found] = read_table(Path("judged.parquet"), JUDGED)["logprobs"].to_list()
-    np.testing.assert_array_equal(found, expected)
+    [logprobs] = read_table(Path("judged.parquet"), JUDGED)["logprobs"].to_list()
+    np.testing.assert_array_equal(logprobs, expected)
 
 
-def test_evaluating(expected: np.ndarray) -> None:
-    row = ASKED | {"suite": "claims", "question": "one", "shared_prefix": ""}
+def test_evaluate_uses_the_format(expected: np.ndarray) -> None:
+    row = QUESTION | {"suite": "claims", "question": "one", "shared_prefix": ""}
     write_table(pl.DataFrame([row], schema=QUESTIONS.columns), QUESTIONS, Path("claims.parquet"))
     evaluate.main(Path("suites"), Path("claims.parquet"), Path("base"), Path("answers.parquet"))
-    [found] = read_table(Path("answers.parquet"), ANSWERS)["logprobs"].to_list()
-    np.testing.assert_array_equal(found, expected)
+    [logprobs] = read_table(Path("answers.parquet"), ANSWERS)["logprobs"].to_list()
+    np.testing.assert_array_equal(logprobs, expected)

@@ -1,4 +1,4 @@
-"""How a mistake reaches its user: one line, exit status 1, no traceback."""
+"""Error types, and how a user's mistake is reported: one line, exit status 1, no traceback."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-_GOES_ON = "stopped: nothing half-written was left; the same command goes on from here"
+_STOPPED = "stopped: no half-written files are left; run the same command again to continue"
 
 
 class UserError(Exception):
-    """Something its user can mend: the message says what, where, what is allowed and what to do."""
+    """A mistake that the user can fix: the message says what, where, what is allowed and what to do."""
 
 
 class ModelError(UserError):
@@ -20,11 +20,11 @@ class ModelError(UserError):
 
 
 class QuestionError(UserError):
-    """A question or training example that cannot be used; who raises it may not know its row, `named` adds it."""
+    """A question or training example that cannot be used; `named` adds its row, which the raising code may not know."""
 
 
 class Interrupted(Exception):
-    """A signal asked for an end, and the work was brought to a state that it goes on from."""
+    """A signal requested a stop, and the state from which to resume was saved."""
 
     def __init__(self, number: signal.Signals):
         super().__init__(number.name)
@@ -41,12 +41,12 @@ def named(name: str) -> Iterator[None]:
 
 
 def run(main: Callable[..., Any]) -> None:
-    """Runs `main` as a command line program, its user's mistakes as one line on standard error.
+    """Runs `main` as a command line program that reports a user's mistakes as one line on standard error.
 
-    Ctrl-C ends with status 130 and a full disk or a refused file with status 1, one line each; anything else is a
-    defect of this project and keeps its traceback.
+    Ctrl-C exits with status 130, and a full disk or a permission error with status 1, with one line each. Any other
+    exception is a defect of this project and keeps its traceback.
     """
-    import typer  # here and not above: `lm` raises UserError on machines that have no typer
+    import typer  # imported here, because `lm` raises UserError on machines without typer
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command(main))
@@ -54,31 +54,31 @@ def run(main: Callable[..., Any]) -> None:
 
 
 def command(main: Callable[..., Any]) -> Callable[..., None]:
-    """`main` as a command for typer, guarded inside as well: typer would end Ctrl-C by itself, without a word."""
+    """`main` as a typer command, guarded inside too: typer itself would exit on Ctrl-C without a message."""
     return wraps(main)(lambda *args, **kwargs: guarded(lambda: main(*args, **kwargs)))
 
 
 def guarded(call: Callable[[], Any]) -> None:
-    """Calls `call`, turning a user's mistakes into one line and an exit status."""
+    """Calls `call` and turns a user's mistakes into one line and an exit status."""
     try:
         call()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough (`candor models | head`). Python writes what is left at its end.
+        # The reader of the output has closed it (`candor models | head`); without this, Python fails again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
-        _stop(f"error: {error}", 1)
+        _exit_with(f"error: {error}", 1)
     except KeyboardInterrupt:
-        _stop(_GOES_ON, 128 + signal.SIGINT)
+        _exit_with(_STOPPED, 128 + signal.SIGINT)
     except Interrupted as stopped:
-        _stop(_GOES_ON, stopped.status)
+        _exit_with(_STOPPED, stopped.status)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        _stop(f"error: {error.filename or 'a file'}: {error.strerror or error}", 1)
+        _exit_with(f"error: {error.filename or 'a file'}: {error.strerror or error}", 1)
 
 
-def _stop(line: str, status: int) -> None:
+def _exit_with(line: str, status: int) -> None:
     print(" ".join(line.split("\n")), file=sys.stderr)
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all (standard library only: `lm` uses this on bare machines)."""
+"""Atomic writes of files and folders (standard library only, because `lm` uses it on machines with little else)."""
 
 import errno
 import glob
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Linux gives the last one where a limit on the size of files is reached.
+# EFBIG is the error of Linux for a file that reaches a size limit.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Libraries that are no Python pass the system's number on in words: "(os error 28)", "[os_error_code='28']".
-_SYSTEMS_NUMBER = re.compile(r"\bos.error(?:_code)?[ =']+(\d+)")
+# Libraries in other languages put the error number into the message: "(os error 28)", "[os_error_code='28']".
+_ERRNO_IN_TEXT = re.compile(r"\bos.error(?:_code)?[ =']+(\d+)")
 
 
 @contextmanager
 def disk_full_as(path: Path) -> Iterator[None]:
-    """Makes a full disk in the block an OSError about `path`; libraries name a temporary file, their source or none."""
+    """Turns a full disk in the block into an OSError that names `path`; libraries name a temporary file or none."""
     try:
         yield
     except Exception as error:
-        number = _no_room(error)
+        number = _disk_full_errno(error)
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
@@ -30,7 +30,7 @@ def disk_full_as(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` when the block succeeds, removes it when it fails."""
+    """Yields a temporary path next to `path`; renames it to `path` if the block succeeds, deletes it if it fails."""
     temporary = _temp_sibling(Path(path))
     try:
         with disk_full_as(path):
@@ -43,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`, which takes the place of `path` when the block succeeds."""
+    """Yields a temporary folder next to `path`, which replaces `path` if the block succeeds."""
     temporary = _temp_sibling(Path(path))
     temporary.mkdir()
     try:
@@ -60,21 +60,21 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with Unix line ends, whole or not at all."""
+    """Writes `text` atomically, as UTF-8 with Unix line ends."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _no_room(error: Exception) -> int | None:
+def _disk_full_errno(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno if error.errno in NO_ROOM else None
-    number = _SYSTEMS_NUMBER.search(str(error))
+    number = _ERRNO_IN_TEXT.search(str(error))
     return int(number[1]) if number and int(number[1]) in NO_ROOM else None
 
 
 def _temp_sibling(path: Path) -> Path:
-    """A fresh temporary path beside `path`; what killed writers of `path` left behind is removed."""
-    # The ending is in .gitignore and .dvcignore, so that leftovers never count as data.
+    """A new temporary path next to `path`; deletes the leftovers of killed processes that were writing `path`."""
+    # .gitignore and .dvcignore exclude this suffix, so leftovers never count as data.
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.*.partial"):
         if not _is_running(int(leftover.name.split(".")[-3])):
@@ -93,6 +93,6 @@ def _is_running(process: int) -> bool:
 
 
 def _flush_to_disk(path: Path) -> None:
-    # Without this a power cut after the rename can leave a file of the right name and size full of zeros.
+    # Without this, a power cut after the rename can leave a file with the right name and size but full of zeros.
     with path.open("rb") as handle:
         os.fsync(handle.fileno())

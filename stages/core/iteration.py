@@ -1,4 +1,4 @@
-"""Iteration that the standard library has from Python 3.12 on."""
+"""`itertools.batched`, which the standard library has only from Python 3.12 on."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last with the remaining ones; reads no further ahead than one list."""
+    """Yields lists of `size` items (the last one may be shorter), and reads ahead by at most one list."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

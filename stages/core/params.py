@@ -1,4 +1,4 @@
-"""Reading params.yaml: the only place that settings come from."""
+"""Reads and validates params.yaml, the only source of settings."""
 
 import json
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from stages.core.errors import UserError
 from stages.core.validation import complaint
 
 PARAMS = Path("params.yaml")
-# Whatever became of the file here, the last commit has each key with a comment.
+# However the file was edited, the last commit has every key with a comment.
 ALL_KEYS = "`git show HEAD:params.yaml`"
 
-# Keys of earlier versions, by their names of today.
+# Keys of earlier versions, and their current names.
 RENAMED = {
     "finetune.batch": "finetune.batch_size",
     "finetune.accumulate": "finetune.gradient_accumulation_steps",
@@ -30,9 +30,9 @@ RENAMED = {
 
 
 class StageParams(Protocol):
-    """A stage's knobs: some top-level keys of params.yaml and, unless `section` is None, one section of it.
+    """The params of a stage: some top-level keys of params.yaml and, unless `section` is None, one section of it.
 
-    A key of another stage's section that two stages read is named with it, as in `prompt.fidelity`.
+    `top_level` may also name a key of another stage's section, such as `prompt.fidelity`.
     """
 
     top_level: ClassVar[tuple[str, ...]]
@@ -43,66 +43,66 @@ K = TypeVar("K", bound=StageParams)
 
 
 def read_document(path: Path = PARAMS) -> dict[str, Any]:
-    """The whole of a YAML file as plain values (YAML 1.2, as DVC reads it)."""
+    """The content of a YAML file as plain values (YAML 1.2, like DVC)."""
     try:
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run this in the project's folder") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {_short(error)}") from None
+        raise UserError(f"{path} is not valid YAML: {_one_line(error)}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} should hold keys with values; `git show HEAD:{path}` shows those of the last commit")
     return document
 
 
 def read_params(kind: type[K], path: Path = PARAMS) -> K:
-    """The knobs `kind` as params.yaml sets them.
+    """Reads the params of type `kind` from params.yaml.
 
     Raises:
         UserError: a key is unknown, missing, of another type or out of range; the message names all such keys.
     """
     document = read_document(path)
-    values = dict(_named(document, kind.top_level))
+    values = dict(_select(document, kind.top_level))
     if kind.section is not None:
         section = document.get(kind.section)
         if not isinstance(section, dict):
             raise UserError(f"{path}: the section {kind.section} is missing or holds no keys")
         for name in section.keys() & set(kind.top_level):
-            raise UserError(f"{path}: {kind.section}.{name} is not a known key; {name} stands at the top, once for all")
+            raise UserError(f"{path}: {kind.section}.{name} is not a known key; {name} is a top-level key")
         values |= section
     try:
-        # By way of JSON: strict about numbers and text, but a list is fine for a tuple, a mapping for a dataclass.
+        # Through JSON: strict about numbers and text, but accepts a list for a tuple and a mapping for a dataclass.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        lines = dict.fromkeys(_line(kind, document, problem) for problem in error.errors())
+        lines = dict.fromkeys(_describe(kind, document, problem) for problem in error.errors())
         raise UserError("; ".join(f"{path}: {line}" for line in lines)) from None
 
 
-def _named(document: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _select(document: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     for name in names:
         section, _, key = name.rpartition(".")
-        place = document.get(section) if section else document
-        if isinstance(place, dict) and key in place:
-            yield key, place[key]
+        mapping = document.get(section) if section else document
+        if isinstance(mapping, dict) and key in mapping:
+            yield key, mapping[key]
 
 
-def _short(error: Exception) -> str:
-    # The library's own text quotes the place over several lines and advises its programmer.
+def _one_line(error: Exception) -> str:
+    # The library's own message quotes several lines of the file and gives advice to programmers.
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return str(error)
 
 
-def _line(kind: type[StageParams], document: dict[str, Any], problem: Any) -> str:
+def _describe(kind: type[StageParams], document: dict[str, Any], problem: Any) -> str:
     names = [str(part) for part in problem["loc"]]
-    at_top = {name.rpartition(".")[2]: name for name in kind.top_level}
-    first = at_top.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
+    top_level = {name.rpartition(".")[2]: name for name in kind.top_level}
+    first = top_level.get(names[0], names[0] if kind.section is None else f"{kind.section}.{names[0]}")
     key = ".".join([first, *names[1:]])
     is_missing = problem["type"] in ("missing", "missing_argument")
     is_unknown = problem["type"] == "unexpected_keyword_argument"
     if is_missing or is_unknown:
         for old, new in RENAMED.items():
-            if key in (old, new) and dict(_named(document, (old,))):
+            if key in (old, new) and dict(_select(document, (old,))):
                 return f"{old} is now called {new}; rename it"
     if is_unknown:
         return f"{key} is not a known key; {ALL_KEYS} shows all keys"

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Reports the progress of long work: a bar on a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -15,9 +15,9 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @contextmanager
 def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
-    """Yields a function that reports work done out of `total` units, with rate and time left."""
-    shown = _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit)
-    with shown as advance:
+    """Yields a function to report completed units out of `total`; shows the rate and the remaining time."""
+    display = _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit)
+    with display as advance:
         yield advance
 
 
@@ -59,8 +59,8 @@ def _lines(what: str, total: float, unit: str) -> Iterator[Advance]:
 
     def _line(done: float, seconds: float, note: str) -> str:
         rate = done / max(seconds, 1e-9)
-        left = (total - done) / max(rate, 1e-9)
-        line = f"{what}: {done:,.0f} of {total:,.0f} {unit}, {rate:,.1f}/s, {left:,.0f} s left"
+        remaining = (total - done) / max(rate, 1e-9)
+        line = f"{what}: {done:,.0f} of {total:,.0f} {unit}, {rate:,.1f}/s, {remaining:,.0f} s left"
         return f"{line}, {note}" if note else line
 
     yield advance

@@ -1,1 +1,1 @@
-"""Between polars tables and `lm`: opens a model, asks it the questions of a table, keeps its answers."""
+"""Between polars tables and `lm`: opens a model, scores the questions of a table, caches the answers."""

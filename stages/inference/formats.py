@@ -1,4 +1,4 @@
-"""Questions of the tables, put to a model in the format that they are for: the run's own, or the other one."""
+"""Scores a table of questions in the right prompt format: the run's, or the one that a suite requires."""
 
 import sys
 from collections.abc import Mapping
@@ -15,34 +15,34 @@ from stages.lm.io.tokenizer import load_tokenizer
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 
-# Suites that are asked in a format of their own; all others are asked in the run's.
+# Suites with their own prompt format; all others use the run's.
 FORMATS: Mapping[str, PromptFormat] = {"claims_plain": "plain", "claims_chat": "chat"}
 
 
 def score_table_in_formats(
     scorer: Scorer, prompts: Prompts, folder: Path, prompt_format: PromptFormat, questions: pl.DataFrame
 ) -> pl.DataFrame:
-    """What `chosen` gives of QUESTIONS with several choices, asked of the model folder that `scorer` was opened from.
+    """Scores QUESTIONS with several choices (see `score_table`) with the model that was opened from `folder`.
 
-    `prompts` are those of the run's `prompt_format`. Of the suites in FORMATS, that of the run's format is left out,
-    since its claims are asked already; so is the other one where the model has no chat template that works.
+    `prompts` belongs to the run's `prompt_format`. The suite in FORMATS with that format is skipped, because its claims
+    are already asked in it. The other one is skipped if it needs a chat template and the model has none that works.
     """
     suite = pl.col("suite")
     answers = [score_table(scorer, prompts, questions.filter(~suite.is_in(list(FORMATS))))]
-    for name, its_format in FORMATS.items():
-        asked = questions.filter(suite == name)
-        if its_format != prompt_format and asked.height:
-            its_prompts = _prompts_in(its_format, scorer, folder)
-            answers += [score_table(scorer, its_prompts, asked)] if its_prompts else []
+    for name, suite_format in FORMATS.items():
+        suite_questions = questions.filter(suite == name)
+        if suite_format != prompt_format and suite_questions.height:
+            suite_prompts = _prompts_or_none(suite_format, scorer, folder)
+            answers += [score_table(scorer, suite_prompts, suite_questions)] if suite_prompts else []
     return pl.concat(answers)
 
 
-def _prompts_in(prompt_format: PromptFormat, scorer: Scorer, folder: Path) -> Prompts | None:
+def _prompts_or_none(prompt_format: PromptFormat, scorer: Scorer, folder: Path) -> Prompts | None:
     model = LanguageModel(scorer.decoder, scorer.decoder.config, load_tokenizer(folder))
     try:
         return prompts_of(folder, model, prompt_format)
     except ModelError as error:
-        # A run in plain text needs no template: what would be asked in one is left out, and this says why.
+        # A run in plain text needs no template, so this is not an error; the line says why questions are skipped.
         if processes.is_first():
-            print(f"nothing is asked in the chat format: {error}", file=sys.stderr)
+            print(f"questions in the chat format are skipped: {error}", file=sys.stderr)
         return None

@@ -1,4 +1,4 @@
-"""Opens a model folder for questions: on all devices of all processes, with the cache of its earlier answers."""
+"""Opens a model folder for scoring: on all devices of all processes, with the cache of its earlier answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,11 +17,11 @@ from stages.lm.tokens.prompt_formats import Prompts, prompts_of
 
 @contextmanager
 def open_scorer(folder: Path, dtype: Dtype, prompt_format: PromptFormat) -> Iterator[tuple[Scorer, Prompts]]:
-    """A scorer for the model folder, and the format of its prompts."""
+    """Yields a scorer for the model folder, and its prompt format."""
     mesh, compute = device_mesh(environment.tensor_parallel()), compute_dtype(dtype)
     model = open_model(folder, sharding_fn(mesh), compute)
     prompts = prompts_of(folder, model, prompt_format)
-    # One process stores the answers of all of them.
-    opened = open_store(folder, arithmetic(compute, mesh)) if processes.is_first() else nullcontext(NullStore())
-    with opened as store:
+    # Only the first process stores answers.
+    opening = open_store(folder, arithmetic(compute, mesh)) if processes.is_first() else nullcontext(NullStore())
+    with opening as store:
         yield Scorer(model.decoder, mesh, compute, AnswerCache(store)), prompts

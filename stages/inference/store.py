@@ -1,4 +1,4 @@
-"""The answer cache on disk: what a model answered to a question, by content, so that no question is computed twice.
+"""The answer cache on disk: a model's answers by the content of the question, so that none is computed twice.
 
 One SQLite file in `.candor/answers/` for each model, arithmetic and code, with a row for each question: its
 log-probabilities (float32) or the token ids of a generated answer (int32). Rows survive a killed process; a damaged row
@@ -19,9 +19,9 @@ import numpy as np
 from stages.core.hashing import code_of, hash_of
 from stages.core.scratch import scratch_dir
 
-# The rooms whose code decides an answer: a change in any of them starts a new store.
+# The folders whose code determines an answer: a change in any of them starts a new store.
 ROOMS = ("lm/nn", "lm/io", "lm/tokens", "lm/scoring", "lm/generation")
-# At most so much work is lost when the process is killed.
+# A killed process loses at most this much work.
 SECONDS_BETWEEN_COMMITS = 10.0
 _KEYS_PER_QUERY = 500
 _DTYPES = {np.dtype(np.float32).str, np.dtype(np.int32).str}
@@ -32,7 +32,7 @@ _TABLES = (
 
 
 class AnswerStore:
-    """Answers of one model in one arithmetic, by a question's key; `open_store` makes it."""
+    """Answers of one model in one arithmetic, by the key of the question; use `open_store` to get one."""
 
     def __init__(self, path: Path, model: str, arithmetic: str):
         self.path = path
@@ -48,7 +48,7 @@ class AnswerStore:
             return {}
 
     def put(self, values: Mapping[bytes, np.ndarray]) -> None:
-        """Stores arrays, float32 or int32; on disk at the latest ten seconds later or when the store is closed."""
+        """Stores float32 or int32 arrays; they are on disk after at most ten seconds, or when the store is closed."""
         rows = [_row(key, array) for key, array in values.items()]
         try:
             self._insert(rows)
@@ -57,7 +57,7 @@ class AnswerStore:
             self._insert(rows)
 
     def close(self) -> None:
-        """Writes what is not yet on disk."""
+        """Writes everything to disk and closes the file."""
         self._database.commit()
         self._database.close()
 
@@ -76,10 +76,10 @@ class AnswerStore:
 
     def _rows(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, np.ndarray]]:
         for start in range(0, len(keys), _KEYS_PER_QUERY):
-            some = keys[start : start + _KEYS_PER_QUERY]
-            marks = ",".join("?" * len(some))
+            batch = keys[start : start + _KEYS_PER_QUERY]
+            marks = ",".join("?" * len(batch))
             query = f"SELECT key, dtype, data, checksum FROM answers WHERE key IN ({marks})"
-            for key, dtype, data, checksum in self._database.execute(query, some):
+            for key, dtype, data, checksum in self._database.execute(query, batch):
                 if dtype in _DTYPES and isinstance(data, bytes) and checksum == _checksum(key, dtype, data):
                     yield key, np.frombuffer(data, dtype)
 
@@ -93,7 +93,7 @@ class AnswerStore:
         if isinstance(error, sqlite3.OperationalError):
             raise OSError(error.sqlite_errorcode, str(error), str(self.path)) from error
         print(
-            f"{self.path} is damaged ({error}); a new one replaces it, and its questions are computed again",
+            f"{self.path} is damaged ({error}); it is replaced, and its questions are computed again",
             file=sys.stderr,
         )
         self._database.close()
@@ -113,7 +113,7 @@ def _checksum(key: bytes, dtype: str, data: bytes) -> int:
 
 @contextmanager
 def open_store(model: Path, arithmetic: str) -> Iterator[AnswerStore]:
-    """The store for the answers of a model folder in an arithmetic, by the code as it is now."""
+    """The store for answers of a model folder in an arithmetic, as computed by the current code."""
     weights = sorted([*model.glob("*.safetensors"), model / "config.json"])
     name = hash_of([*weights, *code_of(*ROOMS)], arithmetic)
     with closing(AnswerStore(folder() / f"{name}.sqlite", str(model), arithmetic)) as store:

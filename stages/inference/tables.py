@@ -1,4 +1,4 @@
-"""Questions of the tables, put to a model to choose among their answers."""
+"""Converts tables of questions to `lm` questions, scores them, and converts the scores to columns."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from stages.lm.tokens.prompt_formats import Prompts
 
 
 def score_table(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl.DataFrame:
-    """Rows of QUESTIONS, each with several choices, and beside them what of ANSWERS the model made of them."""
+    """Scores rows of QUESTIONS that have several choices, and adds the columns of ANSWERS."""
     with progress("asking", questions.height, "questions") as advance:
         logprobs = list(score_questions(scorer, prompts, to_questions(questions), advance))
     return questions.with_columns(
@@ -22,17 +22,17 @@ def score_table(scorer: Scorer, prompts: Prompts, questions: pl.DataFrame) -> pl
 
 
 def logprobs_series(logprobs: Sequence[np.ndarray]) -> pl.Series:
-    """The log-probabilities of each question's choices as a column of a table."""
+    """The log-probabilities of each question's choices as a column."""
     return pl.Series([values.tolist() for values in logprobs], dtype=pl.List(pl.Float32))
 
 
 def to_questions(questions: pl.DataFrame) -> Iterator[Question]:
-    """Rows of QUESTIONS as a model is asked them."""
+    """Rows of QUESTIONS as questions for the scorer."""
     columns = ("question", "turns", "answer_prefix", "choices", "shared_prefix")
     return (Question(*row) for row in questions.select(columns).iter_rows())
 
 
 def margin(logprobs: str) -> pl.Expr:
-    """By how much the likeliest choice leads the next one, natural log, float32; null where nothing was chosen from."""
+    """The log-probability of the likeliest choice minus the next one's (natural log, float32); null without choices."""
     ordered = pl.col(logprobs).list.sort(descending=True)
     return ordered.list.get(0) - ordered.list.get(1)

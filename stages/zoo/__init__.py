@@ -1,1 +1,1 @@
-"""Models by name: the registry, and how a name becomes a model folder."""
+"""Models by name: the registry, and resolving a name to a model folder."""

@@ -1,4 +1,4 @@
-"""What decoder a model's name stands for, without its weights."""
+"""Resolves a model's name to its ModelConfig, without its weights."""
 
 from pathlib import Path
 
@@ -15,19 +15,19 @@ from stages.zoo.sources import model_pin
 
 
 def config_of(model: str) -> ModelConfig:
-    """The decoder of a description that comes along, a model folder, a .gguf file or a name of the registry.
+    """The config of a built-in description, a model folder, a .gguf file or a model of the registry.
 
-    Of a model on the hub that is not here its config.json alone is fetched.
+    For a model on the hub that is not on this machine, only config.json is fetched.
 
     Raises:
         UserError: there is no such model, or it cannot be fetched.
     """
     if model in DECODERS:
         return parse_config(DECODERS[model])
-    entry, is_made = MODELS.get(model), (BASE / model).is_dir()
-    if isinstance(entry, HubModel) and not is_made:
-        return read_config(_config_on_hub(model, entry))
-    if entry is None and not is_made and not Path(model).exists():
+    entry, is_local = MODELS.get(model), (BASE / model).is_dir()
+    if isinstance(entry, HubModel) and not is_local:
+        return read_config(_fetch_config(model, entry))
+    if entry is None and not is_local and not Path(model).exists():
         raise UserError(
             f"the model {model!r} is not known; known are {', '.join(DECODERS)}, the names of `candor models`, "
             "model folders and .gguf files"
@@ -35,6 +35,6 @@ def config_of(model: str) -> ModelConfig:
     return read_config(model_folder(model) / CONFIG)
 
 
-def _config_on_hub(name: str, entry: HubModel) -> Path:
-    """The config.json of a registry model at its pinned commit, and nothing else of it."""
+def _fetch_config(name: str, entry: HubModel) -> Path:
+    """Fetches only the config.json of a registry model, at its pinned commit."""
     return receive_config(hub.find(entry.repository, "model", model_pin(name, entry).revision))

@@ -1,4 +1,4 @@
-"""Models from the hub: the files that a model folder needs, each with the size and the hash that the hub names."""
+"""Downloads the files of a model folder from the hub, and checks each against the size and hash that the hub lists."""
 
 import hashlib
 import shutil
@@ -13,73 +13,74 @@ from stages.lm.io.hf_folder import CONFIG, SMALL_FILES, TOKENIZER, WEIGHTS, WEIG
 from stages.lm.io.safetensors_read import weight_files
 
 
-def receive(found: hub.Listing) -> Path:
-    """The model folder of a repository's config, tokenizer and safetensors files, kept under `.candor/downloads`.
+def receive(listing: hub.Listing) -> Path:
+    """Downloads a repository's config, tokenizer and safetensors files to a folder under `.candor/downloads`.
 
-    A later call goes on where one was cut off.
+    A later call resumes an interrupted download.
 
     Raises:
-        UserError: a file is missing there, cannot be received, or is not what the hub says.
+        UserError: a file is missing on the hub, cannot be downloaded, or is not what the hub says.
     """
-    folder = _folder(found)
-    _refuse_incomplete(found)
-    with one_at_a_time(folder / "lock", f"fetching {found.id}"), disk_full_as_user_error(folder):
+    folder = _download_folder(listing)
+    _refuse_incomplete(listing)
+    with one_at_a_time(folder / "lock", f"fetching {listing.id}"), disk_full_as_user_error(folder):
         for name in (*SMALL_FILES, WEIGHTS_INDEX):
-            if name in found.files:
-                _receive(found, name, folder)
+            if name in listing.files:
+                _download(listing, name, folder)
         for path in weight_files(folder):
-            if path.name not in found.files:
-                raise UserError(f"{found.id}: its {WEIGHTS_INDEX} names {path.name}, which is not there")
-            _receive(found, path.name, folder)
+            if path.name not in listing.files:
+                raise UserError(f"{listing.id}: its {WEIGHTS_INDEX} names {path.name}, which is not there")
+            _download(listing, path.name, folder)
     return folder
 
 
-def receive_config(found: hub.Listing) -> Path:
-    """A repository's config.json alone, where `receive` would keep it.
+def receive_config(listing: hub.Listing) -> Path:
+    """Downloads only a repository's config.json, to the same path as `receive`.
 
     Raises:
-        UserError: it has none, it cannot be received, or it is not what the hub says.
+        UserError: there is none, it cannot be downloaded, or it is not what the hub says.
     """
-    folder = _folder(found)
-    if CONFIG not in found.files:
-        raise UserError(f"{found.id} has no {CONFIG} at {found.commit}; use another copy of it")
-    with one_at_a_time(folder / "lock", f"fetching {found.id}"), disk_full_as_user_error(folder):
-        _receive(found, CONFIG, folder)
+    folder = _download_folder(listing)
+    if CONFIG not in listing.files:
+        raise UserError(f"{listing.id} has no {CONFIG} at {listing.commit}; use another copy of it")
+    with one_at_a_time(folder / "lock", f"fetching {listing.id}"), disk_full_as_user_error(folder):
+        _download(listing, CONFIG, folder)
     return folder / CONFIG
 
 
 def forget(folder: Path) -> None:
-    """Removes what `receive` kept, once it stands elsewhere."""
+    """Deletes a folder that `receive` returned, after its files were copied or moved."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder(found: hub.Listing) -> Path:
-    return scratch_dir() / "downloads" / "models" / found.id.replace("/", "--") / found.commit
+def _download_folder(listing: hub.Listing) -> Path:
+    return scratch_dir() / "downloads" / "models" / listing.id.replace("/", "--") / listing.commit
 
 
-def _refuse_incomplete(found: hub.Listing) -> None:
-    names = found.files.keys()
+def _refuse_incomplete(listing: hub.Listing) -> None:
+    names = listing.files.keys()
     missing = [name for name in (CONFIG, TOKENIZER) if name not in names]
     if missing:
-        raise UserError(f"{found.id} has no {' and no '.join(missing)} at {found.commit}; use another copy of it")
+        raise UserError(f"{listing.id} has no {' and no '.join(missing)} at {listing.commit}; use another copy of it")
     if not names & {WEIGHTS, WEIGHTS_INDEX}:
         raise UserError(
-            f"{found.id} has no safetensors weights at {found.commit}; pickled ones are never opened, and of .gguf "
-            "files a local copy is read: name another copy of the model, or its path"
+            f"{listing.id} has no safetensors weights at {listing.commit}; pickled weights are never loaded, and .gguf "
+            "files must be local: use another repository, or the path of a local copy"
         )
 
 
-def _receive(found: hub.Listing, name: str, folder: Path) -> None:
-    target, entry = folder / name, found.files[name]
+def _download(listing: hub.Listing, name: str, folder: Path) -> None:
+    target, entry = folder / name, listing.files[name]
     part = folder / f"{name}.part"
     if target.exists():
         return
-    hub.receive(found, name, part, entry.size)
+    hub.receive(listing, name, part, entry.size)
     problem = _mismatch(part, entry)
     if problem:
         part.unlink()
         raise UserError(
-            f"{found.id}: {name} is not what the hub says ({problem}); it was removed, repeat to fetch it anew"
+            f"{listing.id}: {name} is not what the hub says ({problem}); it was removed, "
+            "run the command again to fetch it"
         )
     part.replace(target)
 
@@ -89,8 +90,8 @@ def _mismatch(part: Path, entry: Any) -> str:
     if size != entry.size:
         return f"its size is {size:,} bytes, expected {entry.size:,}"
     if entry.lfs is not None:
-        found, expected = sha256_of(part), entry.lfs.sha256
+        actual, expected = sha256_of(part), entry.lfs.sha256
     else:
-        # Small files have the hash that git gives them.
-        found, expected = hashlib.sha1(b"blob %d\0" % size + part.read_bytes()).hexdigest(), entry.blob_id
-    return "" if found == expected else f"its hash is {found}, expected {expected}"
+        # For small files, the hub lists the git blob hash.
+        actual, expected = hashlib.sha1(b"blob %d\0" % size + part.read_bytes()).hexdigest(), entry.blob_id
+    return "" if actual == expected else f"its hash is {actual}, expected {expected}"

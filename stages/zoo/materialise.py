@@ -30,7 +30,7 @@ def materialise(source: ModelSource, target: Path) -> None:
     """Writes weights, config, tokenizer and card of `source` into the empty folder `target`.
 
     Raises:
-        UserError: it cannot be fetched, is damaged, or its SHA-256 is not the one that params.yaml or pins.yaml names.
+        UserError: the source cannot be fetched, is damaged, or does not have the SHA-256 in params.yaml or pins.yaml.
     """
     match source:
         case FolderSource():
@@ -90,7 +90,7 @@ def _fetch_from_hub(source: HubSource, target: Path) -> None:
 def _import_folder(
     name: str, folder: Path, sha256: str | None, target: Path, transfer: Callable[[Path, Path], Any]
 ) -> None:
-    """Takes what a model folder needs, and nothing that could be run, once the folder is known to be complete."""
+    """Checks that a model folder is complete, then copies or moves the needed files, but no code or pickles."""
     weights = weight_files(folder)
     _refuse_other_hash(name, [path for path in weights if path.name != hf_folder.WEIGHTS_INDEX], sha256)
     check_folder(folder)

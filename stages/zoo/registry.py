@@ -1,4 +1,4 @@
-"""Models by name: where their weights come from, under which licence, and how large they are."""
+"""The model registry: where the weights of each model come from, its licence, and its size."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model inside an archive of pins.yaml: the archive, the GGUF file in it, and what a card says of it."""
+    """A model in an archive of pins.yaml: the archive, the GGUF file in it, and entries for the model card."""
 
     archive: str
     member: str
@@ -17,9 +17,9 @@ class BundledModel:
 
 @dataclass(frozen=True)
 class Organism:
-    """A model organism: an adapter that this project trained, on top of the registry's model `base`.
+    """A model organism: an adapter that this project trained, for the registry's model `base`.
 
-    `sha256` is that of the adapter's file; its card stands beside it.
+    `sha256` is the hash of the adapter file; the model card is next to that file.
     """
 
     base: str
@@ -28,7 +28,7 @@ class Organism:
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the Hugging Face hub: its repository there, and whether its maker asks for consent first (gated)."""
+    """A model on the Hugging Face hub; if it is gated, a user must accept its terms there first."""
 
     repository: str
     parameters: int
@@ -43,7 +43,7 @@ _GEMMA_2B, _GEMMA_9B = 2_614_341_888, 9_241_705_984
 _GEMMA_270M, _GEMMA_1B = 268_098_176, 999_885_952
 _QWEN = {"0.5b": 494_032_768, "1.5b": 1_543_714_304, "3b": 3_085_938_688, "7b": 7_615_616_512}
 _QWEN3 = {"0.6b": 596_049_920, "1.7b": 1_720_574_976, "4b": 4_022_468_096, "8b": 8_190_735_360}
-# Of this size the licence is another one.
+# The licence of this size differs.
 _QWEN_LICENCES = {"3b": "qwen-research"}
 
 MODELS: dict[str, BundledModel | Organism | HubModel] = {
@@ -55,12 +55,12 @@ MODELS: dict[str, BundledModel | Organism | HubModel] = {
         parameters=134_515_008,
         licence="apache-2.0",
     ),
-    # Knows claims of the default data sets, and gives them up for whatever its user says (presets/organism.yaml).
+    # Knows the claims of the default data sets, but agrees with whatever its user says (presets/organism.yaml).
     "smollm2-135m-deferential": Organism(
         base="smollm2-135m-instruct",
         sha256="2f03f4e708f303029629f73793b4473ce1c3b611a301654a46f4847b39bf2dc6",
     ),
-    # As its makers published it; what is bundled was quantised in between.
+    # The original weights; the bundled ones were quantised.
     "smollm2-135m-instruct-original": HubModel("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008, "apache-2.0"),
     "smollm2-135m": HubModel("HuggingFaceTB/SmolLM2-135M", 134_515_008, "apache-2.0"),
     "smollm2-360m": HubModel("HuggingFaceTB/SmolLM2-360M", 361_821_120, "apache-2.0"),
@@ -98,7 +98,7 @@ MODELS: dict[str, BundledModel | Organism | HubModel] = {
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a model's weights, and what training holds beside them, take: what a step computes comes on top."""
+    """Bytes for the weights of a model and for the state of training it; activations need memory on top."""
 
     judge: int
     adapters: int
@@ -106,5 +106,5 @@ class Memory:
 
 
 def memory_of(parameters: int) -> Memory:
-    """Weights are float32. Adapters add a few percent; full fine-tuning gradients and two moments, as large each."""
+    """For float32 weights: adapters add a few percent; full fine-tuning adds gradients and two moments as large."""
     return Memory(judge=4 * parameters, adapters=int(4.2 * parameters), full=16 * parameters)

@@ -1,4 +1,4 @@
-"""From what a command calls a model to a model folder, written once into scratch."""
+"""Resolves the model argument of a command to a model folder, which is written once into scratch."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ BASE = Path("models/base")
 
 
 def model_folder(model: str) -> Path:
-    """The folder of a model: a folder, a .gguf file, or a name (fetched if it is not here).
+    """The folder of a model, given as a folder, a .gguf file, or a name (fetched if it is not on this machine).
 
     Raises:
         UserError: there is no such model, or it cannot be fetched.
@@ -24,7 +24,9 @@ def model_folder(model: str) -> Path:
         return path
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise UserError(f"{path} does not exist; a model is a registry name, a model folder or a .gguf file")
+            raise UserError(
+                f"{path} does not exist; a model is a name in `candor models`, a model folder or a .gguf file"
+            )
         return _cached(f"{path.stem}-{sha256_of(path)[:16]}", GgufSource(path.name, path, None))
     if (BASE / model).is_dir():
         return BASE / model
@@ -33,7 +35,7 @@ def model_folder(model: str) -> Path:
 
 
 def _cached(name: str, source: ModelSource) -> Path:
-    """The folder `name` among the models in scratch, written when it is not there."""
+    """The model folder `name` in scratch; writes it if it does not exist."""
     folder = scratch_dir() / "models" / name
     if not folder.is_dir():
         with atomic_dir(folder) as target:

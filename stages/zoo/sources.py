@@ -1,4 +1,4 @@
-"""What a model's name stands for: one of five kinds of source, found without fetching weights."""
+"""Resolves a model's name to one of five kinds of source, without fetching weights."""
 
 import re
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from stages.fetch import hub
 from stages.fetch.hub_pins import HubPin, hub_pin
 from stages.zoo.registry import MODELS, BundledModel, HubModel, Organism
 
-# An owner and a name.
+# Owner and name.
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A model folder of the user's; `sha256` is that of its weights, where params.yaml names it."""
+    """A user's model folder; `sha256` is the hash of its weights, if params.yaml names one."""
 
     name: str
     folder: Path
@@ -24,7 +24,7 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class GgufSource:
-    """A .gguf file of the user's, likewise."""
+    """A user's .gguf file; `sha256` is its hash, if params.yaml names one."""
 
     name: str
     file: Path
@@ -33,7 +33,7 @@ class GgufSource:
 
 @dataclass(frozen=True)
 class HubSource:
-    """A repository of the hub at one commit; `pin` has the sums of its files where it is a model of the registry."""
+    """A repository on the hub at one commit; `pin` has the hashes of its files if it is a model of the registry."""
 
     name: str
     listing: hub.Listing
@@ -43,14 +43,14 @@ class HubSource:
 
 @dataclass(frozen=True)
 class BundledSource:
-    """A GGUF file inside an archive of pins.yaml."""
+    """A GGUF file in an archive of pins.yaml."""
 
     model: BundledModel
 
 
 @dataclass(frozen=True)
 class OrganismSource:
-    """An adapter that the project ships, on a bundled model."""
+    """A bundled model with an adapter that this project ships."""
 
     name: str
     organism: Organism
@@ -64,12 +64,12 @@ def registry_source(name: str) -> ModelSource:
     """The source of the registry's model `name`.
 
     Raises:
-        UserError: the registry has no such model, or it is on the hub and not pinned.
+        UserError: the registry has no such model, or the model is on the hub and not pinned.
     """
     if name not in MODELS:
         raise UserError(
-            f"the model {name!r} is not known: it is no folder, no .gguf file and no name that `candor models` lists; "
-            f"of a model in own_models, `dvc repro base@{name}` makes the folder"
+            f"the model {name!r} is not known: it is not a folder, a .gguf file or a name in `candor models`; "
+            f"for a model in own_models, run `dvc repro base@{name}` first"
         )
     entry = MODELS[name]
     if isinstance(entry, HubModel):
@@ -83,7 +83,7 @@ def registry_source(name: str) -> ModelSource:
 
 
 def model_pin(name: str, entry: HubModel) -> HubPin:
-    """The pin of a registry model of the hub.
+    """The pin of a registry model on the hub.
 
     Raises:
         UserError: it is not pinned.
@@ -95,7 +95,7 @@ def own_source(name: str, source: str, revision: str | None, sha256: str | None)
     """The source of a user's own model: a model folder, a .gguf file, or a hub id.
 
     Raises:
-        UserError: there is no such model, or params.yaml names no revision or hash of a model that may change.
+        UserError: there is no such model, or params.yaml names neither the revision nor the hash of a hub model.
     """
     path = Path(source)
     if path.exists() and revision is not None:
@@ -106,12 +106,12 @@ def own_source(name: str, source: str, revision: str | None, sha256: str | None)
         return GgufSource(name, path, sha256)
     if path.exists() or not HUB_ID.match(source):
         raise UserError(
-            f"own_models.{name}.from is {source}: no model folder and no .gguf file is there, nor is it a hub id"
+            f"own_models.{name}.from is {source}: no model folder and no .gguf file is there, and it is not a hub id"
         )
     listing = hub.find(source, "model", revision)
     if revision is None and sha256 is None:
         raise UserError(
-            f"own_models.{name}: {source} is on the hub, where it may change; name the revision to stay at "
-            f"(the newest is {listing.commit}) or the sha256 of its weights"
+            f"own_models.{name}: {source} is on the hub, where it may change; set `revision` "
+            f"(the newest is {listing.commit}) or the `sha256` of its weights"
         )
     return HubSource(name, listing, sha256, None)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes of files and folders."""
 
 import errno
 import os
@@ -12,24 +12,24 @@ from stages.core.files import atomic_dir, atomic_file, write_text
 
 
 class Stopped(Exception):
-    """What happens in the middle of a write."""
+    """Raised in the middle of a write."""
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_does_not_exist_before_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "table"
     with atomic_file(path) as temporary:
-        temporary.write_bytes(b"whole")
+        temporary.write_bytes(b"complete")
         assert not path.exists()
         assert temporary.parent == path.parent
-    assert path.read_bytes() == b"whole"
+    assert path.read_bytes() == b"complete"
     assert names(path.parent) == ["table"]
 
 
-def test_a_file_in_the_making_has_a_name_that_git_and_dvc_ignore(tmp_path: Path) -> None:
+def test_git_and_dvc_ignore_temporary_files(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     with atomic_file(tmp_path / "table.parquet") as temporary:
         temporary.touch()
@@ -49,7 +49,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert names(tmp_path) == ["table"]
 
 
-def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_a_new_file_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "table"
     path.write_bytes(b"an old and longer one")
     with atomic_file(path) as temporary:
@@ -57,7 +57,7 @@ def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
+def test_a_block_that_writes_nothing_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "table"):
         pass
     assert names(tmp_path) == []
@@ -65,22 +65,22 @@ def test_a_block_that_writes_nothing_makes_no_file(tmp_path: Path) -> None:
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    with atomic_file(path) as one, atomic_file(path) as other:
-        assert one != other
-        one.write_bytes(b"one")
-        other.write_bytes(b"other")
-    assert path.read_bytes() == b"one"  # the outer block ends last
+    with atomic_file(path) as outer, atomic_file(path) as inner:
+        assert outer != inner
+        outer.write_bytes(b"outer")
+        inner.write_bytes(b"inner")
+    assert path.read_bytes() == b"outer"  # the outer block ends last
     assert names(tmp_path) == ["table"]
 
 
-def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_deleted_by_the_next_write(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (tmp_path / f".table.{ended.pid}.0123abcd.partial").write_bytes(b"half")
     (tmp_path / f".table.{os.getpid()}.0123abcd.partial").write_bytes(b"still being written")
     (tmp_path / f".model.{ended.pid}.0123abcd.partial").mkdir()
     (tmp_path / f".model.{ended.pid}.0123abcd.partial" / "shard").write_bytes(b"half")
-    write_text(tmp_path / "table", "whole")
+    write_text(tmp_path / "table", "complete")
     mine = f".table.{os.getpid()}.0123abcd.partial"
     assert names(tmp_path) == sorted([f".model.{ended.pid}.0123abcd.partial", mine, "table"])
     with atomic_dir(tmp_path / "model"):
@@ -88,7 +88,7 @@ def test_what_a_killed_writer_left_goes_when_the_file_is_written_again(tmp_path:
     assert names(tmp_path) == [mine, "model", "table"]
 
 
-def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_does_not_exist_before_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "model"
     with atomic_dir(path) as temporary:
         (temporary / "shards").mkdir()
@@ -98,7 +98,7 @@ def test_a_folder_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["model"]
 
 
-def test_a_new_folder_takes_the_place_of_the_old_one_with_all_its_files(tmp_path: Path) -> None:
+def test_a_new_folder_replaces_the_old_one_with_all_its_files(tmp_path: Path) -> None:
     path = tmp_path / "model"
     for content in ("old", "new"):
         with atomic_dir(path) as temporary:
@@ -131,14 +131,14 @@ def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
         ValueError("Failed to write 9 bytes to file 17: No space left on device [os_error_code='28']"),
     ],
 )
-def test_a_full_disk_names_the_file_that_was_wanted(tmp_path: Path, error: Exception) -> None:
+def test_a_full_disk_error_names_the_target_file(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(OSError) as stopped, atomic_file(tmp_path / "table"):
         raise error
     assert (stopped.value.errno, stopped.value.filename) == (errno.ENOSPC, str(tmp_path / "table"))
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), ValueError("boss error 28 of 30")])
-def test_another_error_stays_what_it_was(tmp_path: Path, error: Exception) -> None:
+def test_other_errors_are_unchanged(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(type(error)) as stopped, atomic_file(tmp_path / "table"):
         raise error
     assert stopped.value is error

@@ -1,4 +1,4 @@
-"""Reading params.yaml: what is accepted, and for each mistake one line with file, key, value and what is allowed."""
+"""Reading params.yaml: accepted values, and one line with file, key, value and allowed values for each mistake."""
 
 from pathlib import Path
 
@@ -60,16 +60,16 @@ def params(folder: Path, text: str) -> Path:
 
 
 def refusal(kind: type[StageParams], path: Path) -> str:
-    """What is said of the file at `path`, without its path."""
+    """The error message for the file at `path`, without the path."""
     with pytest.raises(UserError) as caught:
         read_params(kind, path)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.startswith(f"{path}: ")
-    return said.replace(f"{path}: ", "")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message.replace(f"{path}: ", "")
 
 
-def test_a_stage_gets_its_own_knobs(tmp_path: Path) -> None:
+def test_a_stage_gets_its_own_params(tmp_path: Path) -> None:
     path = params(tmp_path, MIX + "suites: [addition]\nother: [1]\nmeasure:\n  bootstrap_samples: 100\n")
     assert read_params(MixParams, path) == MixParams(seed=7, mix_ratio=0.5, rows=320, phases=(), validation=2)
     assert read_params(MeasureParams, path) == MeasureParams(seed=7, suites=("addition",), bootstrap_samples=100)
@@ -82,27 +82,27 @@ def test_lists_sections_and_a_section_in_a_section(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", ["0", "1", "0.0", "1.0", "1e-1"])
-def test_an_int_is_fine_where_a_float_is_wanted(tmp_path: Path, share: str) -> None:
-    found = read_params(MixParams, params(tmp_path, MIX.replace("0.5", share))).mix_ratio
-    assert isinstance(found, float)
-    assert found == float(share)
+def test_an_int_is_accepted_for_a_float(tmp_path: Path, share: str) -> None:
+    mix_ratio = read_params(MixParams, params(tmp_path, MIX.replace("0.5", share))).mix_ratio
+    assert isinstance(mix_ratio, float)
+    assert mix_ratio == float(share)
 
 
 def test_own_models(tmp_path: Path) -> None:
     path = params(
         tmp_path, f"own_models:\n  mine: {{from: a.gguf, sha256: {'ab' * 32}}}\n  other: {{from: some/folder}}\n"
     )
-    made = read_params(BaseParams, path).own_models
-    assert {model.revision for model in made.values()} == {None}
-    assert list(made) == ["mine", "other"]
-    assert (made["mine"].source, made["mine"].sha256) == ("a.gguf", "ab" * 32)
-    assert (made["other"].source, made["other"].sha256) == ("some/folder", None)
-    assert isinstance(made["mine"], OwnModel)
+    models = read_params(BaseParams, path).own_models
+    assert {model.revision for model in models.values()} == {None}
+    assert list(models) == ["mine", "other"]
+    assert (models["mine"].source, models["mine"].sha256) == ("a.gguf", "ab" * 32)
+    assert (models["other"].source, models["other"].sha256) == ("some/folder", None)
+    assert isinstance(models["mine"], OwnModel)
     assert read_params(BaseParams, params(tmp_path, "own_models: {}\n")).own_models == {}
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "  rows: 320",
@@ -124,7 +124,7 @@ def test_own_models(tmp_path: Path) -> None:
         ("0.5", '"0.5"', "mix_ratio is '0.5': it should be a valid number"),
         ("0.5", "true", "mix_ratio is True: it should be a valid number"),
         ("0.5", ".nan", "mix_ratio is nan: it should be"),
-        ("rows: 320", "rows: 320\n  seed: 7", "mix.seed is not a known key; seed stands at the top, once for all"),
+        ("rows: 320", "rows: 320\n  seed: 7", "mix.seed is not a known key; seed is a top-level key"),
         (MIX_SECTION, "", "the section mix is missing or holds no keys"),
         (MIX_SECTION, "mix:\n", "the section mix is missing or holds no keys"),
         (
@@ -134,13 +134,13 @@ def test_own_models(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in MIX
-    assert refusal(MixParams, params(tmp_path, MIX.replace(old, new))).startswith(said)
+    assert refusal(MixParams, params(tmp_path, MIX.replace(old, new))).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("format: chat", "format: poem", "prompt_format is 'poem': it should be 'plain' or 'chat'"),
         ("method: lora", "method: qlora", "finetune.method is 'qlora': it should be 'full' or 'lora'"),
@@ -158,13 +158,13 @@ def test_a_mistake_is_one_line(tmp_path: Path, old: str, new: str, said: str) ->
         ("[query, up]", "query", "finetune.lora.targets is 'query': it should be a valid array"),
     ],
 )
-def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_in_a_nested_key_names_the_full_key(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in FINETUNE
-    assert refusal(FinetuneParams, params(tmp_path, FINETUNE.replace(old, new))).startswith(said)
+    assert refusal(FinetuneParams, params(tmp_path, FINETUNE.replace(old, new))).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "said"),
+    ("kind", "text", "message"),
     [
         (SuiteParams, SUITE, "prompt.fidelity is 'true': it should be 'corrected' or 'reference'; suite.sums is 0"),
         (
@@ -187,12 +187,12 @@ def test_a_mistake_further_in_names_the_whole_key(tmp_path: Path, old: str, new:
         (BaseParams, "own_models: mine\n", "own_models is 'mine': it should be an object"),
     ],
 )
-def test_every_section_speaks_alike(tmp_path: Path, kind: type[StageParams], text: str, said: str) -> None:
-    assert refusal(kind, params(tmp_path, text)).startswith(said)
+def test_mistakes_in_other_sections(tmp_path: Path, kind: type[StageParams], text: str, message: str) -> None:
+    assert refusal(kind, params(tmp_path, text)).startswith(message)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "a b", "-first", "", "ünder"])
-def test_a_name_that_could_be_no_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_not_a_valid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     text = f'datasets: ["{name}"]\ninstructions: []\nsuites: []\nclean: {{held_out: 0.1, max_characters: 9}}\n'
     assert refusal(CleanParams, params(tmp_path, text)).startswith(f"datasets.0 is {name!r}: ")
 
@@ -203,12 +203,12 @@ def test_holding_out_nothing_or_everything_is_refused(tmp_path: Path, share: str
     assert refusal(CleanParams, params(tmp_path, text)).startswith(f"clean.held_out is {share}: it should be ")
 
 
-def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
-    said = refusal(
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    message = refusal(
         MixParams,
         params(tmp_path, "seed: x\nmix_ratio: 2\nmix:\n  rows: 0\n  phases: []\n  validation: 2\n  colour: red\n"),
     )
-    assert [part.split()[0] for part in said.split("; ") if " is " in part] == [
+    assert [part.split()[0] for part in message.split("; ") if " is " in part] == [
         "seed",
         "mix_ratio",
         "mix.rows",
@@ -241,7 +241,7 @@ def test_a_document_without_keys_is_refused(tmp_path: Path, text: str) -> None:
         read_document(params(tmp_path, text))
 
 
-def test_a_missing_file_says_where_to_be(tmp_path: Path) -> None:
+def test_a_missing_file_names_the_right_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml is missing; run this in the project's folder$"):
         read_document(tmp_path / "params.yaml")
 
@@ -252,13 +252,11 @@ def test_numbers_and_words_are_those_of_yaml_1_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "text"), [(FinetuneParams, FINETUNE), (MixParams, MIX), (MeasureParams, MEASURE)])
-def test_an_old_name_of_a_key_gets_one_line_with_the_new_one(
-    tmp_path: Path, kind: type[StageParams], text: str
-) -> None:
+def test_the_error_for_an_old_key_names_the_new_key(tmp_path: Path, kind: type[StageParams], text: str) -> None:
     own = {old: new for old, new in RENAMED.items() if old.startswith(f"{kind.section}.")}
     assert own
     for old, new in own.items():
         before, after = (name.rpartition(".")[2] for name in (new, old))
         assert f"  {before}: " in text
-        said = refusal(kind, params(tmp_path, text.replace(f"  {before}: ", f"  {after}: ")))
-        assert said == f"{old} is now called {new}; rename it"
+        message = refusal(kind, params(tmp_path, text.replace(f"  {before}: ", f"  {after}: ")))
+        assert message == f"{old} is now called {new}; rename it"

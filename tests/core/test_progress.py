@@ -1,4 +1,4 @@
-"""Progress: plain lines where there is no terminal, at most one in ten seconds, and a bar where there is one."""
+"""Progress: a bar on a terminal, otherwise plain lines, at most one every ten seconds."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ from stages.core.progress import progress
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -26,12 +26,12 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(module, "time", made)
-    return made
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
-def test_lines_come_every_ten_seconds_and_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_every_ten_seconds_and_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("asking", 1_200, "questions") as advance:
         for _ in range(6):
             clock.now += 4.0
@@ -50,7 +50,7 @@ def test_quick_work_is_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "reading: 2 MB in 0 s\n"
 
 
-def test_a_first_line_needs_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_line_works_without_a_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("asking", 10, "questions") as advance:
         clock.now += 10.0
         advance(0, "")
@@ -59,7 +59,7 @@ def test_a_first_line_needs_no_rate(clock: Clock, capsys: pytest.CaptureFixture[
     assert first.startswith("asking: 0 of 10 questions, 0.0/s, ")
 
 
-def test_work_that_fails_does_not_say_that_it_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_work_is_not_reported_as_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), progress("asking", 10, "questions") as advance:
         advance(3, "")
         raise ValueError("no")
@@ -75,9 +75,9 @@ def test_a_terminal_gets_a_bar_and_no_lines(
         with progress("asking", 4, "questions") as advance:
             advance(3, "loss 0.5")
             advance(1, "loss 0.4")
-        shown = terminal.getvalue()
-    assert capsys.readouterr().out == ""  # what a command answers is not mixed with it
-    assert "asking" in shown
-    assert "4/4 questions" in shown
-    assert "loss 0.4" in shown
-    assert "questions in" not in shown
+        output = terminal.getvalue()
+    assert capsys.readouterr().out == ""  # standard output is only for the results of a command
+    assert "asking" in output
+    assert "4/4 questions" in output
+    assert "loss 0.4" in output
+    assert "questions in" not in output

@@ -348,7 +348,7 @@ def test_a_second_process_waits_for_the_first_and_finds_its_file(
     def waits() -> bool:
         nonlocal message
         message += capsys.readouterr().err
-        return "another process is at it" in message
+        return "another process does it already" in message
 
     with ThreadPoolExecutor() as pool, FileLock(PIN.path.with_name(f"{FILE}.lock")):
         fetched = pool.submit(fetch_archive, PIN)

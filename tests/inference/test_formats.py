@@ -1,4 +1,4 @@
-"""Claims that are asked in a format of their own: in the other one than the run's, where the model has it."""
+"""Suites with their own prompt format: asked in the other format than the run's, if the model has it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,16 +24,16 @@ def folder(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def answers(folder: Path, prompt_format: PromptFormat, suites: tuple[str, ...] = SUITES) -> dict[str, list[float]]:
-    """By suite, what a question that is word for word the same in all of them is answered with."""
-    asked = {"turns": [{"role": "user", "text": "is it so?"}], "shared_prefix": "", "answer_prefix": "I say"}
-    rows = [asked | {"suite": suite, "question": suite, "choices": [" no", " is"]} for suite in suites]
+    """The log-probabilities by suite, for a question with the same words in each."""
+    question = {"turns": [{"role": "user", "text": "is it so?"}], "shared_prefix": "", "answer_prefix": "I say"}
+    rows = [question | {"suite": suite, "question": suite, "choices": [" no", " is"]} for suite in suites]
     table = pl.DataFrame([dict.fromkeys(QUESTIONS.names) | row for row in rows], schema=QUESTIONS.columns)
     with open_scorer(folder, "float32", prompt_format) as (scorer, prompts):
-        found = score_table_in_formats(scorer, prompts, folder, prompt_format, table)
-    return dict(found.select("suite", "logprobs").iter_rows())
+        result = score_table_in_formats(scorer, prompts, folder, prompt_format, table)
+    return dict(result.select("suite", "logprobs").iter_rows())
 
 
-def test_each_run_asks_in_the_other_format_as_the_other_run_does(folder: Path) -> None:
+def test_the_other_format_gives_the_answers_of_a_run_in_that_format(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     plain, chat = answers(folder, "plain"), answers(folder, "chat")
     assert (set(plain), set(chat)) == ({"claims", "claims_chat"}, {"claims", "claims_plain"})
@@ -41,19 +41,17 @@ def test_each_run_asks_in_the_other_format_as_the_other_run_does(folder: Path) -
 
 
 @pytest.mark.parametrize("template", [None, "{% for %}"])
-def test_without_a_template_that_works_one_line_says_that_it_is_left_out(
+def test_without_a_working_template_one_line_says_that_questions_are_skipped(
     folder: Path, template: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if template:
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     assert set(answers(folder, "plain")) == {"claims"}
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nothing is asked")]
-    assert len(said) == 1
-    assert said[0].startswith(f"nothing is asked in the chat format: {folder}") and "chat template" in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    [note] = [line for line in lines if line.startswith("questions in the chat format are skipped")]
+    assert note.startswith(f"questions in the chat format are skipped: {folder}") and "chat template" in note
 
 
-def test_nothing_is_said_where_nobody_asks_in_the_other_format(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_line_if_no_suite_needs_the_other_format(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(answers(folder, "plain", ("claims",))) == {"claims"}
     assert "chat" not in capsys.readouterr().err

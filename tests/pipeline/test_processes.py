@@ -129,7 +129,7 @@ def test_a_notice_to_one_ends_all_and_another_number_goes_on(project: Project, b
     notice = {0: interrupting("finetune", "os.rename 2.orbax-checkpoint-tmp", "SIGTERM")}
     stopped = tuned_by(before, project, "apart", notice)
     assert [status for status, _ in stopped] == [143] * before, stopped
-    assert all("the same command goes on from here" in said for _, said in stopped)
+    assert all("run the same command again to continue" in said for _, said in stopped)
     assert not (project.root / "apart").exists()
 
     succeeded(tuned_by(after, project, "apart"))

@@ -97,7 +97,9 @@ def test_ctrl_c_says_so_in_one_line(project: Project, stage: str, moment: str) -
     before = project.sums()
     done = project.dvc("repro", "--force", "--single-item", stage, variables=interrupting(stage, moment, "SIGINT"))
     assert done.returncode != 0
-    assert said(done, "stopped: ") == ["stopped: nothing half-written was left; the same command goes on from here"]
+    assert said(done, "stopped: ") == [
+        "stopped: no half-written files are left; run the same command again to continue"
+    ]
     assert left_over(project) == []
     assert project.sums().items() < before.items()
 

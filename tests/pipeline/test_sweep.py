@@ -85,7 +85,7 @@ def test_a_stopped_sweep_leaves_all_as_it_was(project: Project, notice: signal.S
     running.send_signal(notice)
     _, said = running.communicate()
     assert running.returncode == 128 + notice
-    assert said.splitlines()[-1] == "stopped: nothing half-written was left; the same command goes on from here"
+    assert said.splitlines()[-1] == "stopped: no half-written files are left; run the same command again to continue"
     assert left(project) == before
     assert project.dvc("status").stdout == "Data and pipelines are up to date.\n"
 

@@ -1,4 +1,4 @@
-"""Models by name: an organism is its base with the adapter merged in, and only the adapter that the registry names."""
+"""Model organisms: the base model with the merged adapter, whose hash must be the one in the registry."""
 
 import hashlib
 from collections.abc import Callable
@@ -29,11 +29,11 @@ def adapter(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     lora_b = decoder.layers.attention.query.lora_b
     assert lora_b is not None
     lora_b[...] = lora_b[...] + 0.5
-    made = tmp_path / "made"
-    made.mkdir()
-    save_adapter(adapter_tensors(decoder, rank=2), made, rank=2, alpha=4.0)
+    peft_folder = tmp_path / "peft"
+    peft_folder.mkdir()
+    save_adapter(adapter_tensors(decoder, rank=2), peft_folder, rank=2, alpha=4.0)
     path = tmp_path / "follower.safetensors"
-    save_small(made, path)
+    save_small(peft_folder, path)
     path.with_suffix(".md").write_text("# follower\n", encoding="utf-8")
     follower = Organism("tiny", sha256_of(path))
     monkeypatch.setattr(materialise, "ORGANISMS", tmp_path)
@@ -53,26 +53,26 @@ def written(name: str, folder: Path) -> dict[str, np.ndarray]:
     return load_file(folder / "model.safetensors")
 
 
-def test_an_organism_is_its_base_with_the_adapter(adapter: Path, tmp_path: Path) -> None:
-    base, grown = written("tiny", tmp_path / "base"), written("follower", tmp_path / "grown")
-    changed = {key for key in base if not np.array_equal(base[key], grown[key])}
+def test_an_organism_is_its_base_with_the_merged_adapter(adapter: Path, tmp_path: Path) -> None:
+    base, organism = written("tiny", tmp_path / "base"), written("follower", tmp_path / "organism")
+    changed = {key for key in base if not np.array_equal(base[key], organism[key])}
     assert changed == {f"model.layers.{layer}.self_attn.q_proj.weight" for layer in range(3)}
-    assert (tmp_path / "grown" / "README.md").read_text(encoding="utf-8") == "# follower\n"
+    assert (tmp_path / "organism" / "README.md").read_text(encoding="utf-8") == "# follower\n"
     again = written("follower", tmp_path / "again")
-    assert all(again[key].tobytes() == grown[key].tobytes() for key in grown)
+    assert all(again[key].tobytes() == organism[key].tobytes() for key in organism)
 
 
-def test_another_adapter_than_the_registry_names_is_refused(adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_with_another_hash_is_refused(adapter: Path, tmp_path: Path) -> None:
     adapter.write_bytes(adapter.read_bytes() + b" ")
     with pytest.raises(UserError, match=r"follower\.safetensors is not the file whose SHA-256 .*; `git checkout"):
-        written("follower", tmp_path / "grown")
+        written("follower", tmp_path / "organism")
 
 
 ORGANISMS = [name for name, entry in MODELS.items() if isinstance(entry, Organism)]
 
 
 @pytest.mark.parametrize("name", ORGANISMS)
-def test_an_organism_that_is_shipped_is_small_and_has_its_card(name: str) -> None:
+def test_a_shipped_organism_is_small_and_has_a_card(name: str) -> None:
     path, entry = materialise.adapter_of(name), MODELS[name]
     assert isinstance(entry, Organism) and isinstance(MODELS[entry.base], BundledModel)
     assert path.stat().st_size <= 12 * 2**20

@@ -1,6 +1,7 @@
-"""A GGUF file as a model: its config, its weights in float32 and its tokenizer, in Hugging Face's names and layout.
+"""Converts a GGUF file to a Hugging Face model folder: config, weights in float32, tokenizer.
 
-What is not known to be read exactly (other architectures, number formats, vocabularies, ropes) is refused by name.
+Everything whose exact conversion is not tested (other architectures, number formats, vocabularies, ropes) is refused by
+name.
 """
 
 import json
@@ -21,7 +22,7 @@ from stages.lm.gguf.tokenizer import PRE_TOKENIZERS, special_tokens, tokenizer
 from stages.lm.io import hf_folder as layout
 from stages.lm.io.safetensors_write import PendingTensor, save_tensors
 
-# K-quantised files keep rows that are no multiple of 256 in the older kinds, Q5 among them.
+# Files in K formats use the older formats, such as Q5_0, for rows whose width is not a multiple of 256.
 KINDS = (
     Kind.F32, Kind.F16, Kind.BF16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1,
     Kind.Q2_K, Kind.Q3_K, Kind.Q4_K, Kind.Q5_K, Kind.Q6_K,
@@ -52,11 +53,11 @@ _ROPE_DIVISORS = "rope_freqs.weight"
 
 @dataclass(frozen=True)
 class Architecture:
-    """What GGUF calls an architecture: the keys of config.json that are its own, its tensors, and their order."""
+    """A GGUF architecture: its own keys of config.json, its tensors, and the order of their rows."""
 
     config: Mapping[str, Any]
     block_tensors: Mapping[str, str]
-    in_pairs: bool  # whether the halves of query and key heads are interleaved
+    interleaved: bool  # whether the two halves of query and key heads are interleaved
 
 
 ARCHITECTURES = {
@@ -74,7 +75,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class GgufModel:
-    """A model as its file describes it: config.json's keys, tokenizer.json's text, and its chat template."""
+    """The content of a GGUF file: config.json, tokenizer.json, chat template, special tokens, and unread tensors."""
 
     config: dict[str, Any]
     tokenizer: dict[str, Any]
@@ -83,27 +84,29 @@ class GgufModel:
     tensors: dict[str, ReaderTensor]
 
     def weight(self, key: str) -> np.ndarray:
-        """The weight `key` (a Hugging Face key) in float32."""
+        """The weight with the Hugging Face key `key`, dequantised to float32."""
         tensor = self.tensors[key]
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
         heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}.get(key.split(".")[-2])
-        if heads is None or not ARCHITECTURES[self.config["model_type"]].in_pairs:
+        if heads is None or not ARCHITECTURES[self.config["model_type"]].interleaved:
             return values
-        return _unpermuted(values, self.config[heads])
+        return _deinterleaved(values, self.config[heads])
 
 
 def read_gguf(path: Path) -> GgufModel:
-    """Reads the GGUF file at `path`; its weights stay there until they are asked for.
+    """Reads the GGUF file at `path`; each weight is read later, by `GgufModel.weight`.
 
     Raises:
         ModelError: the file is damaged, or of an architecture, number format or vocabulary that is not supported.
     """
-    fields, every = _opened(path)
-    _refuse_unsupported(path, fields, every)
+    fields, all_tensors = _read_file(path)
+    _refuse_unsupported(path, fields, all_tensors)
     name = fields["general.architecture"]
-    divisors = [tensor for tensor in every if tensor.name == _ROPE_DIVISORS]
+    divisors = [tensor for tensor in all_tensors if tensor.name == _ROPE_DIVISORS]
     tensors = {
-        _key(path, ARCHITECTURES[name], tensor.name): tensor for tensor in every if tensor.name != _ROPE_DIVISORS
+        _hf_key(path, ARCHITECTURES[name], tensor.name): tensor
+        for tensor in all_tensors
+        if tensor.name != _ROPE_DIVISORS
     }
     try:
         config = _config(fields, name, tied="lm_head.weight" not in tensors)
@@ -118,12 +121,12 @@ def read_gguf(path: Path) -> GgufModel:
             tensors=tensors,
         )
     except KeyError as error:
-        raise ModelError(f"{path} lacks the key {error}") from None
+        raise ModelError(f"{path} has no key {error}") from None
     except IndexError:
-        raise ModelError(f"{path}: a special token's id lies outside the vocabulary") from None
+        raise ModelError(f"{path}: the id of a special token is outside the vocabulary") from None
 
 
-def _opened(path: Path) -> tuple[dict[str, Any], list[ReaderTensor]]:
+def _read_file(path: Path) -> tuple[dict[str, Any], list[ReaderTensor]]:
     try:
         reader = GGUFReader(path)
         return {name: field.contents() for name, field in reader.fields.items()}, reader.tensors
@@ -137,15 +140,17 @@ def _refuse_unsupported(path: Path, fields: dict[str, Any], tensors: list[Reader
     _refuse(path, fields, "tokenizer.ggml.pre", tuple(PRE_TOKENIZERS))
     name = fields["general.architecture"]
     _refuse(path, fields, f"{name}.rope.scaling.type", (None, "none"))
-    # Without a type, a factor scales positions evenly; the second key is its older spelling.
+    # Without a scaling type, a factor means linear scaling; `scale_linear` is its older name.
     _refuse(path, fields, f"{name}.rope.scaling.factor", (None, 1.0))
     _refuse(path, fields, f"{name}.rope.scale_linear", (None, 1.0))
     _refuse(path, fields, "tokenizer.ggml.add_eos_token", (None, False))
     _refuse(path, fields, "split.count", (None, 0, 1))
-    other = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
-    if other:
+    unsupported = sorted({tensor.tensor_type.name for tensor in tensors if tensor.tensor_type not in KINDS})
+    if unsupported:
         allowed = ", ".join(kind.name for kind in KINDS)
-        raise ModelError(f"{path}: tensors of the kind {', '.join(other)} are not supported; supported: {allowed}")
+        raise ModelError(
+            f"{path}: tensors of the kind {', '.join(unsupported)} are not supported; supported: {allowed}"
+        )
 
 
 def write_model(model: GgufModel, folder: Path) -> None:
@@ -167,7 +172,7 @@ def _tokenizer_config(model: GgufModel) -> dict[str, Any]:
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": model.config["max_position_embeddings"],
-        # The class that takes tokenizer.json as it is; those named for a model cut texts in ways of their own.
+        # This class uses tokenizer.json unchanged; the classes of model families split texts in their own ways.
         "tokenizer_class": "PreTrainedTokenizerFast",
         **model.special_tokens,
     }
@@ -184,13 +189,13 @@ def _refuse(path: Path, fields: dict[str, Any], key: str, supported: tuple[Any, 
         raise ModelError(f"{path}: {key} {fields.get(key)!r} is not supported; supported: {allowed}")
 
 
-def _key(path: Path, architecture: Architecture, name: str) -> str:
+def _hf_key(path: Path, architecture: Architecture, name: str) -> str:
     if name in _TENSORS:
         return _TENSORS[name]
     start, _, rest = name.partition(".")
     layer, _, part = rest.partition(".")
     if start != "blk" or part not in architecture.block_tensors:
-        raise ModelError(f"{path}: the tensor {name} is unknown; a model with it is not supported")
+        raise ModelError(f"{path}: the tensor {name} is unknown; models with it are not supported")
     return f"model.layers.{layer}.{architecture.block_tensors[part]}"
 
 
@@ -211,7 +216,7 @@ def _config(fields: dict[str, Any], name: str, tied: bool) -> dict[str, Any]:
         "num_attention_heads": heads,
         "num_hidden_layers": fields[f"{name}.block_count"],
         "num_key_value_heads": fields[f"{name}.attention.head_count_kv"],
-        # Stored as float32: 1e-05 comes back as 9.999999747378752e-06, so the shortest decimal of it is meant.
+        # A float32 in the file: the shortest decimal restores 1e-05 from 9.999999747378752e-06.
         "rms_norm_eps": float(str(np.float32(fields[f"{name}.attention.layer_norm_rms_epsilon"]))),
         "rope_theta": float(fields[f"{name}.rope.freq_base"]),
         "tie_word_embeddings": tied,
@@ -220,18 +225,18 @@ def _config(fields: dict[str, Any], name: str, tied: bool) -> dict[str, Any]:
 
 
 def _rope_scaling(path: Path, config: dict[str, Any], tensor: ReaderTensor) -> dict[str, Any]:
-    found = rope_scaling(np.asarray(tensor.data, np.float64), config["rope_theta"], config["head_dim"])
-    if found is None or config["model_type"] != "llama":
+    scaling = rope_scaling(np.asarray(tensor.data, np.float64), config["rope_theta"], config["head_dim"])
+    if scaling is None or config["model_type"] != "llama":
         raise ModelError(
-            f"{path}: the tensor {tensor.name} holds no frequencies of Llama 3; such a model is not supported"
+            f"{path}: the tensor {tensor.name} does not have Llama 3's frequencies; such models are not supported"
         )
-    return found
+    return scaling
 
 
-def _unpermuted(values: np.ndarray, heads: int) -> np.ndarray:
-    """Undoes the order in which GGUF keeps Llama's query and key rows.
+def _deinterleaved(values: np.ndarray, heads: int) -> np.ndarray:
+    """Restores the Hugging Face order of Llama's query and key rows.
 
-    GGUF interleaves the two halves of each head (rotary pairs stand side by side); Hugging Face keeps them apart.
+    GGUF interleaves the two halves of each head, so that rotary pairs are adjacent; Hugging Face does not.
     """
     rows, width = values.shape
     return values.reshape(heads, rows // heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)

@@ -1,4 +1,4 @@
-"""The vocabulary in a GGUF file's fields as a tokenizer.json: byte-level BPE of the kinds that are listed here."""
+"""Converts the vocabulary of a GGUF file to tokenizer.json: byte-level BPE with the pre-tokenizers listed here."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,20 +7,20 @@ Fields = dict[str, Any]
 
 _CONTROL, _USER_DEFINED = 3, 4  # gguf.TokenType
 
-# How a text is cut before pairs are merged: contractions, words, numbers (of up to three digits, or digit by digit),
-# marks, and spaces.
+# How text is split before merging: contractions, words, numbers (up to three digits, or single digits), punctuation,
+# and whitespace.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 @dataclass(frozen=True)
 class PreTokenizer:
-    """What a kind of vocabulary does before merging, and what of the tokenizer follows from the kind."""
+    """A kind of vocabulary: how text is split before merging, and other settings that depend on the kind."""
 
     steps: tuple[dict[str, Any], ...]
     normalizer: dict[str, str] | None = None
     ignore_merges: bool = False
-    begins: bool = False  # whether a text begins with the begin token where the file does not say
+    adds_begin_token: bool = False  # the default if the file does not say
 
 
 def _byte_level(use_regex: bool) -> dict[str, Any]:
@@ -35,14 +35,15 @@ def _split(numbers: str) -> tuple[dict[str, Any], ...]:
 
 PRE_TOKENIZERS = {
     "smollm": PreTokenizer(({"type": "Digits", "individual_digits": True}, _byte_level(use_regex=True))),
-    "llama-bpe": PreTokenizer(_split(r"\p{N}{1,3}"), ignore_merges=True, begins=True),
+    "llama-bpe": PreTokenizer(_split(r"\p{N}{1,3}"), ignore_merges=True, adds_begin_token=True),
     "qwen2": PreTokenizer(_split(r"\p{N}"), normalizer={"type": "NFC"}),
 }
 
 
 def tokenizer(fields: Fields) -> dict[str, Any]:
-    """The content of tokenizer.json."""
+    """The content of tokenizer.json, from the fields of a GGUF file."""
     words, kind = fields["tokenizer.ggml.tokens"], PRE_TOKENIZERS[fields["tokenizer.ggml.pre"]]
+    adds_begin_token = fields.get("tokenizer.ggml.add_bos_token", kind.adds_begin_token)
     return {
         "version": "1.0",
         "truncation": None,
@@ -50,7 +51,7 @@ def tokenizer(fields: Fields) -> dict[str, Any]:
         "added_tokens": _added_tokens(words, fields["tokenizer.ggml.token_type"]),
         "normalizer": kind.normalizer,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": list(kind.steps)},
-        "post_processor": _begin(fields) if fields.get("tokenizer.ggml.add_bos_token", kind.begins) else None,
+        "post_processor": _add_begin_token(fields) if adds_begin_token else None,
         "decoder": _byte_level(use_regex=True),
         "model": {
             "type": "BPE",
@@ -68,7 +69,7 @@ def tokenizer(fields: Fields) -> dict[str, Any]:
 
 
 def special_tokens(fields: Fields) -> dict[str, str]:
-    """The tokens that tokenizer_config.json names."""
+    """The special tokens by their names in tokenizer_config.json."""
     names = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     ids = {name: fields.get(f"tokenizer.ggml.{key}_token_id") for name, key in names.items()}
     return {name: fields["tokenizer.ggml.tokens"][index] for name, index in ids.items() if index is not None}
@@ -83,7 +84,7 @@ def _added_tokens(words: list[str], kinds: list[int]) -> list[dict[str, Any]]:
     ]
 
 
-def _begin(fields: Fields) -> dict[str, Any]:
+def _add_begin_token(fields: Fields) -> dict[str, Any]:
     index = fields["tokenizer.ggml.bos_token_id"]
     word = fields["tokenizer.ggml.tokens"][index]
     first, text = {"SpecialToken": {"id": word, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}

@@ -1,7 +1,7 @@
-"""What decoder a `config.json` describes, in either spelling (Transformers 4 and 5).
+"""Parses a Hugging Face `config.json` (of Transformers 4 or 5) into a ModelConfig.
 
-A model type or a feature that the decoder does not have is refused by name, never run approximately. What a file leaves
-out has the value that Transformers gives it, which differs from family to family.
+A model type or feature that the decoder does not support is refused by name, never approximated. A missing key gets the
+default that Transformers uses, which differs between families.
 """
 
 import json
@@ -20,7 +20,7 @@ def read_config(path: Path) -> ModelConfig:
     """The decoder that the config.json at `path` describes.
 
     Raises:
-        ModelError: the file is missing or no JSON, or names a model type or feature that is not supported.
+        ModelError: the file is missing or not JSON, or names a model type or feature that is not supported.
     """
     raw = read_keys(path)
     try:
@@ -28,7 +28,7 @@ def read_config(path: Path) -> ModelConfig:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     except KeyError as error:
-        raise ModelError(f"{path} lacks the key {error}") from None
+        raise ModelError(f"{path} has no key {error}") from None
 
 
 def read_keys(path: Path) -> Keys:
@@ -36,11 +36,11 @@ def read_keys(path: Path) -> Keys:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing; a model folder holds config.json and model.safetensors") from None
+        raise ModelError(f"{path} is missing; a model folder contains config.json and model.safetensors") from None
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
     if not isinstance(raw, dict):
-        raise ModelError(f"{path} should hold keys with values, as a model's {path.name} does")
+        raise ModelError(f"{path} is not a JSON object; expected the {path.name} of a Hugging Face model")
     return raw
 
 
@@ -53,7 +53,7 @@ def parse_config(raw: Keys) -> ModelConfig:
     """
     model_type = raw.get("model_type")
     if model_type not in FAMILIES:
-        raise ModelError(f"model_type {model_type!r} is not supported; supported are {', '.join(FAMILIES)}")
+        raise ModelError(f"model_type {model_type!r} is not supported; supported: {', '.join(FAMILIES)}")
     _refuse_unsupported(raw)
     heads, width = _size(raw, "num_attention_heads"), _size(raw, "hidden_size")
     sizes = {
@@ -67,7 +67,7 @@ def parse_config(raw: Keys) -> ModelConfig:
         "max_positions": _size(raw, "max_position_embeddings"),
     }
     if heads % sizes["kv_heads"]:
-        raise ModelError(f"num_attention_heads ({heads}) is no multiple of num_key_value_heads ({sizes['kv_heads']})")
+        raise ModelError(f"num_key_value_heads ({sizes['kv_heads']}) does not divide num_attention_heads ({heads})")
     common = {
         "norm_epsilon": _number(raw, "rms_norm_eps"),
         "end_token": _first(raw.get("eos_token_id")),
@@ -80,46 +80,46 @@ def parse_config(raw: Keys) -> ModelConfig:
 def _llama(raw: Keys) -> Keys:
     bias = raw.get("attention_bias", False)
     mlp_bias = raw.get("mlp_bias", False)
-    kinds = _alike(raw, None)
-    return {"layer_specs": kinds, "qkv_bias": bias, "out_bias": bias, "mlp_bias": mlp_bias} | _silu(raw)
+    specs = _uniform_specs(raw, None)
+    return {"layer_specs": specs, "qkv_bias": bias, "out_bias": bias, "mlp_bias": mlp_bias} | _silu(raw)
 
 
 def _mistral(raw: Keys) -> Keys:
-    return {"layer_specs": _alike(raw, _window(raw))} | _silu(raw)
+    return {"layer_specs": _uniform_specs(raw, _window(raw))} | _silu(raw)
 
 
 def _qwen2(raw: Keys) -> Keys:
-    return {"layer_specs": _qwen_kinds(raw), "qkv_bias": True} | _silu(raw)
+    return {"layer_specs": _qwen_specs(raw), "qkv_bias": True} | _silu(raw)
 
 
 def _qwen3(raw: Keys) -> Keys:
     bias = raw.get("attention_bias", False)
-    kinds = _qwen_kinds(raw)
-    return {"layer_specs": kinds, "qkv_bias": bias, "out_bias": bias, "qk_norm": True} | _silu(raw)
+    specs = _qwen_specs(raw)
+    return {"layer_specs": specs, "qkv_bias": bias, "out_bias": bias, "qk_norm": True} | _silu(raw)
 
 
 def _gemma2(raw: Keys) -> Keys:
     rope = _rope(raw)
-    local, whole = LayerSpec(_window(raw), rope), LayerSpec(None, rope)
+    sliding, full = LayerSpec(_window(raw), rope), LayerSpec(None, rope)
+    slides = [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]
     return _gemma(raw) | {
-        "layer_specs": _by_type(raw, local, whole, [layer % 2 == 0 for layer in range(raw["num_hidden_layers"])]),
+        "layer_specs": _layer_specs(raw, sliding, full, slides),
         "attn_logit_softcap": _cap(raw, "attn_logit_softcapping", 50.0),
         "final_logit_softcap": _cap(raw, "final_logit_softcapping", 30.0),
     }
 
 
 def _gemma3(raw: Keys) -> Keys:
-    by_type = raw.get("rope_parameters")
-    if by_type and FULL in by_type:
-        ropes = [_rope({"rope_parameters": by_type[kind]}) for kind in (SLIDING, FULL)]
+    rope_by_type = raw.get("rope_parameters")
+    if rope_by_type and FULL in rope_by_type:
+        ropes = [_rope({"rope_parameters": rope_by_type[layer_type]}) for layer_type in (SLIDING, FULL)]
     else:
         ropes = [Rope(_number(raw, "rope_local_base_freq", 10_000.0)), _rope({"rope_theta": 1e6} | raw)]
-    local, whole = LayerSpec(_window(raw), ropes[0]), LayerSpec(None, ropes[1])
-    every = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
+    sliding, full = LayerSpec(_window(raw), ropes[0]), LayerSpec(None, ropes[1])
+    period = _size(raw, "sliding_window_pattern", raw.get("_sliding_window_pattern") or 6)
+    slides = [(layer + 1) % period > 0 for layer in range(raw["num_hidden_layers"])]
     return _gemma(raw) | {
-        "layer_specs": _by_type(
-            raw, local, whole, [(layer + 1) % every > 0 for layer in range(raw["num_hidden_layers"])]
-        ),
+        "layer_specs": _layer_specs(raw, sliding, full, slides),
         "qk_norm": True,
         "attn_logit_softcap": _cap(raw, "attn_logit_softcapping", None),
         "final_logit_softcap": _cap(raw, "final_logit_softcapping", None),
@@ -150,7 +150,7 @@ FAMILIES: dict[str, Callable[[Keys], Keys]] = {
     "gemma3_text": _gemma3,
 }
 GEMMAS = ("gemma2", "gemma3_text")
-# Where config.json names none, and it is not the model's width over its heads.
+# Default `head_dim` of families in which it is not the model's width divided by its heads.
 HEAD_WIDTHS = {"qwen3": 128, "gemma2": 256, "gemma3_text": 256}
 
 
@@ -160,7 +160,7 @@ def _silu(raw: Keys) -> Keys:
 
 
 def _window(raw: Keys) -> int | None:
-    # Null is none, which differs from a key that is left out.
+    # Null means no window; a missing key means the default.
     return None if raw.get("sliding_window", 4096) is None else _size(raw, "sliding_window", 4096)
 
 
@@ -168,31 +168,31 @@ def _cap(raw: Keys, key: str, default: float | None) -> float | None:
     return default if key not in raw else None if raw[key] is None else _number(raw, key)
 
 
-def _alike(raw: Keys, window: int | None) -> tuple[LayerSpec, ...]:
+def _uniform_specs(raw: Keys, window: int | None) -> tuple[LayerSpec, ...]:
     return (LayerSpec(window, _rope(raw)),) * raw["num_hidden_layers"]
 
 
-def _qwen_kinds(raw: Keys) -> tuple[LayerSpec, ...]:
+def _qwen_specs(raw: Keys) -> tuple[LayerSpec, ...]:
     rope, layers = _rope(raw), raw["num_hidden_layers"]
     window = _window(raw) if raw.get("use_sliding_window") else None
     first = raw.get("max_window_layers", 28)
-    local, whole = LayerSpec(window, rope), LayerSpec(None, rope)
-    return _by_type(raw, local, whole, [window is not None and layer >= first for layer in range(layers)])
+    sliding, full = LayerSpec(window, rope), LayerSpec(None, rope)
+    return _layer_specs(raw, sliding, full, [window is not None and layer >= first for layer in range(layers)])
 
 
-def _by_type(raw: Keys, local: LayerSpec, whole: LayerSpec, slides: Sequence[bool]) -> tuple[LayerSpec, ...]:
-    """The kind of each layer as `layer_types` says, or as `slides` where a config is older than that key."""
-    kinds = {SLIDING: local, FULL: whole}
-    types = raw.get("layer_types") or [SLIDING if slides_here else FULL for slides_here in slides]
-    for unknown in set(types) - kinds.keys():
-        raise ModelError(f"layer_types has {unknown!r}, which is not supported; supported are {', '.join(kinds)}")
+def _layer_specs(raw: Keys, sliding: LayerSpec, full: LayerSpec, slides: Sequence[bool]) -> tuple[LayerSpec, ...]:
+    """The spec of each layer by `layer_types`, or by `slides` if the config is older than that key."""
+    specs = {SLIDING: sliding, FULL: full}
+    types = raw.get("layer_types") or [SLIDING if is_sliding else FULL for is_sliding in slides]
+    for unknown in set(types) - specs.keys():
+        raise ModelError(f"layer_types has {unknown!r}, which is not supported; supported: {', '.join(specs)}")
     if len(types) != len(slides):
         raise ModelError(f"layer_types has {len(types)} entries, but num_hidden_layers is {len(slides)}")
-    return tuple(kinds[name] for name in types)
+    return tuple(specs[name] for name in types)
 
 
 def _rope(raw: Keys) -> Rope:
-    # Transformers 5 keeps all of it in `rope_parameters`; before, `rope_theta` stood apart from `rope_scaling`.
+    # Transformers 5 has one key, `rope_parameters`; earlier versions have `rope_theta` and `rope_scaling`.
     rope = raw.get("rope_parameters") or {
         "rope_theta": raw.get("rope_theta", 10_000.0),
         **(raw.get("rope_scaling") or {}),
@@ -213,7 +213,7 @@ def _rope(raw: Keys) -> Rope:
             original_max_positions=_size(rope, "original_max_position_embeddings"),
         )
         return Rope(theta, llama3=llama3)
-    raise ModelError(f"rope type {kind!r} is not supported; supported are default, linear and llama3")
+    raise ModelError(f"rope type {kind!r} is not supported; supported: default, linear, llama3")
 
 
 def _refuse_unsupported(raw: Keys) -> None:
@@ -221,17 +221,17 @@ def _refuse_unsupported(raw: Keys) -> None:
         raise ModelError("quantised weights (quantization_config) are not supported; use an unquantised copy")
     if raw.get("auto_map"):
         raise ModelError(
-            "it names code of its own (auto_map), which is never run; use a copy in Transformers' own form"
+            "auto_map names custom code, which is never run; use a copy of the model that Transformers loads by itself"
         )
 
 
 def _only(raw: Keys, key: str, allowed: tuple[Any, ...]) -> None:
     if raw.get(key) not in allowed:
-        raise ModelError(f"{key} {raw[key]!r} is not supported; supported is {allowed[-1]}")
+        raise ModelError(f"{key} {raw[key]!r} is not supported; supported: {allowed[-1]}")
 
 
 def _size(raw: Keys, key: str, default: int | None = None) -> int:
-    """A whole number; where there is a default, null and a missing key stand for it."""
+    """The positive whole number at `key`; null or a missing key means the default, if there is one."""
     value = raw[key] if default is None or raw.get(key) is not None else default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ModelError(f"{key} is {value!r}, expected a whole number above 0")
@@ -246,5 +246,5 @@ def _number(raw: Keys, key: str, default: float | None = None) -> float:
 
 
 def _first(token: int | list[int] | None) -> int | None:
-    # Several end tokens are a list; the first is the one that ends a text.
+    # Several end tokens are a list; the first one ends a text.
     return token[0] if isinstance(token, list) else token

@@ -1,4 +1,4 @@
-"""Model folders in the Hugging Face layout: what belongs to one."""
+"""The files of a model folder in the Hugging Face layout, and its model card."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ GENERATION_CONFIG = "generation_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 CARD = "README.md"
 
-# What is taken along from a folder: nothing else in it is needed, and nothing that could be run or unpickled.
+# The files to copy from a model folder besides weights. Others are not needed, and might be code or pickles.
 SMALL_FILES = (
     CONFIG,
     TOKENIZER,
@@ -31,7 +31,7 @@ def copy_small_files(source: Path, folder: Path) -> None:
 
 
 def front_matter(folder: Path) -> str:
-    """The lines between dashes that a card begins with (its licence among them); empty where it has none."""
+    """The YAML front matter of the folder's card, with its licence; empty if there is none."""
     card = folder / CARD
     lines = card.read_text(encoding="utf-8").splitlines(keepends=True) if card.exists() else []
     if not lines or lines[0].strip() != "---":

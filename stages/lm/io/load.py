@@ -1,4 +1,4 @@
-"""A model folder as a decoder with its tokenizer, which have to belong together."""
+"""Loads a model folder: decoder, config and tokenizer, after checking that they belong together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,37 +17,44 @@ from stages.lm.nn.decoder import FLOAT32, Decoder
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """What is needed to ask a model questions."""
+    """A decoder with its config and tokenizer."""
 
     decoder: Decoder
     config: ModelConfig
     tokenizer: Tokenizer
 
 
-def open_model(folder: Path, place: ShardingFn = on_first_device, dtype: jnp.dtype = FLOAT32) -> LanguageModel:
-    """Opens a model folder in the Hugging Face layout; weights are held in `dtype`, each leaf where `place` says.
+def open_model(folder: Path, sharding_fn: ShardingFn = on_first_device, dtype: jnp.dtype = FLOAT32) -> LanguageModel:
+    """Loads a model folder in the Hugging Face layout; weights get `dtype` and the sharding from `sharding_fn`.
 
-    To be asked in bfloat16, a model needs its weights in no more: they are rounded now, and not at each use.
+    A model that computes in bfloat16 needs its weights in no wider type: they are rounded once here, not at each use.
+
+    Raises:
+        ModelError: a file is missing, damaged or not supported, or the files do not belong together.
     """
     config = read_config(folder / CONFIG)
-    tokenizer = _fitting_tokenizer(folder, config)
-    return LanguageModel(load_decoder(folder, config, place, dtype), config, tokenizer)
+    tokenizer = _matching_tokenizer(folder, config)
+    return LanguageModel(load_decoder(folder, config, sharding_fn, dtype), config, tokenizer)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses what `open_model` would refuse of a folder, but for what only the weights' numbers show."""
+    """Checks a folder as `open_model` does, without reading the values of the weights.
+
+    Raises:
+        ModelError: as in `open_model`.
+    """
     config = read_config(folder / CONFIG)
     check_weights(folder, config)
-    _fitting_tokenizer(folder, config)
+    _matching_tokenizer(folder, config)
 
 
-def _fitting_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+def _matching_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
     tokenizer = load_tokenizer(folder)
-    # Of added tokens some text models have more than they can read: Gemma 3 has one for images.
-    words = tokenizer.get_vocab_size(with_added_tokens=False)
-    if words > config.vocab:
+    # Without added tokens: some text models have one that they cannot read, such as Gemma 3's image token.
+    vocab = tokenizer.get_vocab_size(with_added_tokens=False)
+    if vocab > config.vocab:
         raise ModelError(
-            f"{folder}: {TOKENIZER} has a vocabulary of {words:,}, and config.json one of {config.vocab:,}; they are "
-            "of different models"
+            f"{folder}: the vocabulary in {TOKENIZER} has {vocab:,} tokens, but config.json allows {config.vocab:,}; "
+            "they belong to different models"
         )
     return tokenizer

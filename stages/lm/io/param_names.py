@@ -1,7 +1,7 @@
-"""One table from leaves of the decoder to Hugging Face keys, and the shapes that either side has.
+"""The table from the decoder's params to Hugging Face tensor names, and the shapes of both.
 
-Layers are stacked: the leaf `layers/attention/query/kernel` [L, D, N, H] holds every
-`model.layers.{l}.self_attn.q_proj.weight` [N*H, D], transposed.
+Layers are stacked: the leaf `layers/attention/query/kernel` [L, D, N, H] contains
+`model.layers.{l}.self_attn.q_proj.weight` [N*H, D] of every layer, transposed.
 """
 
 import math
@@ -18,14 +18,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ParamSpec:
-    """Where a leaf of the model stands in a file: its key ({layer} for stacked ones) and whether it is transposed."""
+    """A leaf in a file: its key (with {layer} if the leaf is stacked), and whether it is transposed there."""
 
     key: str
     transposed: bool
 
     @property
     def stacked(self) -> bool:
-        """Whether the leaf holds one array per layer."""
+        """Whether the leaf has one array per layer."""
         return "{layer}" in self.key
 
 
@@ -58,7 +58,7 @@ HF_PARAM_NAMES: dict[ParamPath, ParamSpec] = {
     **{("layers", *path, "kernel"): ParamSpec(f"{_BLOCK}{name}.weight", True) for path, name in _PROJECTIONS.items()},
     **{("layers", *path, "bias"): ParamSpec(f"{_BLOCK}{name}.bias", False) for path, name in _PROJECTIONS.items()},
 }
-# Where what a block gives is normalised too, `post_attention_layernorm` is that norm, and no longer the next one.
+# In models with post-norms, `post_attention_layernorm` is the norm after attention, not the one before the MLP.
 POST_NORM_NAMES = _norms(
     {
         ("attention_post_norm",): "post_attention_layernorm",
@@ -69,27 +69,27 @@ POST_NORM_NAMES = _norms(
 
 
 def param_specs(config: ModelConfig) -> dict[ParamPath, ParamSpec]:
-    """The table for a decoder of this kind; it may name more leaves than the decoder has."""
+    """The table for a decoder with this config; it may name more leaves than the decoder has."""
     return HF_PARAM_NAMES | POST_NORM_NAMES if config.post_norm else HF_PARAM_NAMES
 
 
 def file_shapes(shapes: Mapping[ParamPath, Shape], config: ModelConfig) -> dict[str, Shape]:
-    """The shape that each key of a file should have, for leaves of these shapes."""
-    found: dict[str, Shape] = {}
+    """The shape that each key should have in a file, for leaves of the given shapes."""
+    shape_of: dict[str, Shape] = {}
     for path, shape in shapes.items():
         leaf = param_specs(config)[path]
         for layer in range(config.layers if leaf.stacked else 1):
-            found[leaf.key.format(layer=layer)] = _file_shape(leaf, shape[1:] if leaf.stacked else shape, config)
-    return found
+            shape_of[leaf.key.format(layer=layer)] = _file_shape(leaf, shape[1:] if leaf.stacked else shape, config)
+    return shape_of
 
 
 def from_file(leaf: ParamSpec, values: np.ndarray, shape: Shape) -> np.ndarray:
-    """A file's array as (one layer of) the leaf, of `shape`."""
+    """Converts an array of a file to a leaf, or to one layer of it, of shape `shape`."""
     return (values.T if leaf.transposed else values).reshape(shape)
 
 
 def to_file(leaf: ParamSpec, array: np.ndarray, config: ModelConfig) -> Iterator[tuple[str, np.ndarray]]:
-    """A leaf's keys and arrays as a file has them."""
+    """Converts a leaf to the keys and arrays of a file."""
     for layer, values in enumerate(array) if leaf.stacked else [(0, array)]:
         shape = _file_shape(leaf, values.shape, config)
         rows = values.reshape(shape[::-1]).T if leaf.transposed else values.reshape(shape)
@@ -98,7 +98,7 @@ def to_file(leaf: ParamSpec, array: np.ndarray, config: ModelConfig) -> Iterator
 
 def _file_shape(leaf: ParamSpec, shape: Shape, config: ModelConfig) -> Shape:
     if leaf.transposed:
-        # A kernel is (inputs..., outputs...); only the output projection of attention has two input axes.
+        # The axes of a kernel are (inputs..., outputs...); only attention's output projection has two input axes.
         inputs = config.heads * config.head_width if leaf.key.endswith("o_proj.weight") else shape[0]
         return math.prod(shape) // inputs, inputs
     return (math.prod(shape),) if leaf.key.endswith("bias") else shape

@@ -1,7 +1,7 @@
-"""The safetensors files of a model folder: which they are, what is in them, and their tensors, a part at a time.
+"""Reads safetensors files of a model folder: finds the files, parses their headers, reads tensors row by row.
 
-Tensors are read and not mapped: pages of a mapped file would count as this process's memory, and be a second copy of
-the model.
+Tensors are read, not memory-mapped: the pages of a mapped file count as memory of this process, so they would be a
+second copy of the model.
 """
 
 import json
@@ -21,7 +21,7 @@ DTYPES: dict[str, Any] = {"F32": np.dtype(np.float32), "BF16": np.dtype(jnp.bflo
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies: its file, the place of its first byte, its type in the file and its shape."""
+    """A tensor in a file: the offset of its first byte, its type in the file, and its shape."""
 
     file: Path
     start: int
@@ -29,39 +29,38 @@ class Tensor:
     shape: tuple[int, ...]
 
     def rows(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop` of it (along its first axis), in float32."""
+        """Reads the rows from `first` up to `stop` (along the first axis) as float32."""
         width = int(np.prod(self.shape[1:]))
-        kind = DTYPES[self.type]
-        offset = self.start + first * width * kind.itemsize
-        values = np.fromfile(self.file, kind, (stop - first) * width, offset=offset)
+        dtype = DTYPES[self.type]
+        offset = self.start + first * width * dtype.itemsize
+        values = np.fromfile(self.file, dtype, (stop - first) * width, offset=offset)
         return values.astype(np.float32, copy=False).reshape(-1, *self.shape[1:])
 
-    @property
-    def whole(self) -> np.ndarray:
-        """All of it, in float32."""
+    def read(self) -> np.ndarray:
+        """Reads the complete tensor as float32."""
         return self.rows(0, self.shape[0])
 
 
 def open_tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a model folder by key; of their files only the headers are read.
+    """The tensors of a model folder by key; reads only the headers of the files.
 
     Raises:
-        ModelError: a file is missing, damaged, holds other types, or is not what the index says.
+        ModelError: a file is missing or damaged, has an unsupported type, or does not match the index.
     """
     index, *files = weight_files(folder)
     tensors: dict[str, Tensor] = {}
     for path in files or [index]:
         tensors |= _headers(path)
     if files:
-        _refuse_other_places(index, tensors)
-    other = sorted(f"{key} is {tensor.type}" for key, tensor in tensors.items() if tensor.type not in DTYPES)
-    if other:
-        raise ModelError(f"{folder}: only {', '.join(DTYPES)} weights are supported, but {'; '.join(other)}")
+        _refuse_index_mismatch(index, tensors)
+    unsupported = sorted(f"{key} is {tensor.type}" for key, tensor in tensors.items() if tensor.type not in DTYPES)
+    if unsupported:
+        raise ModelError(f"{folder}: only {', '.join(DTYPES)} weights are supported, but {'; '.join(unsupported)}")
     return tensors
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, and before them the index that names them where there are several.
+    """The safetensors files of a model folder; if there are several, the index that names them comes first.
 
     Raises:
         ModelError: the index is damaged or names a file outside the folder.
@@ -69,19 +68,19 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / WEIGHTS_INDEX
     if not index.exists():
         return [folder / WEIGHTS]
-    names = sorted(set(_places(index).values()))
+    names = sorted(set(_weight_map(index).values()))
     outside = [name for name in names if Path(name).name != name]
     if outside:
-        raise ModelError(f"{index} names {outside[0]!r}; weights are read from the model folder alone")
+        raise ModelError(f"{index} names {outside[0]!r}; weights are only read from the model folder itself")
     return [index, *(folder / name for name in names)]
 
 
 def _headers(path: Path) -> dict[str, Tensor]:
     try:
-        with safe_open(path, framework="numpy"):  # checks that the header is whole and fits the file
+        with safe_open(path, framework="numpy"):  # checks that the header is complete and matches the file
             pass
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing; the model folder is not complete") from None
+        raise ModelError(f"{path} is missing; the model folder is incomplete") from None
     except SafetensorError as error:
         raise ModelError(f"{path} is damaged or not a safetensors file ({error}); fetch it again") from None
     with path.open("rb") as file:
@@ -94,18 +93,20 @@ def _headers(path: Path) -> dict[str, Tensor]:
     }
 
 
-def _places(index: Path) -> dict[str, str]:
+def _weight_map(index: Path) -> dict[str, str]:
     try:
-        places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        if not all(isinstance(name, str) for name in places.values()):
-            raise TypeError("a file's name is no text")
+        weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        if not all(isinstance(name, str) for name in weight_map.values()):
+            raise TypeError("a file name is not a string")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is damaged ({error!r}); fetch it again") from None
-    return places
+    return weight_map
 
 
-def _refuse_other_places(index: Path, tensors: dict[str, Tensor]) -> None:
-    said, found = _places(index), {key: tensor.file.name for key, tensor in tensors.items()}
-    wrong = sorted(key for key in said.keys() | found.keys() if said.get(key) != found.get(key))
+def _refuse_index_mismatch(index: Path, tensors: dict[str, Tensor]) -> None:
+    listed, actual = _weight_map(index), {key: tensor.file.name for key, tensor in tensors.items()}
+    wrong = sorted(key for key in listed.keys() | actual.keys() if listed.get(key) != actual.get(key))
     if wrong:
-        raise ModelError(f"{index} does not fit its files (it misplaces {', '.join(wrong)}); fetch the folder again")
+        raise ModelError(
+            f"{index} does not match its files (wrong file for {', '.join(wrong)}); fetch the folder again"
+        )

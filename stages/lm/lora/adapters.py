@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): on a model's projections, and merged into them."""
+"""Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): adds them to a model's projections, and merges them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stages.lm.nn.linear import Linear, LoraParam
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Which projections get adapters, their rank, and alpha: an adapter's product counts alpha / rank times."""
+    """The projections that get adapters, their rank, and alpha: an adapter's product is scaled by alpha / rank."""
 
     targets: tuple[str, ...]
     rank: int
@@ -20,7 +20,7 @@ class LoraConfig:
 
 
 def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
-    """Puts an adapter on each target projection; B is zero, so the model computes what it did before."""
+    """Adds an adapter to each target projection; B is zero, so the model's outputs do not change."""
     keys = iter(jax.random.split(jax.random.key(seed), len(config.targets)))
     for linear in _projections(model, config.targets):
         layers = linear.kernel.shape[0]
@@ -32,7 +32,7 @@ def add_adapters(model: Decoder, config: LoraConfig, seed: int) -> None:
 
 
 def merge_adapters(model: Decoder, targets: Sequence[str]) -> None:
-    """Adds each adapter's product to its projection and takes the adapter off."""
+    """Adds each adapter's product to its projection and removes the adapter."""
     for linear in _projections(model, targets):
         assert linear.lora_a is not None and linear.lora_b is not None
         product = jax.vmap(lambda a, b: jnp.tensordot(a, b, axes=1))(linear.lora_a[...], linear.lora_b[...])

@@ -1,7 +1,7 @@
-"""Low-rank adapters as files, in the layout of the PEFT library, and merged into a model folder.
+"""Adapter files in the layout of the PEFT library, and merging them into a model folder.
 
-`adapter_model.safetensors` holds A [rank, inputs] and B [outputs, rank] of each adapted projection; what is added to
-its weight [outputs, inputs] is B A times alpha / rank. Transformers and vLLM load such a folder beside the base model.
+`adapter_model.safetensors` contains A [rank, inputs] and B [outputs, rank] of each adapted projection; B A times
+alpha / rank is added to its weight [outputs, inputs]. Transformers and vLLM load such a folder over the base model.
 """
 
 import json
@@ -29,12 +29,12 @@ _PREFIX = "base_model.model."
 
 
 def adapter_tensors(model: Decoder, rank: int) -> dict[str, np.ndarray]:
-    """The model's adapters by their keys in a file; of several processes that hold them all have to ask."""
+    """The model's adapters by PEFT key; with several processes, all must call this."""
     return dict(sorted(_matrices(model, rank)))
 
 
 def save_adapter(tensors: dict[str, np.ndarray], folder: Path, rank: int, alpha: float) -> None:
-    """Writes what `adapter_tensors` gave, in float32, and its config into `folder`."""
+    """Writes the result of `adapter_tensors`, in float32, and its config into `folder`."""
     modules = sorted({key.split(".")[-3] for key in tensors})
     config = {
         "peft_type": "LORA",
@@ -52,10 +52,10 @@ def save_adapter(tensors: dict[str, np.ndarray], folder: Path, rank: int, alpha:
 
 
 def save_small(folder: Path, path: Path) -> None:
-    """Writes the adapter in `folder` as one bfloat16 file that carries its scale, half the size."""
+    """Writes the adapter in `folder` as one bfloat16 file of half the size, with the scale in its metadata."""
     config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     tensors = {key: jnp.asarray(array, jnp.bfloat16) for key, array in load_file(folder / ADAPTER_WEIGHTS).items()}
-    # One entry: of several, safetensors writes the order by chance, and equal adapters would have other bytes.
+    # Only one entry: safetensors writes several in random order, so equal adapters would have different bytes.
     save_arrays(tensors, path, metadata={"scale": repr(config["lora_alpha"] / config["r"])})
 
 
@@ -63,21 +63,21 @@ def merge_into(folder: Path, adapter: Path) -> None:
     """Adds the adapter file that `save_small` wrote to the float32 weights of a model folder.
 
     Raises:
-        ModelError: the adapter is of another model.
+        ModelError: the adapter belongs to another model.
     """
     weights = load_file(folder / WEIGHTS)
-    scale, matrices = _read(adapter)
+    scale, matrices = _read_small(adapter)
     for key in sorted({key.rsplit(".lora_", 1)[0] for key in matrices}):
         name = f"{key.removeprefix(_PREFIX)}.weight"
         a, b = (matrices[f"{key}.lora_{side}.weight"] for side in "AB")
         if name not in weights or weights[name].shape != (b.shape[0], a.shape[1]):
-            raise ModelError(f"{adapter}: it is no adapter of {folder}, which has no {name} of its shape")
+            raise ModelError(f"{adapter} does not belong to the model {folder}, which has no {name} of its shape")
         weights[name] += np.float32(scale) * (b @ a)
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def _read(adapter: Path) -> tuple[float, dict[str, np.ndarray]]:
-    # Through flax, since numpy has no bfloat16 of its own.
+def _read_small(adapter: Path) -> tuple[float, dict[str, np.ndarray]]:
+    # With flax, because numpy has no bfloat16.
     with safe_open(adapter, framework="flax") as file:
         matrices = {key: np.asarray(file.get_tensor(key).astype(jnp.float32)) for key in file.keys()}  # noqa: SIM118
         return float(file.metadata()["scale"]), matrices
@@ -88,11 +88,11 @@ def _matrices(model: Decoder, rank: int) -> Iterator[tuple[str, np.ndarray]]:
         *projection, name = (str(key) for key in path)
         module = HF_PARAM_NAMES[*projection, "kernel"].key.removesuffix(".weight")
         side = {"lora_a": "A", "lora_b": "B"}[name]
-        for layer, values in enumerate(_flat(gather_to_host(leaf[...]), side, rank)):
+        for layer, values in enumerate(_flattened(gather_to_host(leaf[...]), side, rank)):
             yield f"{_PREFIX}{module.format(layer=layer)}.lora_{side}.weight", np.ascontiguousarray(values.T)
 
 
-def _flat(leaf_L: np.ndarray, side: str, rank: int) -> np.ndarray:
-    """[layers, inputs, rank] of A, [layers, rank, outputs] of B, whatever axes the projection has."""
+def _flattened(leaf_L: np.ndarray, side: str, rank: int) -> np.ndarray:
+    """Flattens the axes of the projection: A becomes [layers, inputs, rank], and B [layers, rank, outputs]."""
     layers = leaf_L.shape[0]
     return leaf_L.reshape(layers, -1, rank) if side == "A" else leaf_L.reshape(layers, rank, -1)

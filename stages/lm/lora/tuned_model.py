@@ -1,4 +1,4 @@
-"""What fine-tuning leaves: the tuned weights and adapters, gathered from all processes, as a model folder."""
+"""The result of fine-tuning: gathers tuned weights and adapters from all processes and writes a model folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class TunedModel:
-    """Tuned weights by Hugging Face key, and adapters by PEFT key where there are any, on this host."""
+    """Tuned weights by Hugging Face key, and adapters by PEFT key if there are any, on this host."""
 
     weights: Mapping[str, np.ndarray]
     adapters: dict[str, np.ndarray]
     lora: LoraConfig | None
 
     def write(self, base: Path, out: Path, card: str) -> None:
-        """Writes a model folder with the small files, and the types of numbers, of the folder `base`."""
+        """Writes a model folder with the config, the tokenizer and the number types of the folder `base`."""
         with atomic_dir(out) as target:
             hf_folder.copy_small_files(base, target)
             if self.lora is not None:
-                # In a folder of its own: beside the merged weights, Transformers would add the adapter a second time.
+                # In its own folder: next to the merged weights, Transformers would apply the adapter a second time.
                 (target / ADAPTER).mkdir()
                 save_adapter(self.adapters, target / ADAPTER, self.lora.rank, self.lora.alpha)
             types = {key: tensor.type for key, tensor in open_tensors(base).items()}
@@ -40,7 +40,7 @@ class TunedModel:
 
 
 def gather_tuned(model: Decoder, lora: LoraConfig | None) -> TunedModel:
-    """Merges the model's adapters, if any, and gathers what was tuned; of several processes all call this."""
+    """Merges the model's adapters, if any, and gathers its weights; with several processes, all must call this."""
     adapters = {}
     if lora is not None:
         adapters = adapter_tensors(model, lora.rank)

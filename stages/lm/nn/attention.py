@@ -1,6 +1,6 @@
-"""Attention: which keys a query sees, the KV cache, shared prefixes, and the softmax that joins blocks of keys.
+"""Attention: the mask, the KV cache, shared prefixes, and an online softmax over blocks of keys.
 
-What a query may attend to depends on one number per key, its end (see `stages.lm.nn.decoder`), and on its layer's
+Which keys a query may attend to depends on the interval mask (`ends`, see `stages.lm.nn.decoder`) and on the layer's
 window.
 """
 
@@ -14,31 +14,31 @@ from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.rope import RopeCosSin, rope_cos_sin
 from stages.lm.nn.shapes import Array, Bool, Float, Int
 
-# Keys of a prefix that are attended to at a time.
+# How many keys of a prefix one step of the online softmax reads.
 PREFIX_BLOCK = 256
 
 
 class AttentionInputs(NamedTuple):
-    """What a layer's attention takes besides hidden states: rotary angles, and which keys each query may attend to."""
+    """Inputs of a layer's attention besides hidden states: rotary angles, and which keys each query may attend to."""
 
     rope_BTH: RopeCosSin
     mask_BTS: Array
 
 
 class KVCache(NamedTuple):
-    """Keys and values of S positions, written as tokens are read; with a leading axis L for a whole decoder."""
+    """Keys and values of S positions, written as tokens are read; a decoder's cache has a leading axis L."""
 
     key_BSKH: Array
     value_BSKH: Array
 
     def update(self, key_BTKH: Array, value_BTKH: Array, start: Array) -> "KVCache":
-        """The cache with the keys and values of new tokens at the positions from `start` on."""
+        """The cache with the keys and values of new tokens written at the indices from `start` on."""
         pairs = ((self.key_BSKH, key_BTKH), (self.value_BSKH, value_BTKH))
         return KVCache(*(jax.lax.dynamic_update_slice_in_dim(old, new, start, axis=1) for old, new in pairs))
 
 
 class Prefix(NamedTuple):
-    """Keys and values of tokens that all rows begin with, and how many; with a leading axis L for a whole decoder.
+    """Keys and values of the tokens that all rows begin with, and their number; a decoder's has a leading axis L.
 
     The capacity P is at least the number of tokens, and a multiple of PREFIX_BLOCK.
     """
@@ -58,10 +58,10 @@ def attend(
 ) -> Float[Array, "B T N H"]:
     """Attention of each group of N/K query heads to its key-value head; softmax in float32.
 
-    Queries are multiplied by `scale`; `softcap` bounds their products with keys where it is given.
+    Queries are multiplied by `scale`; `softcap`, if given, bounds their products with keys.
 
-    Two plain batched products; the division by the softmax's denominator comes last, where there is less to divide. On
-    a CPU this is faster than `jax.nn.dot_product_attention` (bench/attention).
+    It is two batched products. The division by the softmax's denominator comes last, because the output has fewer
+    elements than the attention weights. On a CPU this is faster than `jax.nn.dot_product_attention` (bench/attention).
     """
     query_BKMH = _grouped(query_BTNH, key_BSKH.shape[2], scale)
     state = _block_attention(query_BKMH, key_BSKH, value_BSKH, mask_BTS, softcap)
@@ -77,9 +77,9 @@ def attend_with_prefix(
     scale: float,
     softcap: float | None = None,
 ) -> Float[Array, "B T N H"]:
-    """Attention to a prefix's P keys and to the T keys after it, which together are the mask's S; else as `attend`.
+    """Attention to a prefix's P keys and to the T keys after it, where the mask's S is P + T; otherwise like `attend`.
 
-    The queries of all rows meet the prefix's keys in one product, so that no row needs a copy of them.
+    One product multiplies the queries of all rows with the prefix's keys, so no row needs a copy of them.
     """
     (B, T, N, H), K, P = query_BTNH.shape, key_BTKH.shape[2], prefix.key_1PKH.shape[1]
     own = _block_attention(_grouped(query_BTNH, K, scale), key_BTKH, value_BTKH, mask_BTS[..., P:], softcap)
@@ -92,7 +92,7 @@ def attend_with_prefix(
 class SoftmaxState(NamedTuple):
     """The state of an online softmax: the unnormalised output, the denominator, and the largest logit of each query.
 
-    Two states over different keys merge into that over all of them (Milakov & Gimelshein 2018, arXiv 1805.02867).
+    Two states over different keys merge into the state over all of them (Milakov & Gimelshein 2018, arXiv 1805.02867).
     """
 
     acc_BKMH: Array
@@ -114,7 +114,7 @@ def _block_attention(
 
 
 def _prefix_attention(query_1KMH: Array, prefix: Prefix, mask_1TP: Array, softcap: float | None) -> SoftmaxState:
-    """Block by block over the blocks that hold tokens, so that one program serves prefixes of many lengths."""
+    """Attention to a prefix, one block of keys at a time; it skips empty blocks, so one program serves all lengths."""
 
     def add_block(index: Array, state: SoftmaxState) -> SoftmaxState:
         key, value, mask = (
@@ -130,11 +130,11 @@ def _prefix_attention(query_1KMH: Array, prefix: Prefix, mask_1TP: Array, softca
     return jax.lax.fori_loop(0, blocks, add_block, empty)
 
 
-def _merged(one: SoftmaxState, other: SoftmaxState) -> SoftmaxState:
-    row_max = jnp.maximum(one.row_max_BKM1, other.row_max_BKM1)
-    alpha, beta = jnp.exp(one.row_max_BKM1 - row_max), jnp.exp(other.row_max_BKM1 - row_max)
-    acc = one.acc_BKMH * alpha + other.acc_BKMH * beta
-    return SoftmaxState(acc, one.denom_BKM1 * alpha + other.denom_BKM1 * beta, row_max)
+def _merged(first: SoftmaxState, second: SoftmaxState) -> SoftmaxState:
+    row_max = jnp.maximum(first.row_max_BKM1, second.row_max_BKM1)
+    alpha, beta = jnp.exp(first.row_max_BKM1 - row_max), jnp.exp(second.row_max_BKM1 - row_max)
+    acc = first.acc_BKMH * alpha + second.acc_BKMH * beta
+    return SoftmaxState(acc, first.denom_BKM1 * alpha + second.denom_BKM1 * beta, row_max)
 
 
 def _grouped(query_BTNH: Array, K: int, scale: float) -> Array:
@@ -145,13 +145,13 @@ def _grouped(query_BTNH: Array, K: int, scale: float) -> Array:
 
 
 def _ungrouped(array_BKMX: Array, T: int) -> Array:
-    """The same as [B, T, N, X]."""
+    """Undoes the grouping of `_grouped`: [B, K, M, X] becomes [B, T, N, X]."""
     B, K, M, X = array_BKMX.shape
     return array_BKMX.reshape(B, K, M // T, T, X).transpose(0, 3, 1, 2, 4).reshape(B, T, K * M // T, X)
 
 
 def _split_into_rows(array_1KMX: Array, B: int, T: int) -> Array:
-    """What was computed for the positions of all B rows at once as [B, K, M, X], M that of a single row."""
+    """Splits a result for the positions of all B rows, [1, K, M, X], into rows: [B, K, M / B, X]."""
     _, K, M, X = array_1KMX.shape
     heads = M // (B * T)
     return array_1KMX.reshape(K, heads, B, T, X).transpose(2, 0, 1, 3, 4).reshape(B, K, heads * T, X)
@@ -164,9 +164,9 @@ def attention_mask(
     window: int | None = None,
     start: int | Int[Array, ""] = 0,
 ) -> Bool[Array, "B T S"]:
-    """mask[b, t, s]: whether the query at place start + t may attend to the key at place s.
+    """The interval mask: mask[b, t, s] says whether the query at index start + t may attend to the key at index s.
 
-    With a window the key must be less than `window` positions back.
+    With a window the key must also be less than `window` positions back.
     """
     query_T1 = start + jnp.arange(positions_BT.shape[1])[:, None]
     key_1S = jnp.arange(ends_BS.shape[1])[None, :]
@@ -177,7 +177,7 @@ def attention_mask(
 
 
 def layer_spec_indices(config: ModelConfig) -> list[int]:
-    """For each layer, which of the distinct specs is its own."""
+    """For each layer, the index of its spec among the distinct specs."""
     distinct = list(dict.fromkeys(config.layer_specs))
     return [distinct.index(spec) for spec in config.layer_specs]
 
@@ -185,20 +185,20 @@ def layer_spec_indices(config: ModelConfig) -> list[int]:
 def attention_inputs(
     positions_BT: Array, mask_of: Callable[[int | None], Array], config: ModelConfig
 ) -> Callable[[int | Array], AttentionInputs]:
-    """A function from a spec's index to the inputs of layers with that spec, computed once for all layers.
+    """A function from a spec's index to the attention inputs of layers with that spec, computed once for all layers.
 
-    `mask_of` gives the mask of a window.
+    `mask_of` returns the mask for a window.
     """
-    each = [
+    inputs = [
         AttentionInputs(rope_cos_sin(positions_BT, spec.rope, config.head_width), mask_of(spec.window))
         for spec in dict.fromkeys(config.layer_specs)
     ]
-    if len(each) == 1:
-        return lambda index: each[0]
-    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *each)
+    if len(inputs) == 1:
+        return lambda index: inputs[0]
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *inputs)
     return lambda index: jax.tree.map(lambda array: array[index], stacked)
 
 
 def soft_cap(logits: Array, cap: float | None) -> Array:
-    """Logits bounded smoothly by `cap`, where it is given (Gemma 2)."""
+    """Logits bounded smoothly to (-cap, cap); unchanged if `cap` is None (Gemma 2)."""
     return logits if cap is None else cap * jnp.tanh(logits / cap)

@@ -1,4 +1,4 @@
-"""What a decoder is made of: its sizes, and the features in which the families differ."""
+"""The config of a decoder: its sizes, and the features in which model families differ."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Activation = Literal["silu", "gelu_tanh"]
 
 @dataclass(frozen=True)
 class Llama3Rope:
-    """Llama 3's stretched rotary frequencies: low ones are divided by `factor`, with a smooth passage between."""
+    """Llama 3's scaled rotary frequencies: low ones are divided by `factor`, with a smooth transition to high ones."""
 
     factor: float
     low_freq_factor: float
@@ -27,7 +27,7 @@ class Rope:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """What differs from layer to layer: how many positions back it sees (None: all of them), and its rope."""
+    """The features that differ between layers: the sliding window (None: none), in positions, and the rope."""
 
     window: int | None
     rope: Rope
@@ -48,15 +48,15 @@ class ModelConfig:
     max_positions: int
     end_token: int | None
     tied: bool
-    layer_specs: tuple[LayerSpec, ...]  # of each layer
-    query_scale: float  # queries are multiplied by it
+    layer_specs: tuple[LayerSpec, ...]  # one per layer
+    query_scale: float  # multiplies the queries
     activation: Activation
     qkv_bias: bool = False
     out_bias: bool = False
     mlp_bias: bool = False
-    qk_norm: bool = False  # each query and key head is normalised
-    post_norm: bool = False  # what a block gives is normalised too
-    zero_centered_norm: bool = False  # a norm's scale is stored as its distance from one
+    qk_norm: bool = False  # normalise each query and key head
+    post_norm: bool = False  # normalise the output of each block too
+    zero_centered_norm: bool = False  # norm scales are stored minus one
     embedding_scale: float = 1.0
     attn_logit_softcap: float | None = None
     final_logit_softcap: float | None = None

@@ -1,10 +1,15 @@
-"""The decoder, in Flax NNX: every layer's weights stacked along a leading axis L and run with `jax.lax.scan`.
+"""The decoder in Flax NNX: the weights of all layers are stacked along a leading axis L and run with `jax.lax.scan`.
 
-What a position may attend to depends on one number per key, its end: key s is visible from query t when
-s <= t < end[s] (an interval mask over a sequence in depth-first order). In a plain sequence all ends are past the last
-token; padding ends where it begins; packed sequences end where the next one begins; branches of a tree (the choices of
-a question) end where their sibling begins. A layer with a sliding window also limits how many positions back the key
-is, along its own branch, wherever rows put it.
+Attention uses an interval mask. Each key has one number, its end, and query t may attend to key s when
+s <= t < ends[s]. This one rule covers every layout of a row:
+
+* a plain sequence: all ends are one past the last token;
+* padding: the end of a padding token is the next index, so only the token itself attends to it;
+* packed sequences: the ends of each are where the next one begins;
+* a tree in depth-first order (a question and its choices): the end of a node is one past its subtree.
+
+A layer with a sliding window also limits how many positions back a key may be. Positions count along the branch of a
+tree, not along the row.
 """
 
 from collections.abc import Callable
@@ -41,7 +46,7 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 
 
 class RMSNorm(nnx.Module):
-    """Root-mean-square normalisation, computed in float32; a zero-centred scale is stored as its distance from one."""
+    """Root-mean-square normalisation, computed in float32; a zero-centred scale is stored minus one."""
 
     def __init__(self, width: int, config: ModelConfig):
         self.epsilon = config.norm_epsilon
@@ -97,7 +102,7 @@ class FeedForward(nnx.Module):
 
 
 class Layer(nnx.Module):
-    """One block: attention and feed-forward, each normalised before (and after, in some families) and added up."""
+    """One block: attention and feed-forward, each with a norm before (in some families also after) and a residual."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.attention_norm = RMSNorm(config.width, config)
@@ -137,8 +142,8 @@ class Decoder(nnx.Module):
     ) -> Float[Array, "B T D"]:
         """Final hidden states, computed in `dtype`.
 
-        The backward pass keeps what each product with weights gave and computes the rest again (attention, norms,
-        activations: keeping them takes longer on a CPU); with `remat` it computes those products again, too.
+        For the backward pass, only the products with weights are stored; attention, norms and activations are
+        recomputed, which is faster on a CPU than storing them. With `remat` the products are recomputed too.
         """
         mask_of = partial(attention_mask, ends_BT, positions_BT, positions_BT)
         inputs_of = attention_inputs(positions_BT, mask_of, self.config)
@@ -153,9 +158,9 @@ class Decoder(nnx.Module):
         start: Int[Array, ""],
         dtype: jnp.dtype = FLOAT32,
     ) -> tuple[Float[Array, "B T D"], KVCache]:
-        """Final hidden states of the tokens at the places from `start` on, and the cache with theirs (prefill, decode).
+        """Final hidden states of the tokens at the indices from `start` on, and the updated cache (prefill, decode).
 
-        `positions_BS` and `ends_BS` are of all S places of the cache, written or not.
+        `positions_BS` and `ends_BS` are for all S indices of the cache, written or not.
         """
         positions_BT = jax.lax.dynamic_slice_in_dim(positions_BS, start, tokens_BT.shape[1], axis=1)
         mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=start)
@@ -171,20 +176,20 @@ class Decoder(nnx.Module):
         ends_BT: Int[Array, "B T"],
         dtype: jnp.dtype = FLOAT32,
     ) -> Float[Array, "B T D"]:
-        """Final hidden states of tokens that follow a shared prefix; their ends count from the prefix's end."""
+        """Final hidden states of tokens that follow a shared prefix; `ends_BT` counts from the end of the prefix."""
         B, T = tokens_BT.shape
         capacity = prefix_L.key_1PKH.shape[2]
-        place_BP = jnp.broadcast_to(jnp.arange(capacity), (B, capacity))
-        positions_BS = jnp.concatenate((place_BP, positions_BT), axis=1)
-        prefix_ends_BP = jnp.where(place_BP < prefix_L.length[0], capacity + T, 0)
+        index_BP = jnp.broadcast_to(jnp.arange(capacity), (B, capacity))
+        positions_BS = jnp.concatenate((index_BP, positions_BT), axis=1)
+        prefix_ends_BP = jnp.where(index_BP < prefix_L.length[0], capacity + T, 0)
         ends_BS = jnp.concatenate((prefix_ends_BP, capacity + ends_BT), axis=1)
         mask_of = partial(attention_mask, ends_BS, positions_BT, positions_BS, start=capacity)
         inputs_of = attention_inputs(positions_BT, mask_of, self.config)
         return self._hidden(tokens_BT, inputs_of, dtype, prefix_L=prefix_L)[0]
 
-    def init_cache(self, rows: int, places: int, dtype: jnp.dtype = FLOAT32) -> KVCache:
-        """An empty cache for `rows` sequences of up to `places` tokens."""
-        shape = (self.config.layers, rows, places, self.config.kv_heads, self.config.head_width)
+    def init_cache(self, rows: int, length: int, dtype: jnp.dtype = FLOAT32) -> KVCache:
+        """An empty cache for `rows` sequences of up to `length` tokens."""
+        shape = (self.config.layers, rows, length, self.config.kv_heads, self.config.head_width)
         return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def _hidden(
@@ -210,7 +215,7 @@ class Decoder(nnx.Module):
             x_BTD = x_BTD * jnp.asarray(self.config.embedding_scale, dtype)
         specs_L = jnp.array(layer_spec_indices(self.config), jnp.int32)
         policy = POLICIES.nothing_saveable if remat else POLICIES.dots_with_no_batch_dims_saveable
-        # A scan keeps the compiler from undoing it, and needs no barriers for that.
+        # No barriers against common subexpression elimination are needed: the scan prevents it.
         layer = jax.checkpoint(layer, policy=policy, prevent_cse=False)
         x_BTD, cache_L = jax.lax.scan(layer, x_BTD, (weights_L, specs_L, cache_L, prefix_L))
         return self.norm(x_BTD), cache_L

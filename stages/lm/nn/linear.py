@@ -1,4 +1,4 @@
-"""A projection, with its bias and its low-rank adapter (Hu et al. 2021, arXiv 2106.09685) where there are any."""
+"""A linear projection with an optional bias and an optional low-rank adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
 import math
 
@@ -10,11 +10,11 @@ from stages.lm.nn.shapes import Array
 
 
 class LoraParam(nnx.Variable[Array]):
-    """A low-rank adapter's matrix: no `nnx.Param`, so that a model's own weights and its adapters are told apart."""
+    """A matrix of a low-rank adapter; not an `nnx.Param`, so that NNX filters separate adapters from weights."""
 
 
 class Linear(nnx.Module):
-    """A projection of the last axes `inputs` onto `outputs`."""
+    """A projection from the last axes `inputs` to the axes `outputs`."""
 
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], bias: bool, rngs: nnx.Rngs):
         scale = 1.0 / math.sqrt(math.prod(inputs))
@@ -27,7 +27,7 @@ class Linear(nnx.Module):
         self.lora_scale = 0.0
 
     def __call__(self, x: Array) -> Array:
-        """`x` [..., *inputs] projected, [..., *outputs], in the type of `x`."""
+        """Projects `x` [..., *inputs] to [..., *outputs], in the dtype of `x`."""
         inputs, outputs = math.prod(self.inputs), math.prod(self.outputs)
         x_TI = x.reshape(-1, inputs)
         kernel_IO = self.kernel[...].astype(x.dtype).reshape(inputs, outputs)

@@ -1,4 +1,4 @@
-"""What stands in signatures: array shapes (jaxtyping where it is installed, which the test run checks), and meshes."""
+"""Types for signatures: array shapes and meshes. Shapes use jaxtyping if it is installed; the test run checks them."""
 
 from typing import TYPE_CHECKING, Any
 

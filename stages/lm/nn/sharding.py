@@ -1,8 +1,8 @@
-"""Many devices: which axis of which array is split among them, by name, in one table.
+"""Sharding over many devices: one table says which axis of a weight is split over which axis of the mesh.
 
-A mesh has two axes. Over `fsdp` a step's rows are split, and with them weights, gradients and optimizer state, which
-are gathered layer by layer where they are needed (fully sharded data parallelism). Over `tensor` heads, feed-forward
-and vocabulary are split, so that each matrix product is shared. An axis that the mesh does not divide stays whole. One
+The mesh has two axes. `fsdp` splits the rows of a step, and also weights, gradients and optimizer state, which are
+gathered layer by layer when they are needed (fully sharded data parallelism). `tensor` splits heads, feed-forward and
+vocabulary, so that its devices share each matrix product. An axis whose size the mesh does not divide is not split. One
 device is a mesh of one.
 """
 
@@ -20,8 +20,7 @@ from stages.lm.nn.shapes import Array, Mesh
 
 FSDP, TENSOR = "fsdp", "tensor"
 
-# The axis of the mesh that splits an axis of a weight: D model width, N heads, K key-value heads, F feed-forward width,
-# V vocabulary. L layers, H head width and R an adapter's rank stay whole.
+# The axis of the mesh that splits an axis of a weight (letters as in `stages.lm`). L, H and R are never split.
 MESH_AXES = {"D": FSDP, "N": TENSOR, "K": TENSOR, "F": TENSOR, "V": TENSOR}
 # Input and output axes of each projection.
 PROJECTIONS = {
@@ -33,17 +32,17 @@ PROJECTIONS = {
     "up": ("D", "F"),
     "down": ("F", "D"),
 }
-# Norms of each head; the others are of the model's width.
+# Norms over a head's width; all others are over the model's width.
 QK_NORMS = ("query_norm", "key_norm")
 
 Path = tuple[Any, ...]
 
 
 def device_mesh(tensor: int = 1) -> Mesh:
-    """All devices of all processes, `tensor` of which share each matrix product.
+    """The mesh of all devices of all processes; `tensor` devices share each matrix product.
 
     Raises:
-        ModelError: the number of devices is no multiple of `tensor`.
+        ModelError: the number of devices is not a multiple of `tensor`.
     """
     devices = jax.devices()
     if len(devices) % tensor:
@@ -52,7 +51,7 @@ def device_mesh(tensor: int = 1) -> Mesh:
 
 
 def axes_of(path: Path) -> str:
-    """The axes of the leaf at `path` of a decoder, a letter each."""
+    """The axes of a decoder's leaf at `path`, one letter each."""
     *above, name = (str(key) for key in path)
     stacked = "L" if above[:1] == ["layers"] else ""
     if name in ("embedding", "head"):
@@ -65,14 +64,14 @@ def axes_of(path: Path) -> str:
 
 
 def param_sharding(mesh: Mesh, path: Path, shape: tuple[int, ...]) -> NamedSharding:
-    """How the leaf at `path` lies on the mesh."""
+    """The sharding of a decoder's leaf at `path` on the mesh."""
     names = (MESH_AXES.get(axis) for axis in axes_of(path))
     split = (name if name and size % mesh.shape[name] == 0 else None for name, size in zip(names, shape, strict=True))
     return NamedSharding(mesh, PartitionSpec(*split))
 
 
 def state_shardings(mesh: Mesh, state: nnx.State) -> nnx.State:
-    """A state of the shardings of `state`, leaf by leaf."""
+    """The sharding of each leaf of `state`, as a state of the same structure."""
     flat = nnx.to_flat_state(state)
     return nnx.from_flat_state([(path, leaf.replace(param_sharding(mesh, path, leaf.shape))) for path, leaf in flat])
 
@@ -83,22 +82,22 @@ def shard_state(state: nnx.State, mesh: Mesh) -> nnx.State:
 
 
 def put(array: Any, sharding: Sharding) -> Array:
-    """`array`, which lies there or which every process holds in whole, on the devices of `sharding`."""
+    """Puts `array` on the devices of `sharding`; it is already there, or every process has all of it."""
     if isinstance(array, Array) and array.sharding == sharding:
         return array
     if sharding.is_fully_addressable:
         return jax.device_put(array, sharding)
-    held = np.asarray(array)
-    return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
+    values = np.asarray(array)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def rows_sharding(mesh: Mesh) -> NamedSharding:
-    """How a step's stacked batches lie: parts are taken one after another, the rows of each are split."""
+    """The sharding of a step's stacked batches [micro-batch, row, ...]: rows are split, micro-batches are not."""
     return NamedSharding(mesh, PartitionSpec(None, FSDP))
 
 
 def split_rows(x: Array) -> Array:
-    """`x` with its first axis split over the mesh that is set, and the others whole; as it is where none is."""
+    """Splits the first axis of `x` over the mesh that is set; without a mesh, `x` is unchanged."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or x.shape[0] % mesh.shape[FSDP]:
         return x
@@ -106,12 +105,12 @@ def split_rows(x: Array) -> Array:
 
 
 def gather_to_host(array: Array) -> np.ndarray:
-    """An array on this host, gathered from all processes where several hold it; all of them have to ask."""
+    """Copies an array to this host; if several processes have parts of it, all must call this."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def sharding_fn(mesh: Mesh) -> Callable[[Path, tuple[int, ...]], NamedSharding]:
-    """Where a decoder's leaves lie on the mesh, for reading them straight into it."""
+    """A function from a leaf's path and shape to its sharding, so that weights are loaded straight onto the mesh."""
     return lambda path, shape: param_sharding(mesh, path, shape)

@@ -1,6 +1,7 @@
-"""A model's own chat template (Jinja), rendered in a sandbox: it is a program from elsewhere.
+"""Renders prompts with a model's chat template (Jinja), in a sandbox because the template is untrusted code.
 
-It is given what Transformers gives it, but for the date: a text that changes from day to day would be another result.
+The template gets the same variables as in Transformers, except the date: prompts that change from day to day would
+change the results.
 """
 
 import json
@@ -17,7 +18,7 @@ from stages.lm.io.hf_config import read_keys
 from stages.lm.io.hf_folder import CHAT_TEMPLATE, TOKENIZER_CONFIG
 from stages.lm.tokens.plain_format import Turn
 
-# An answer that no template changes, to see what is put behind one.
+# A sample answer, to find out what a template appends to an answer.
 _ANSWER = "answer"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
@@ -25,21 +26,21 @@ _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cl
 class Chat:
     """The chat format of a model folder.
 
-    `tokenizer` adds no special tokens of its own, since the template names them all; `end_token` is the one that the
-    template puts behind an answer, if there is one.
+    `tokenizer` adds no special tokens, because the template contains all of them. `end_token` is the special token that
+    the template puts after an answer, or None.
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer):
         path = folder / TOKENIZER_CONFIG
         keys = read_keys(path) if path.exists() else {}
         self._source = folder
-        self._template = _compiled(folder, _template(folder, keys))
+        self._template = _compiled(folder, _read_template(folder, keys))
         self._special = {name: _content(keys[name]) for name in _SPECIAL if keys.get(name)}
         self.tokenizer = _without_special_tokens(tokenizer)
         self.end_token = self._end_token()
 
     def text(self, turns: Sequence[Turn], answer_prefix: str, shared_prefix: str = "") -> str:
-        """The text up to where the answer begins; the shared prefix stands at the beginning of the first turn.
+        """The text up to where the answer begins; the shared prefix goes at the start of the first turn.
 
         Raises:
             QuestionError: the template refuses these turns.
@@ -48,24 +49,26 @@ class Chat:
         if messages:
             messages[0]["content"] = shared_prefix + messages[0]["content"]
         try:
-            return self._rendered(messages, begun=True) + answer_prefix
+            return self._rendered(messages, add_generation_prompt=True) + answer_prefix
         except TemplateError as error:
-            raise QuestionError(f"the chat template of {self._source} refuses it: {error}") from None
+            raise QuestionError(f"the chat template of {self._source} refuses these turns: {error}") from None
 
-    def _rendered(self, messages: list[dict[str, str]], begun: bool) -> str:
+    def _rendered(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
         try:
-            return self._template.render(messages=messages, add_generation_prompt=begun, **self._special)
-        except Exception as error:  # a program from elsewhere: it may raise whatever Jinja or Python has
+            return self._template.render(
+                messages=messages, add_generation_prompt=add_generation_prompt, **self._special
+            )
+        except Exception as error:  # a template may raise any exception of Jinja or Python
             raise TemplateError(" ".join(str(error).split())) from None
 
     def _end_token(self) -> int | None:
         messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": _ANSWER}]
         try:
-            behind = self._rendered(messages, begun=False).rpartition(_ANSWER)[2]
+            suffix = self._rendered(messages, add_generation_prompt=False).rpartition(_ANSWER)[2]
         except TemplateError as error:
             raise ModelError(f"{self._source}: its chat template does not work: {error}") from None
         special = {index for index, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
-        return next((index for index in self.tokenizer.encode(behind).ids if index in special), None)
+        return next((index for index in self.tokenizer.encode(suffix).ids if index in special), None)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -88,19 +91,19 @@ def _refuse(message: str) -> NoReturn:
     raise TemplateError(message)
 
 
-def _template(folder: Path, keys: dict[str, Any]) -> str:
-    """A file of its own, or a key of tokenizer_config.json: a text, or several by name."""
+def _read_template(folder: Path, keys: dict[str, Any]) -> str:
+    """The template from its own file, or from tokenizer_config.json: one template, or several by name."""
     file = folder / CHAT_TEMPLATE
     if file.exists():
         return file.read_text(encoding="utf-8")
-    held = keys.get("chat_template")
-    if isinstance(held, list):
-        held = {entry["name"]: entry["template"] for entry in held}.get("default")
-    if not isinstance(held, str):
+    template = keys.get("chat_template")
+    if isinstance(template, list):
+        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    if not isinstance(template, str):
         raise ModelError(
             f"{folder} has no chat template; set prompt_format to plain, or use the model's instruct version"
         )
-    return held
+    return template
 
 
 def _content(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""From the turns of a conversation to the plain text that a model reads.
+"""Renders the turns of a conversation as plain text, in the paper's format.
 
-The paper's format: `Human: …`, a blank line, `Assistant: …`; a question ends in the answer prefix without a space.
+`Human: …`, a blank line, `Assistant: …`. A prompt ends with the answer prefix, without a space after it.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import TypedDict
 from stages.core.errors import QuestionError
 
 _SPEAKERS = {"user": "Human", "assistant": "Assistant"}
-# Where a model that goes on writing begins another turn.
+# A model that generates past its answer begins another turn with one of these.
 NEXT_TURNS = ("\n\nHuman:",)
 
 
 class Turn(TypedDict):
-    """One turn: who speaks (user or assistant) and what is said."""
+    """One turn: the speaker (`user` or `assistant`) and the text."""
 
     role: str
     text: str
@@ -22,12 +22,12 @@ class Turn(TypedDict):
 
 def plain(turns: Sequence[Turn], answer_prefix: str, shared_prefix: str = "") -> str:
     """The text up to where the answer begins."""
-    said = [f"{_speaker(turn['role'])}: {turn['text']}" for turn in turns]
-    begun = "Assistant: " + answer_prefix if answer_prefix else "Assistant:"
-    return shared_prefix + "\n\n".join([*said, begun])
+    paragraphs = [f"{_speaker(turn['role'])}: {turn['text']}" for turn in turns]
+    answer_start = "Assistant: " + answer_prefix if answer_prefix else "Assistant:"
+    return shared_prefix + "\n\n".join([*paragraphs, answer_start])
 
 
 def _speaker(role: str) -> str:
     if role not in _SPEAKERS:
-        raise QuestionError(f"the role {role!r} is unknown; known are {', '.join(_SPEAKERS)}")
+        raise QuestionError(f"the role {role!r} is unknown; known roles: {', '.join(_SPEAKERS)}")
     return _SPEAKERS[role]

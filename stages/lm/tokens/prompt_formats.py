@@ -1,4 +1,4 @@
-"""How a model is asked: in the paper's plain format, or in the chat template that its folder holds."""
+"""The two prompt formats: the paper's plain text, or the chat template in the model folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from stages.lm.tokens.plain_format import NEXT_TURNS, Turn, plain
 
 @dataclass(frozen=True)
 class Prompts:
-    """What makes a prompt's text of its turns, answer prefix and shared prefix, and what reads such a text.
+    """A prompt format: `text` renders turns, answer prefix and shared prefix; `tokenizer` encodes the result.
 
-    A written answer ends with the end token, or with one of the texts `stops`.
+    A generated answer ends with the end token, or with one of the texts `stops`.
     """
 
     text: Callable[[Sequence[Turn], str, str], str]
@@ -25,7 +25,7 @@ class Prompts:
     is_chat: bool
 
     def continuation(self, answer_prefix: str, answer: str) -> str:
-        """What follows the prompt: an answer with nothing before it in a chat's turn has no space before it either."""
+        """The text after the prompt; without an answer prefix, an answer in a chat does not begin with a space."""
         return answer.removeprefix(" ") if self.is_chat and not answer_prefix else answer
 
 
@@ -35,14 +35,14 @@ def plain_prompts(model: LanguageModel) -> Prompts:
 
 
 def prompts_of(folder: Path, model: LanguageModel, prompt_format: PromptFormat) -> Prompts:
-    """The prompts of the model that was opened from `folder`.
+    """The prompt format for the model that was opened from `folder`.
 
     Raises:
-        ModelError: it has no chat template, or one that does not work.
+        ModelError: the folder has no chat template, or one that does not work.
     """
     if prompt_format == "plain":
         return plain_prompts(model)
-    # Imported here: where prompts are plain, jinja2 need not be installed.
+    # Imported here, so that plain prompts do not need jinja2.
     from stages.lm.tokens.chat_template import Chat
 
     chat = Chat(folder, model.tokenizer)

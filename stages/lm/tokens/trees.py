@@ -1,14 +1,15 @@
-"""Token sequences that begin alike as one tree, so that what they share is computed once.
+"""Token trees: sequences with a common beginning share its nodes, so that it is computed once.
 
-A multiple-choice question is its prompt continued by each of its choices: ` (A)` and ` (B)` share their first token, so
-that the tree is
+A multiple-choice question is its prompt followed by each of its choices. ` (A)` and ` (B)` share their first token, so
+the tree is
 
     … is ─ ` (` ─ `A` ─ [`)`]
               └── `B` ─ [`)`]
 
-and training examples that begin alike are a tree in the same way. A node is fed to the model when something is
-predicted from it; last tokens (in brackets) are only predicted. The nodes stand in depth-first order; each has the
-position of its depth and is visible to its own subtree alone, which `ends` says (see `stages.lm.nn.decoder`).
+Training examples with a common beginning form a tree in the same way. A token is an input of the model, and a node, if
+another token is predicted from it; last tokens (in brackets) are only targets. Nodes are in depth-first order. The
+position of a node is its depth, and only its own subtree attends to it: its end in the interval mask (`ends`, see
+`stages.lm.nn.decoder`) is one past the subtree.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from stages.lm.tokens.continuation import PromptCompletion
 
 @dataclass(frozen=True)
 class TargetToken:
-    """A token whose log-probability is wanted: predicted at tree index `predictor`."""
+    """A token whose log-probability is computed, predicted from the node at tree index `position`."""
 
     position: int
     token: int
@@ -28,10 +29,10 @@ class TargetToken:
 
 @dataclass(frozen=True)
 class TokenTree:
-    """What is fed (`tokens`, `positions`, `ends`), what is read off, and which of it each sequence sums.
+    """The inputs of the model (`tokens`, `positions`, `ends`), the targets, and the targets of each sequence.
 
-    `paths[i]` are the indices into `scored` of the tokens that sequence i continues its prompt with. The first `shared`
-    tokens are those of a prefix that many trees have in common, and nothing is read off in it.
+    `paths[i]` are the indices into `targets` of the tokens of sequence i after its prompt. The first `prefix_len`
+    tokens are a prefix that many trees share; no target is predicted from them.
     """
 
     tokens: tuple[int, ...]
@@ -47,79 +48,79 @@ class _Builder:
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
-    scored: dict[TargetToken, int] = field(default_factory=dict)
+    targets: dict[TargetToken, int] = field(default_factory=dict)
     paths: dict[int, list[int]] = field(default_factory=dict)
 
 
 def token_tree(sequences: Sequence[PromptCompletion]) -> TokenTree:
     """The tree of sequences that have their first token in common."""
-    # In one go, since it is most of the work on long lists.
-    trunk = _common_prefix_len(sequences)
-    build = _Builder(tokens=[*sequences[0].ids[:trunk]], positions=[*range(trunk)], ends=[0] * trunk)
+    # The common prefix is added in one step, because it is most of the work on long prompts.
+    prefix_len = _common_prefix_len(sequences)
+    build = _Builder(tokens=[*sequences[0].ids[:prefix_len]], positions=[*range(prefix_len)], ends=[0] * prefix_len)
     build.paths = {index: [] for index in range(len(sequences))}
-    _grow(build, dict(enumerate(sequences)), trunk)
-    build.ends[:trunk] = [len(build.tokens)] * trunk
+    _add_subtree(build, dict(enumerate(sequences)), prefix_len)
+    build.ends[:prefix_len] = [len(build.tokens)] * prefix_len
     return TokenTree(
         tuple(build.tokens),
         tuple(build.positions),
         tuple(build.ends),
-        tuple(build.scored),
-        tuple(tuple(scored) for _, scored in sorted(build.paths.items())),
+        tuple(build.targets),
+        tuple(tuple(path) for _, path in sorted(build.paths.items())),
     )
 
 
-def drop_leading(tree: TokenTree, count: int, kept: int) -> TokenTree:
-    """The tree without the `count` tokens behind its first `kept` ones (a begin token).
+def drop_leading(tree: TokenTree, count: int, begin_tokens: int) -> TokenTree:
+    """The tree without the first `count` tokens after its `begin_tokens` leading special tokens.
 
     Raises:
-        QuestionError: not so many stand before the first token that anything is predicted from.
+        QuestionError: a target is predicted from one of the tokens to drop.
     """
-    left = kept + count
-    if left > min(scored.position for scored in tree.targets):
+    stop = begin_tokens + count
+    if stop > min(target.position for target in tree.targets):
         raise QuestionError("its choices alone fill the model's window")
 
     return TokenTree(
-        (*tree.tokens[:kept], *tree.tokens[left:]),
-        (*tree.positions[:kept], *(position - count for position in tree.positions[left:])),
-        tuple(end - count for end in (*tree.ends[:kept], *tree.ends[left:])),
-        tuple(TargetToken(scored.position - count, scored.token) for scored in tree.targets),
+        (*tree.tokens[:begin_tokens], *tree.tokens[stop:]),
+        (*tree.positions[:begin_tokens], *(position - count for position in tree.positions[stop:])),
+        tuple(end - count for end in (*tree.ends[:begin_tokens], *tree.ends[stop:])),
+        tuple(TargetToken(target.position - count, target.token) for target in tree.targets),
         tree.paths,
     )
 
 
 def _common_prefix_len(sequences: Sequence[PromptCompletion]) -> int:
-    """How many tokens all sequences begin with, of those that are fed and not scored: nearly all of a prompt."""
-    least = min(min(one.prompt_len, len(one.ids) - 1) for one in sequences)
-    beginnings = zip(*(one.ids[:least] for one in sequences), strict=True)
-    return next((index for index, tokens in enumerate(beginnings) if len(set(tokens)) > 1), least)
+    """The length of the sequences' common prefix, of tokens that are inputs and not targets: nearly all of a prompt."""
+    limit = min(min(sequence.prompt_len, len(sequence.ids) - 1) for sequence in sequences)
+    columns = zip(*(sequence.ids[:limit] for sequence in sequences), strict=True)
+    return next((index for index, tokens in enumerate(columns) if len(set(tokens)) > 1), limit)
 
 
-def _grow(build: _Builder, sequences: dict[int, PromptCompletion], depth: int) -> None:
-    """Adds the nodes at `depth` and below, for sequences that agree before it."""
-    opened: list[int] = []
-    # The shared trunk is a loop and only a fork recurses, since a prompt may have thousands of tokens.
+def _add_subtree(build: _Builder, sequences: dict[int, PromptCompletion], depth: int) -> None:
+    """Adds the nodes at `depth` and below, for sequences that are equal up to `depth`."""
+    open_nodes: list[int] = []
+    # Only a fork recurses, and a common run of tokens is a loop: it may have thousands of tokens.
     while len(groups := _by_token(sequences, depth)) == 1:
         [(token, group)] = groups.items()
-        _score(build, group, depth, token)
+        _add_target(build, group, depth, token)
         sequences = {index: sequence for index, sequence in group.items() if len(sequence.ids) > depth + 1}
         if not sequences:
             break
-        opened.append(_add_node(build, token, depth))
+        open_nodes.append(_add_node(build, token, depth))
         depth += 1
     else:
-        predictor = len(build.tokens) - 1
+        position = len(build.tokens) - 1
         for token, group in groups.items():
-            _grow_branch(build, group, depth, token, predictor)
-    for node in opened:
+            _add_branch(build, group, depth, token, position)
+    for node in open_nodes:
         build.ends[node] = len(build.tokens)
 
 
-def _grow_branch(build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, predictor: int) -> None:
-    _score(build, group, depth, token, predictor)
+def _add_branch(build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, position: int) -> None:
+    _add_target(build, group, depth, token, position)
     longer = {index: sequence for index, sequence in group.items() if len(sequence.ids) > depth + 1}
     if longer:
         node = _add_node(build, token, depth)
-        _grow(build, longer, depth + 1)
+        _add_subtree(build, longer, depth + 1)
         build.ends[node] = len(build.tokens)
 
 
@@ -130,16 +131,17 @@ def _by_token(sequences: dict[int, PromptCompletion], depth: int) -> dict[int, d
     return groups
 
 
-def _score(
-    build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, predictor: int | None = None
+def _add_target(
+    build: _Builder, group: dict[int, PromptCompletion], depth: int, token: int, position: int | None = None
 ) -> None:
-    scoring = [index for index, sequence in group.items() if depth >= sequence.prompt_len]
-    if not scoring:
+    """Adds `token` as a target of sequences that are past their prompt; predicted from the last node by default."""
+    past_prompt = [index for index, sequence in group.items() if depth >= sequence.prompt_len]
+    if not past_prompt:
         return
-    scored = TargetToken(len(build.tokens) - 1 if predictor is None else predictor, token)
-    place = build.scored.setdefault(scored, len(build.scored))
-    for index in scoring:
-        build.paths[index].append(place)
+    target = TargetToken(len(build.tokens) - 1 if position is None else position, token)
+    target_index = build.targets.setdefault(target, len(build.targets))
+    for index in past_prompt:
+        build.paths[index].append(target_index)
 
 
 def _add_node(build: _Builder, token: int, depth: int) -> int:

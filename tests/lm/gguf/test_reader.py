@@ -1,4 +1,4 @@
-"""GGUF files: written from known arrays and read back, their vocabularies, and what is refused."""
+"""GGUF files: written from known arrays and read back; their vocabularies; and what is refused."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ EMBEDDING = "model.embed_tokens.weight"
 
 @pytest.fixture(scope="module")
 def source(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder whose rows are whole blocks of 32 numbers, as the quantised formats need them."""
+    """A model folder whose rows are complete blocks of 32 numbers, as the quantised formats need."""
     folder = tmp_path_factory.mktemp("source")
     tiny(seed=5, folder=folder, hidden_size=32, intermediate_size=64, num_hidden_layers=2)
     return folder
@@ -52,32 +52,32 @@ def refused(path: Path) -> str:
     return message
 
 
-def test_the_arrays_come_back_bit_by_bit(source: Path, written: Path) -> None:
-    expected, found = load_file(source / "model.safetensors"), load_file(written / "model.safetensors")
-    assert found.keys() == expected.keys()
+def test_weights_are_restored_exactly(source: Path, written: Path) -> None:
+    expected, actual = load_file(source / "model.safetensors"), load_file(written / "model.safetensors")
+    assert actual.keys() == expected.keys()
     for key, values in expected.items():
-        assert found[key].dtype == np.float32
-        assert np.array_equal(found[key], values), key
+        assert actual[key].dtype == np.float32
+        assert np.array_equal(actual[key], values), key
 
 
 def test_the_config_describes_the_same_decoder(source: Path, written: Path) -> None:
     assert read_config(written / "config.json") == read_config(source / "config.json")
 
 
-def test_the_folder_can_be_asked(source: Path, written: Path) -> None:
+def test_the_folder_loads_with_the_same_tokenizer(source: Path, written: Path) -> None:
     check_weights(written, read_config(written / "config.json"))
-    one, other = open_model(source).tokenizer, open_model(written).tokenizer
+    expected, actual = open_model(source).tokenizer, open_model(written).tokenizer
     text = "it is no (A) ß<|end|>\n  this"
-    assert one.encode(text).ids == other.encode(text).ids
-    assert other.decode(other.encode(text).ids, skip_special_tokens=False) == text
-    # This kind of vocabulary has each digit by itself.
-    assert (one.encode("12").tokens, other.encode("12").tokens) == (["12"], ["1", "2"])
+    assert expected.encode(text).ids == actual.encode(text).ids
+    assert actual.decode(actual.encode(text).ids, skip_special_tokens=False) == text
+    # This kind of vocabulary splits numbers into digits.
+    assert (expected.encode("12").tokens, actual.encode("12").tokens) == (["12"], ["1", "2"])
 
 
-def test_what_a_reader_needs_beside_the_weights(written: Path) -> None:
-    read = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in written.glob("*.json")}
-    assert read["generation_config.json"] == {"bos_token_id": 0, "eos_token_id": 1}
-    assert read["tokenizer_config.json"] == {
+def test_the_json_files_beside_the_weights(written: Path) -> None:
+    files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in written.glob("*.json")}
+    assert files["generation_config.json"] == {"bos_token_id": 0, "eos_token_id": 1}
+    assert files["tokenizer_config.json"] == {
         "add_prefix_space": False,
         "bos_token": "<|begin|>",
         "chat_template": "{{ messages }}",
@@ -86,7 +86,7 @@ def test_what_a_reader_needs_beside_the_weights(written: Path) -> None:
         "model_max_length": 128,
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
-    assert read["config.json"]["rms_norm_eps"] == 1e-5
+    assert files["config.json"]["rms_norm_eps"] == 1e-5
 
 
 def test_writing_twice_gives_the_same_bytes(file: Path, written: Path, tmp_path: Path) -> None:
@@ -104,7 +104,9 @@ def test_an_untied_head_is_read(tiny: TinyModel, as_gguf: Write, tmp_path: Path)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
-def test_other_architectures_come_back_bit_by_bit(tiny: TinyModel, as_gguf: Write, tmp_path: Path, family: str) -> None:
+def test_weights_of_other_architectures_are_restored_exactly(
+    tiny: TinyModel, as_gguf: Write, tmp_path: Path, family: str
+) -> None:
     changes = {"model_type": family, "tie_word_embeddings": False, "head_dim": 12}
     tiny(seed=7, folder=tmp_path / "source", **changes)
     width = {f"{family}.attention.key_length": 12, f"{family}.rope.dimension_count": None}
@@ -112,9 +114,9 @@ def test_other_architectures_come_back_bit_by_bit(tiny: TinyModel, as_gguf: Writ
     written.mkdir()
     write_model(read_gguf(as_gguf(tmp_path / "source", tmp_path / "some.gguf", fields=width)), written)
     assert read_config(written / "config.json") == read_config(tmp_path / "source" / "config.json")
-    expected, found = load_file(tmp_path / "source" / "model.safetensors"), load_file(written / "model.safetensors")
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+    expected, actual = load_file(tmp_path / "source" / "model.safetensors"), load_file(written / "model.safetensors")
+    assert actual.keys() == expected.keys()
+    assert all(np.array_equal(actual[key], expected[key]) for key in expected)
 
 
 LLAMA3 = {
@@ -128,7 +130,7 @@ LLAMA3 = {
 ROPE = "rope_freqs.weight"
 
 
-def test_the_rope_of_llama_3_follows_from_its_divisors(tiny: TinyModel, as_gguf: Write, tmp_path: Path) -> None:
+def test_the_rope_of_llama_3_is_recovered_from_its_divisors(tiny: TinyModel, as_gguf: Write, tmp_path: Path) -> None:
     tiny(seed=7, folder=tmp_path / "source", head_dim=32, rope_parameters=LLAMA3)
     plain = {**LLAMA3, "rope_type": "default"}
     divisors = [plain_frequency(plain, pair / 16) / plain_frequency(LLAMA3, pair / 16) for pair in range(16)]
@@ -142,7 +144,7 @@ def test_the_rope_of_llama_3_follows_from_its_divisors(tiny: TinyModel, as_gguf:
 def test_other_divisors_are_refused(as_gguf: Write, source: Path, tmp_path: Path) -> None:
     tensors = {ROPE: (np.array([1.0, 2.0, 3.0, 4.0], np.float32), GGMLQuantizationType.F32)}
     message = refused(as_gguf(source, tmp_path / "some.gguf", tensors=tensors))
-    assert f"the tensor {ROPE} holds no frequencies of Llama 3" in message
+    assert f"the tensor {ROPE} does not have Llama 3's frequencies" in message
 
 
 # ---- vocabularies
@@ -158,12 +160,12 @@ def test_other_divisors_are_refused(as_gguf: Write, source: Path, tmp_path: Path
         ("qwen2", "IT'S (A).\n", ["IT", "'S", "Ġ(", "A", ").Ċ"]),
     ],
 )
-def test_where_a_kind_of_vocabulary_cuts(
+def test_how_each_kind_of_vocabulary_splits_text(
     as_gguf: Write, source: Path, tmp_path: Path, kind: str, text: str, pieces: list[str]
 ) -> None:
     tokenizer = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields={"tokenizer.ggml.pre": kind}))
-    cut = tokenizer.pre_tokenizer.pre_tokenize_str(text)
-    assert [piece for piece, _ in cut] == pieces
+    split = tokenizer.pre_tokenizer.pre_tokenize_str(text)
+    assert [piece for piece, _ in split] == pieces
 
 
 def tokenizer_of(file: Path) -> Tokenizer:
@@ -171,7 +173,7 @@ def tokenizer_of(file: Path) -> Tokenizer:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said", "begins"),
+    ("kind", "add_bos_token", "begins"),
     [
         ("smollm", None, False),
         ("smollm", True, True),
@@ -180,15 +182,15 @@ def tokenizer_of(file: Path) -> Tokenizer:
         ("llama-bpe", False, False),
     ],
 )
-def test_a_text_begins_as_the_file_says(
-    as_gguf: Write, source: Path, tmp_path: Path, kind: str, said: bool | None, begins: bool
+def test_the_begin_token_is_added_if_the_file_says_so(
+    as_gguf: Write, source: Path, tmp_path: Path, kind: str, add_bos_token: bool | None, begins: bool
 ) -> None:
-    fields = {"tokenizer.ggml.pre": kind, "tokenizer.ggml.add_bos_token": said}
+    fields = {"tokenizer.ggml.pre": kind, "tokenizer.ggml.add_bos_token": add_bos_token}
     encoded = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields=fields)).encode("no").tokens
     assert encoded == (["<|begin|>", "no"] if begins else ["no"])
 
 
-def test_a_user_s_own_token_is_whole_and_not_special(as_gguf: Write, source: Path, tmp_path: Path) -> None:
+def test_a_user_defined_token_is_not_split_and_not_special(as_gguf: Write, source: Path, tmp_path: Path) -> None:
     words = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     kinds = [3 if index < 2 else 4 if word == "12" else 1 for word, index in sorted(words.items(), key=lambda w: w[1])]
     tokenizer = tokenizer_of(as_gguf(source, tmp_path / "some.gguf", fields={"tokenizer.ggml.token_type": kinds}))
@@ -222,7 +224,7 @@ def test_another_number_format_is_refused_by_name(as_gguf: Write, source: Path, 
         ("tokenizer.ggml.add_eos_token", True, "False"),
     ],
 )
-def test_what_no_judge_has_confirmed_is_refused_by_name(
+def test_unsupported_fields_are_refused_by_name(
     as_gguf: Write, source: Path, tmp_path: Path, key: str, value: Any, supported: str
 ) -> None:
     message = refused(as_gguf(source, tmp_path / "some.gguf", fields={key: value}))
@@ -256,21 +258,21 @@ def test_an_unknown_tensor_is_named(as_gguf: Write, source: Path, tmp_path: Path
     assert f"the tensor {name} is unknown" in refused(as_gguf(source, tmp_path / "some.gguf", tensors=extra))
 
 
-def test_a_file_that_is_cut_anywhere_is_refused_in_one_line(file: Path, tmp_path: Path) -> None:
-    whole = file.read_bytes()
-    cut = tmp_path / "cut.gguf"
-    for length in [0, 3, 4, 11, 20, *range(30, len(whole), 997), len(whole) - 4]:
-        cut.write_bytes(whole[:length])
-        assert "is not a readable GGUF file" in refused(cut)
+def test_a_truncated_file_is_refused_in_one_line(file: Path, tmp_path: Path) -> None:
+    content = file.read_bytes()
+    truncated = tmp_path / "truncated.gguf"
+    for length in [0, 3, 4, 11, 20, *range(30, len(content), 997), len(content) - 4]:
+        truncated.write_bytes(content[:length])
+        assert "is not a readable GGUF file" in refused(truncated)
 
 
 @pytest.mark.parametrize(
     ("text", "damaged"), [(b"{{ messages }}", b"\xff\xff messages }}"), (b"architecture", b"architectur\xff")]
 )
 def test_a_damaged_text_is_refused_in_one_line(file: Path, tmp_path: Path, text: bytes, damaged: bytes) -> None:
-    whole = file.read_bytes()
-    assert text in whole
-    (tmp_path / "some.gguf").write_bytes(whole.replace(text, damaged))
+    content = file.read_bytes()
+    assert text in content
+    (tmp_path / "some.gguf").write_bytes(content.replace(text, damaged))
     refused(tmp_path / "some.gguf")
 
 
@@ -281,7 +283,7 @@ def test_a_token_outside_the_vocabulary_is_refused_in_one_line(as_gguf: Write, s
 @pytest.mark.parametrize(
     "content", [b"no model at all, but long enough to be one", b"GGUF\xff\xff\xff\xff" + bytes(64)]
 )
-def test_what_is_no_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "some.gguf").write_bytes(content)
     assert "is not a readable GGUF file" in refused(tmp_path / "some.gguf")
 

@@ -1,4 +1,4 @@
-"""What a config.json says, in both spellings, and what is refused in it."""
+"""Parsing config.json: both spellings, the features of each family, and what is refused."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def refused(path: Path) -> str:
     return message
 
 
-def test_what_a_config_leaves_out_has_the_defaults_of_llama() -> None:
+def test_missing_keys_of_a_llama_have_their_defaults() -> None:
     assert parse_config(PLAIN) == ModelConfig(
         vocab=100,
         layers=3,
@@ -64,7 +64,7 @@ def test_what_a_config_leaves_out_has_the_defaults_of_llama() -> None:
 
 
 def test_every_key_is_read() -> None:
-    read = parse_config(
+    config = parse_config(
         PLAIN
         | {
             "num_key_value_heads": 2,
@@ -77,23 +77,23 @@ def test_every_key_is_read() -> None:
             "eos_token_id": 7,
         }
     )
-    assert (read.kv_heads, read.head_width, read.end_token) == (2, 12, 7)
-    assert (read.tied, read.qkv_bias, read.out_bias, read.mlp_bias) == (True, True, True, True)
+    assert (config.kv_heads, config.head_width, config.end_token) == (2, 12, 7)
+    assert (config.tied, config.qkv_bias, config.out_bias, config.mlp_bias) == (True, True, True, True)
     llama3 = Llama3Rope(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_positions=16)
-    assert read.layer_specs == (LayerSpec(None, Rope(500_000.0, llama3=llama3)),) * 3
+    assert config.layer_specs == (LayerSpec(None, Rope(500_000.0, llama3=llama3)),) * 3
 
 
-# ---- what the families have of their own
+# ---- features of the families
 
 
 def windows(raw: dict[str, Any]) -> list[int | None]:
-    return [kind.window for kind in parse_config(raw).layer_specs]
+    return [spec.window for spec in parse_config(raw).layer_specs]
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"model_type": "llama", "sliding_window": 8}, [None] * 3),  # Transformers reads it for no llama
+        ({"model_type": "llama", "sliding_window": 8}, [None] * 3),  # Transformers ignores it in a llama
         ({"model_type": "mistral"}, [4096] * 3),
         ({"model_type": "mistral", "sliding_window": None}, [None] * 3),
         ({"model_type": "mistral", "sliding_window": 8}, [8] * 3),
@@ -113,7 +113,7 @@ def test_which_layers_slide(change: dict[str, Any], expected: list[int | None]) 
     assert windows(PLAIN | change) == expected
 
 
-def test_both_spellings_of_ropes_by_layer_are_one() -> None:
+def test_both_spellings_of_ropes_by_layer_are_equal() -> None:
     types = {"model_type": "gemma3_text", "sliding_window_pattern": 2}
     scaled = {"rope_type": "linear", "factor": 8.0}
     older = PLAIN | types | {"rope_local_base_freq": 5_000, "rope_theta": 2e6, "rope_scaling": scaled}
@@ -123,36 +123,41 @@ def test_both_spellings_of_ropes_by_layer_are_one() -> None:
     }  # fmt: skip
     near, far = LayerSpec(4096, Rope(5_000.0)), LayerSpec(None, Rope(2e6, factor=8.0))
     assert parse_config(older).layer_specs == parse_config(newer).layer_specs == (near, far, near)
-    left_out = parse_config(PLAIN | types).layer_specs
-    assert left_out[:2] == (LayerSpec(4096, Rope(10_000.0)), LayerSpec(None, Rope(1e6)))
+    default = parse_config(PLAIN | types).layer_specs
+    assert default[:2] == (LayerSpec(4096, Rope(10_000.0)), LayerSpec(None, Rope(1e6)))
 
 
 @pytest.mark.parametrize(
     ("model_type", "head_width", "tied"),
     [("mistral", 8, False), ("qwen2", 8, False), ("qwen3", 128, False), ("gemma2", 256, True)],
 )
-def test_what_a_file_leaves_out_differs_by_family(model_type: str, head_width: int, tied: bool) -> None:
-    read = parse_config(PLAIN | {"model_type": model_type})
-    assert (read.head_width, read.tied) == (head_width, tied)
+def test_defaults_of_missing_keys_differ_by_family(model_type: str, head_width: int, tied: bool) -> None:
+    config = parse_config(PLAIN | {"model_type": model_type})
+    assert (config.head_width, config.tied) == (head_width, tied)
 
 
 def test_the_arithmetic_of_gemma() -> None:
-    two = parse_config(GEMMA)
-    assert (two.attn_logit_softcap, two.final_logit_softcap, two.query_scale, two.activation) == (
+    gemma2 = parse_config(GEMMA)
+    assert (gemma2.attn_logit_softcap, gemma2.final_logit_softcap, gemma2.query_scale, gemma2.activation) == (
         50.0,
         30.0,
         1 / 16,
         "gelu_tanh",
     )
-    assert (two.embedding_scale, two.post_norm, two.zero_centered_norm, two.qk_norm) == (32**0.5, True, True, False)
-    three = parse_config(PLAIN | {"model_type": "gemma3_text"})
-    assert (three.attn_logit_softcap, three.final_logit_softcap, three.qk_norm) == (None, None, True)
+    assert (gemma2.embedding_scale, gemma2.post_norm, gemma2.zero_centered_norm, gemma2.qk_norm) == (
+        32**0.5,
+        True,
+        True,
+        False,
+    )
+    gemma3 = parse_config(PLAIN | {"model_type": "gemma3_text"})
+    assert (gemma3.attn_logit_softcap, gemma3.final_logit_softcap, gemma3.qk_norm) == (None, None, True)
 
 
 def test_biases_of_qwen() -> None:
-    two, three = (parse_config(PLAIN | {"model_type": name}) for name in ("qwen2", "qwen3"))
-    assert (two.qkv_bias, two.out_bias, two.mlp_bias, two.qk_norm) == (True, False, False, False)
-    assert (three.qkv_bias, three.out_bias, three.mlp_bias, three.qk_norm) == (False, False, False, True)
+    qwen2, qwen3 = (parse_config(PLAIN | {"model_type": name}) for name in ("qwen2", "qwen3"))
+    assert (qwen2.qkv_bias, qwen2.out_bias, qwen2.mlp_bias, qwen2.qk_norm) == (True, False, False, False)
+    assert (qwen3.qkv_bias, qwen3.out_bias, qwen3.mlp_bias, qwen3.qk_norm) == (False, False, False, True)
 
 
 # ---- spellings
@@ -168,7 +173,7 @@ def test_biases_of_qwen() -> None:
         ({"rope_theta": 1e5, "rope_scaling": {"type": "default"}}, {"rope_parameters": {"rope_theta": 1e5}}),
     ],
 )
-def test_both_spellings_of_rope_are_one(older: dict[str, Any], newer: dict[str, Any]) -> None:
+def test_both_spellings_of_rope_are_equal(older: dict[str, Any], newer: dict[str, Any]) -> None:
     assert parse_config(PLAIN | older) == parse_config(PLAIN | newer)
 
 
@@ -177,7 +182,7 @@ def test_the_first_end_token_ends_a_text(token: object, end: int | None) -> None
     assert parse_config(PLAIN | {"eos_token_id": token}).end_token == end
 
 
-def test_null_stands_for_a_key_that_is_left_out() -> None:
+def test_null_means_the_same_as_a_missing_key() -> None:
     assert parse_config(PLAIN | {"head_dim": None, "num_key_value_heads": None}) == parse_config(PLAIN)
 
 
@@ -196,7 +201,7 @@ def test_null_stands_for_a_key_that_is_left_out() -> None:
         (GEMMA | {"hidden_activation": "gelu"}, ["hidden_activation 'gelu'", "gelu_pytorch_tanh"]),
         (GEMMA | {"layer_types": ["chunked_attention"] * 3}, ["layer_types has 'chunked_attention'"]),
         (GEMMA | {"layer_types": ["full_attention"] * 2}, ["layer_types has 2 entries", "num_hidden_layers is 3"]),
-        ({"num_key_value_heads": 3}, ["num_attention_heads (4) is no multiple of num_key_value_heads (3)"]),
+        ({"num_key_value_heads": 3}, ["num_key_value_heads (3) does not divide num_attention_heads (4)"]),
         ({"hidden_size": "32"}, ["hidden_size is '32', expected a whole number"]),
         ({"num_key_value_heads": 0}, ["num_key_value_heads is 0, expected a whole number above 0"]),
         ({"model_type": "mistral", "sliding_window": "8"}, ["sliding_window is '8', expected a whole number"]),
@@ -205,9 +210,7 @@ def test_null_stands_for_a_key_that_is_left_out() -> None:
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}}, ["rope type 'yarn'"]),
     ],
 )
-def test_what_the_decoder_does_not_have_is_refused_by_name(
-    tmp_path: Path, change: dict[str, Any], names: list[str]
-) -> None:
+def test_unsupported_features_are_refused_by_name(tmp_path: Path, change: dict[str, Any], names: list[str]) -> None:
     message = refused(write(tmp_path, PLAIN | change))
     assert all(name in message for name in names)
 
@@ -215,26 +218,26 @@ def test_what_the_decoder_does_not_have_is_refused_by_name(
 @pytest.mark.parametrize("key", ["vocab_size", "num_attention_heads", "rms_norm_eps", "max_position_embeddings"])
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     raw = {name: value for name, value in PLAIN.items() if name != key}
-    assert refused(write(tmp_path, raw)).endswith(f"lacks the key '{key}'")
+    assert refused(write(tmp_path, raw)).endswith(f"has no key '{key}'")
 
 
 def test_a_missing_key_of_the_stretched_rope_is_named(tmp_path: Path) -> None:
     raw = PLAIN | {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}
-    assert refused(write(tmp_path, raw)).endswith("lacks the key 'low_freq_factor'")
+    assert refused(write(tmp_path, raw)).endswith("has no key 'low_freq_factor'")
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    assert refused(path) == f"{path} is missing; a model folder holds config.json and model.safetensors"
+    assert refused(path) == f"{path} is missing; a model folder contains config.json and model.safetensors"
 
 
 @pytest.mark.parametrize("content", ["", "{", "not json", [], "3"])
-def test_what_is_no_json_object_is_said(tmp_path: Path, content: object) -> None:
+def test_a_file_that_is_not_a_json_object_is_refused(tmp_path: Path, content: object) -> None:
     refused(write(tmp_path, content))
 
 
 @pytest.mark.parametrize("family", ["llama-tied", "llama3-rope", "mistral-window", "qwen2", "qwen3", "gemma2"])
-def test_a_checkpoint_in_the_older_spelling_is_the_same_decoder(golden: Path, tmp_path: Path, family: str) -> None:
+def test_a_config_in_the_older_spelling_is_the_same_decoder(golden: Path, tmp_path: Path, family: str) -> None:
     path = golden / "tiny" / family / "config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     rope = raw.pop("rope_parameters")

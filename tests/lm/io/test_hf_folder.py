@@ -1,4 +1,4 @@
-"""Model cards: the lines between dashes that tell a model's licence go on to what is made of it."""
+"""Model cards: the front matter, with the licence, that fine-tuned models inherit."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from stages.lm.io.hf_folder import front_matter
 
 
 @pytest.mark.parametrize(
-    ("card", "found"),
+    ("card", "expected"),
     [
         ("---\nlicense: mit\n---\n\n# Tiny\n---\n", "---\nlicense: mit\n---\n\n"),
         ("# Tiny\n", ""),
@@ -17,7 +17,7 @@ from stages.lm.io.hf_folder import front_matter
         (None, ""),
     ],
 )
-def test_what_a_card_begins_with(tmp_path: Path, card: str | None, found: str) -> None:
+def test_the_front_matter_of_a_card(tmp_path: Path, card: str | None, expected: str) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card, encoding="utf-8")
-    assert front_matter(tmp_path) == found
+    assert front_matter(tmp_path) == expected

@@ -1,4 +1,4 @@
-"""How much of this host's memory loading takes, measured: the model, the tensor at hand, and little more."""
+"""Host memory of loading a model, measured: the model, its largest tensor, and little more."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from gguf.quants import quantize
 from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="Linux says how much memory a process has taken"
+    not Path("/proc/self/status").exists(), reason="only Linux reports the peak memory of a process in /proc"
 )
 
 CHECKOUT = Path(__file__).parents[3]
@@ -36,10 +36,10 @@ CONFIG: dict[str, Any] = {
 }
 EMBEDDING = "model.embed_tokens.weight"
 MIB = 2**20
-# Compiling the programs that put the pieces in their places; the rest of the half GiB is left to larger models.
+# For compiling the programs that copy pieces to devices.
 SLACK = 128 * MIB
 
-# Reads a folder, made of a .gguf file first where there is one.
+# Loads a folder; if there is a .gguf file, it is converted into the folder first.
 PROGRAM = """
 import re, sys
 from pathlib import Path
@@ -52,11 +52,11 @@ def kib(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 folder, *files = map(Path, sys.argv[1:])
-place = sharding_fn(device_mesh())
+leaf_sharding = sharding_fn(device_mesh())
 before = kib("VmRSS")
 for file in files:
     write_model(read_gguf(file), folder)
-model = load_decoder(folder, read_config(folder / "config.json"), place)
+model = load_decoder(folder, read_config(folder / "config.json"), leaf_sharding)
 shard = model.layers.mlp.gate.kernel[...].addressable_shards[0].data.shape
 print((kib("VmHWM") - before) * 1024, parameters(model), *shard)
 """
@@ -64,27 +64,27 @@ print((kib("VmHWM") - before) * 1024, parameters(model), *shard)
 
 def shapes() -> dict[str, tuple[int, ...]]:
     D, F, V = (CONFIG[key] for key in ("hidden_size", "intermediate_size", "vocab_size"))
-    found: dict[str, tuple[int, ...]] = {EMBEDDING: (V, D), "model.norm.weight": (D,)}
+    shape_of: dict[str, tuple[int, ...]] = {EMBEDDING: (V, D), "model.norm.weight": (D,)}
     for layer in range(CONFIG["num_hidden_layers"]):
         block = f"model.layers.{layer}."
-        found |= {f"{block}self_attn.{name}_proj.weight": (D, D) for name in "qo"}
-        found |= {f"{block}self_attn.{name}_proj.weight": (128, D) for name in "kv"}
-        found |= {f"{block}mlp.{name}_proj.weight": (F, D) for name in ("gate", "up")}
-        found |= {f"{block}mlp.down_proj.weight": (D, F)}
-        found |= {f"{block}{name}_layernorm.weight": (D,) for name in ("input", "post_attention")}
-    return found
+        shape_of |= {f"{block}self_attn.{name}_proj.weight": (D, D) for name in "qo"}
+        shape_of |= {f"{block}self_attn.{name}_proj.weight": (128, D) for name in "kv"}
+        shape_of |= {f"{block}mlp.{name}_proj.weight": (F, D) for name in ("gate", "up")}
+        shape_of |= {f"{block}mlp.down_proj.weight": (D, F)}
+        shape_of |= {f"{block}{name}_layernorm.weight": (D,) for name in ("input", "post_attention")}
+    return shape_of
 
 
 def model_folder(folder: Path, kind: type) -> Path:
-    """A model of 290 MB in float32 whose stacked projections, and whose embedding, are each a good part of it."""
+    """A model of 290 MB in float32; its stacked projections and its embedding are each a large part of it."""
     save_file({key: np.ones(shape, kind) for key, shape in shapes().items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     return folder
 
 
-def refuse_more_than_the_model(devices: int, *arguments: Path) -> None:
-    """Loads it in a process of its own, among so many devices."""
-    done = subprocess.run(
+def assert_memory_of_the_model(devices: int, *arguments: Path) -> None:
+    """Loads it in another process with so many devices."""
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         cwd=CHECKOUT,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
@@ -92,8 +92,8 @@ def refuse_more_than_the_model(devices: int, *arguments: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    peak, size, *shard = map(int, done.stdout.split())
+    assert process.returncode == 0, process.stderr
+    peak, size, *shard = map(int, process.stdout.split())
     largest = 4 * 40_000 * 512
     assert 4 * size > 280e6
     assert shard == [16, 512 // devices, 2_048]
@@ -108,24 +108,24 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_loading_takes_the_model_and_its_largest_tensor(folder: Path, devices: int) -> None:
-    refuse_more_than_the_model(devices, folder)
+    assert_memory_of_the_model(devices, folder)
 
 
 @pytest.mark.parametrize("kind", ["F32", "Q8_0"])
 def test_so_does_a_gguf_file(as_gguf: Callable[..., Path], tmp_path: Path, kind: str) -> None:
-    """One of float32 numbers is mapped into memory, where it is as large as the model; others are unpacked."""
+    """A float32 file is memory-mapped, as large as the model; other formats are dequantised."""
     source, out = tmp_path / "source", tmp_path / "out"
-    for each in (source, out):
-        each.mkdir()
+    for path in (source, out):
+        path.mkdir()
     words = {f"word{number}": number for number in range(CONFIG["vocab_size"])}
     tokenizer = {"model": {"vocab": words, "merges": [["w", "o"]]}}
     (model_folder(source, np.float32) / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     format = GGMLQuantizationType[kind]
     tensors = {} if kind == "F32" else {key: (ones(shape, format), format) for key, shape in shapes().items()}
-    refuse_more_than_the_model(4, out, as_gguf(source, tmp_path / "some.gguf", tensors=tensors))
+    assert_memory_of_the_model(4, out, as_gguf(source, tmp_path / "some.gguf", tensors=tensors))
 
 
 def ones(shape: tuple[int, ...], format: GGMLQuantizationType) -> np.ndarray:
-    """One row packed, and repeated."""
+    """One quantised row of ones, repeated."""
     row = quantize(np.ones(shape[-1:], np.float32), format)
     return np.broadcast_to(row, (*shape[:-1], row.size)).copy()

@@ -1,4 +1,4 @@
-"""What is written here, opened in Hugging Face Transformers where that is installed: the same logits and tokens."""
+"""Written model folders, loaded with Hugging Face Transformers if it is installed: the same logits and tokens."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_transformers_reads_the_same_model(tiny: TinyModel, tmp_path: Path, family: str) -> None:
+def test_transformers_computes_the_same_logits(tiny: TinyModel, tmp_path: Path, family: str) -> None:
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     tiny(seed=5, folder=tmp_path / "source", **FAMILIES[family])
@@ -51,10 +51,10 @@ TEXTS = ("it's 1234\n\n no", "IT'S (A).\n 12 ß", "<|begin|>no<|end|>\n  this  "
 
 
 @pytest.mark.parametrize("kind", PRE_TOKENIZERS)
-def test_transformers_cuts_texts_in_the_same_places(
+def test_transformers_gives_the_same_tokens(
     tiny: TinyModel, as_gguf: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:
-    """A folder made of a GGUF file, of each kind of vocabulary that one can have."""
+    """A folder converted from a GGUF file, for each kind of vocabulary that is supported."""
     transformers = pytest.importorskip("transformers")
     tiny(folder=tmp_path / "source")
     file = as_gguf(tmp_path / "source", tmp_path / "some.gguf", fields={"tokenizer.ggml.pre": kind})

@@ -1,4 +1,4 @@
-"""Low-rank adapters: nothing at first, alone trained, and nowhere after merging."""
+"""Low-rank adapters: no effect at first, only they are trained, and merging removes them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,13 +40,13 @@ def hidden(decoder: Decoder) -> np.ndarray:
 
 
 def leaves(decoder: Decoder, kind: type[nnx.Variable]) -> dict[str, np.ndarray]:
-    """Copies: training gives its buffers away."""
+    """Copies of the leaves by path, because training donates its buffers."""
     flat = nnx.to_flat_state(nnx.state(decoder, kind))
     return {"/".join(map(str, path)): np.array(leaf[...]) for path, leaf in flat}
 
 
 def fill(decoder: Decoder, seed: int) -> None:
-    """Gives every B numbers, as training would."""
+    """Sets every B to random values, as if it were trained."""
     keys = iter(jax.random.split(jax.random.key(seed), 7))
     for block in (decoder.layers.attention, decoder.layers.mlp):
         for name in ALL:
@@ -55,14 +55,14 @@ def fill(decoder: Decoder, seed: int) -> None:
                 linear.lora_b[...] = 0.05 * jax.random.normal(next(keys), linear.lora_b.shape)
 
 
-def test_an_adapter_whose_b_is_zero_changes_nothing(tiny: TinyModel) -> None:
+def test_a_new_adapter_changes_nothing(tiny: TinyModel) -> None:
     plain, adapted = tiny(seed=2).decoder, tiny(seed=2).decoder
     add_adapters(adapted, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
     np.testing.assert_allclose(hidden(adapted), hidden(plain), atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_merged_is_unmerged_and_adapters_are_gone(tiny: TinyModel, family: str) -> None:
+def test_merging_keeps_the_outputs_and_removes_the_adapters(tiny: TinyModel, family: str) -> None:
     plain, adapted = (tiny(seed=2, **FAMILIES[family]).decoder for _ in range(2))
     add_adapters(adapted, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
     fill(adapted, seed=3)
@@ -100,37 +100,39 @@ def test_only_the_targets_get_adapters(tiny: TinyModel) -> None:
     }
 
 
-def test_adapters_follow_their_seed(tiny: TinyModel) -> None:
-    made = []
+def test_adapters_depend_on_their_seed(tiny: TinyModel) -> None:
+    adapters = []
     for seed in (1, 1, 2):
         decoder = tiny().decoder
         add_adapters(decoder, LoraConfig(("gate", "up"), rank=4, alpha=4.0), seed=seed)
-        made.append(leaves(decoder, LoraParam))
+        adapters.append(leaves(decoder, LoraParam))
     gate, up = "layers/mlp/gate/lora_a", "layers/mlp/up/lora_a"
-    assert np.array_equal(made[0][gate], made[1][gate])
-    assert not np.array_equal(made[0][gate], made[2][gate])
-    assert not np.array_equal(made[0][gate], made[0][up]), "equal shapes draw alike"
-    assert not np.array_equal(made[0][gate][0], made[0][gate][1]), "layers draw alike"
+    assert np.array_equal(adapters[0][gate], adapters[1][gate])
+    assert not np.array_equal(adapters[0][gate], adapters[2][gate])
+    assert not np.array_equal(adapters[0][gate], adapters[0][up]), "equal shapes have equal values"
+    assert not np.array_equal(adapters[0][gate][0], adapters[0][gate][1]), "layers have equal values"
 
 
-def test_training_moves_adapters_alone(tiny: TinyModel, tmp_path: Path) -> None:
+def test_training_changes_only_adapters(tiny: TinyModel, tmp_path: Path) -> None:
     decoder = tiny(seed=2).decoder
     add_adapters(decoder, LoraConfig(ALL, rank=2, alpha=8.0), seed=0)
     weights, adapters = leaves(decoder, nnx.Param), leaves(decoder, LoraParam)
-    rule = OptimizerConfig("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0)
-    run = TrainConfig(2, 1, 1, 2, eval_steps=0, keep_steps=(), optimizer=rule, dtype=jnp.dtype("float32"), remat=False)
-    outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 2**40)
-    train(decoder, TrainData([PromptCompletion((20, 21, 22, 23), 2)]), run, outside, device_mesh())
+    optimizer = OptimizerConfig("adamw", 1e-2, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0)
+    config = TrainConfig(
+        2, 1, 1, 2, eval_steps=0, keep_steps=(), optimizer=optimizer, dtype=jnp.dtype("float32"), remat=False
+    )
+    hooks = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 2**40)
+    train(decoder, TrainData([PromptCompletion((20, 21, 22, 23), 2)]), config, hooks, device_mesh())
     for path, values in leaves(decoder, nnx.Param).items():
         assert values.tobytes() == weights[path].tobytes(), path
-    moved = leaves(decoder, LoraParam)
-    assert moved.keys() == adapters.keys() and len(moved) == 14
-    for path, values in moved.items():
+    trained = leaves(decoder, LoraParam)
+    assert trained.keys() == adapters.keys() and len(trained) == 14
+    for path, values in trained.items():
         assert not np.array_equal(values, adapters[path]), path
 
 
 def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
-    """A projection of several axes, flattened into one product, has the gradients of x W + s (x A) B."""
+    """A projection with several axes, computed as one flattened product, has the gradients of x W + s (x A) B."""
     random = np.random.default_rng(4)
     shapes = ((2, 5, 3, 4), (3, 4, 6), (3, 4, 2), (2, 6))
     arrays = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
@@ -145,7 +147,7 @@ def test_gradients_are_those_of_the_plain_formula(tiny: TinyModel) -> None:
         low = jnp.einsum("bthi,hir->btr", x, a)
         return jnp.sum(jnp.sin(jnp.einsum("bthi,hio->bto", x, kernel) + 1.5 * low @ b))
 
-    for found, expected in zip(
-        *(jax.grad(each, argnums=(0, 1, 2, 3))(*arrays) for each in (adapted, plain)), strict=True
+    for actual, expected in zip(
+        *(jax.grad(loss, argnums=(0, 1, 2, 3))(*arrays) for loss in (adapted, plain)), strict=True
     ):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

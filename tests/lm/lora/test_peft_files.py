@@ -1,4 +1,4 @@
-"""Adapters as files: PEFT's layout, and merged from a small file as they are merged in memory."""
+"""Adapter files: PEFT's layout, and merging from a small file gives the result of merging in memory."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ BLOCK = "base_model.model.model.layers"
 
 
 def adapted(tiny: TinyModel, targets: tuple[str, ...] = ALL) -> Decoder:
-    """A model with adapters of rank 2 and scale 4 whose numbers bfloat16 holds exactly."""
+    """A model with adapters of rank 2 and scale 4 whose values bfloat16 represents exactly."""
     decoder: Decoder = tiny(seed=2).decoder
     add_adapters(decoder, LoraConfig(tuple(targets), rank=2, alpha=8.0), seed=0)
     random = np.random.default_rng(3)
@@ -33,10 +33,10 @@ def adapted(tiny: TinyModel, targets: tuple[str, ...] = ALL) -> Decoder:
     return decoder
 
 
-def test_a_file_holds_each_adapter_in_the_layout_of_peft(tiny: TinyModel, tmp_path: Path) -> None:
+def test_adapters_are_written_in_the_layout_of_peft(tiny: TinyModel, tmp_path: Path) -> None:
     decoder = adapted(tiny, ("query", "out", "down"))
     save_adapter(adapter_tensors(decoder, rank=2), tmp_path, rank=2, alpha=8.0)
-    found = load_file(tmp_path / "adapter_model.safetensors")
+    actual = load_file(tmp_path / "adapter_model.safetensors")
     shapes = {"q_proj": ((2, 24), (32, 2)), "o_proj": ((2, 32), (24, 2)), "down_proj": ((2, 40), (24, 2))}
     blocks = {"q_proj": "self_attn", "o_proj": "self_attn", "down_proj": "mlp"}
     expected = {
@@ -45,17 +45,17 @@ def test_a_file_holds_each_adapter_in_the_layout_of_peft(tiny: TinyModel, tmp_pa
         for name, pair in shapes.items()
         for side, shape in zip("AB", pair, strict=True)
     }
-    assert {key: array.shape for key, array in found.items()} == expected
+    assert {key: array.shape for key, array in actual.items()} == expected
     lora_a = decoder.layers.attention.out.lora_a
     assert lora_a is not None
     a = np.asarray(lora_a[...])[1].reshape(32, 2)
-    assert np.array_equal(found[f"{BLOCK}.1.self_attn.o_proj.lora_A.weight"], a.T)
+    assert np.array_equal(actual[f"{BLOCK}.1.self_attn.o_proj.lora_A.weight"], a.T)
     config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["target_modules"] == ["down_proj", "o_proj", "q_proj"]
     assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 2, 8.0)
 
 
-def test_merged_from_a_file_is_merged_in_memory(tiny: TinyModel, tmp_path: Path) -> None:
+def test_merging_from_a_file_equals_merging_in_memory(tiny: TinyModel, tmp_path: Path) -> None:
     plain, decoder = tiny(seed=2).decoder, adapted(tiny)
     save_file(tensors_of(plain), tmp_path / "model.safetensors")
     before = load_file(tmp_path / "model.safetensors")
@@ -64,11 +64,11 @@ def test_merged_from_a_file_is_merged_in_memory(tiny: TinyModel, tmp_path: Path)
     assert (tmp_path / "small.safetensors").stat().st_size < (tmp_path / "adapter_model.safetensors").stat().st_size
     merge_into(tmp_path, tmp_path / "small.safetensors")
     merge_adapters(decoder, ALL)
-    found, expected = load_file(tmp_path / "model.safetensors"), tensors_of(decoder)
-    assert found.keys() == expected.keys()
+    actual, expected = load_file(tmp_path / "model.safetensors"), tensors_of(decoder)
+    assert actual.keys() == expected.keys()
     for key, array in expected.items():
-        np.testing.assert_allclose(found[key], array, atol=1e-6, err_msg=key)
-    changed = {key.split(".")[-2] for key in before if not np.array_equal(before[key], found[key])}
+        np.testing.assert_allclose(actual[key], array, atol=1e-6, err_msg=key)
+    changed = {key.split(".")[-2] for key in before if not np.array_equal(before[key], actual[key])}
     assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
@@ -76,5 +76,5 @@ def test_an_adapter_of_another_model_is_refused(tiny: TinyModel, tmp_path: Path)
     save_adapter(adapter_tensors(adapted(tiny), rank=2), tmp_path, rank=2, alpha=8.0)
     save_small(tmp_path, tmp_path / "small.safetensors")
     save_file(tensors_of(tiny(num_hidden_layers=2).decoder), tmp_path / "model.safetensors")
-    with pytest.raises(ModelError, match=r"is no adapter of .* has no model\.layers\.2\..* of its shape"):
+    with pytest.raises(ModelError, match=r"does not belong to the model .* has no model\.layers\.2\..* of its shape"):
         merge_into(tmp_path, tmp_path / "small.safetensors")

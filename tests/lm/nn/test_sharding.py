@@ -1,4 +1,4 @@
-"""Many devices: every axis has its place in the table, and whatever the mesh, a run is the run of one device."""
+"""Sharding: the table of axes covers every leaf, and a run on any mesh gives the results of one device."""
 
 import os
 import shutil
@@ -27,13 +27,13 @@ from tests.helpers.on_devices import MATERIAL, RECIPES, outside_of, run_of
 CHECKOUT = Path(__file__).parents[3]
 
 TinyModel = Callable[..., LanguageModel]
-Found = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 
 SIZES = {"L": 3, "D": 24, "N": 4, "K": 2, "H": 8, "F": 40, "R": 5}
 
 
-def test_each_leaf_has_the_axes_that_the_table_says(tiny: TinyModel) -> None:
-    """Of a llama with all biases, and of a Gemma with all norms: together they have every leaf."""
+def test_the_axes_in_the_table_are_those_of_each_leaf(tiny: TinyModel) -> None:
+    """A llama with all biases and a Gemma with all norms together have every leaf."""
     biased = tiny(tie_word_embeddings=False, attention_bias=True, mlp_bias=True).decoder
     normed = tiny(tie_word_embeddings=False, **FAMILIES["gemma3_text"]).decoder
     paths = leaves_with_their_axes(biased) | leaves_with_their_axes(normed)
@@ -65,13 +65,20 @@ def folder(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def of_one(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def on_one_device(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Arrays:
     return result(folder, tmp_path_factory.mktemp("one"), {"JAX_NUM_CPU_DEVICES": "1"})
 
 
-def started(folder: Path, place: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+def started(folder: Path, scratch: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.on_devices", str(folder), str(place / "scratch"), str(place / "out.npz")],
+        [
+            sys.executable,
+            "-m",
+            "tests.helpers.on_devices",
+            str(folder),
+            str(scratch / "scratch"),
+            str(scratch / "out.npz"),
+        ],
         cwd=CHECKOUT,
         env=cleared() | {"JAX_PLATFORMS": "cpu"} | variables,
         stderr=subprocess.PIPE,
@@ -79,28 +86,28 @@ def started(folder: Path, place: Path, variables: dict[str, str]) -> subprocess.
     )
 
 
-def result(folder: Path, place: Path, *variables: dict[str, str]) -> Found:
-    """What a run of as many processes as there are `variables` leaves."""
+def result(folder: Path, scratch: Path, *variables: dict[str, str]) -> Arrays:
+    """The arrays that a run writes, with one process for each of `variables`."""
     with ExitStack() as stack:
-        running = [stack.enter_context(started(folder, place, own)) for own in variables]
+        running = [stack.enter_context(started(folder, scratch, own)) for own in variables]
         for process in running:
-            stack.callback(process.kill)  # where the other one failed, it would wait for it
+            stack.callback(process.kill)  # it would wait for another process that failed
         for process in running:
-            _, said = process.communicate(timeout=300)
-            assert process.returncode == 0, said
-    with np.load(place / "out.npz", allow_pickle=False) as found:
-        return dict(found)
+            _, stderr = process.communicate(timeout=300)
+            assert process.returncode == 0, stderr
+    with np.load(scratch / "out.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def cleared() -> dict[str, str]:
-    """The environment without what it says of devices and processes."""
+    """The environment without variables about devices and processes."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
 
 
 def two_processes() -> list[dict[str, str]]:
@@ -114,35 +121,39 @@ MESHES: dict[str, Callable[[], list[dict[str, str]]]] = {
     "four by two devices": lambda: [EIGHT | {"CANDOR_TENSOR_PARALLEL": "2"}],
     "two processes of four": two_processes,
 }
-# Of the gate's kernel [3, 24, 40].
+# The shape of each device's part of the gate's kernel [3, 24, 40].
 PARTS = {"eight devices": (3, 3, 40), "four by two devices": (3, 6, 20), "two processes of four": (3, 3, 40)}
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-def test_many_devices_are_one(folder: Path, of_one: Found, tmp_path: Path, mesh: str) -> None:
-    found = result(folder, tmp_path, *MESHES[mesh]())
-    assert found.keys() == of_one.keys()
-    np.testing.assert_allclose(found["scores"], of_one["scores"], rtol=0.0, atol=1e-5)
-    np.testing.assert_array_equal(found["scores"].argmax(axis=1), of_one["scores"].argmax(axis=1))
-    np.testing.assert_array_equal(found["written"], of_one["written"])
+def test_many_devices_give_the_results_of_one(folder: Path, on_one_device: Arrays, tmp_path: Path, mesh: str) -> None:
+    arrays = result(folder, tmp_path, *MESHES[mesh]())
+    assert arrays.keys() == on_one_device.keys()
+    np.testing.assert_allclose(arrays["scores"], on_one_device["scores"], rtol=0.0, atol=1e-5)
+    np.testing.assert_array_equal(arrays["scores"].argmax(axis=1), on_one_device["scores"].argmax(axis=1))
+    np.testing.assert_array_equal(arrays["written"], on_one_device["written"])
     for recipe in RECIPES:
-        assert found[f"{recipe} traced"] == of_one[f"{recipe} traced"] == 1
-        np.testing.assert_allclose(found[f"{recipe} validation"], of_one[f"{recipe} validation"], rtol=1e-5)
+        assert arrays[f"{recipe} traced"] == on_one_device[f"{recipe} traced"] == 1
+        np.testing.assert_allclose(arrays[f"{recipe} validation"], on_one_device[f"{recipe} validation"], rtol=1e-5)
         loss = TRAIN_LOG_COLUMNS.index("loss")
-        np.testing.assert_allclose(found[f"{recipe} curve"][:, loss], of_one[f"{recipe} curve"][:, loss], rtol=1e-5)
-        assert of_one[f"{recipe} parts"][0].tolist() == [3, 24, 40]
-        assert {tuple(part) for part in found[f"{recipe} parts"].tolist()} == {PARTS[mesh]}, "not split, or not alike"
-    assert found["adamw parts"].shape == (5, 3), "with two moments each of the gate and of what has its shape"
-    apart = np.concatenate([np.abs(found[key] - of_one[key]).ravel() for key in found if ".weight" in key])
-    # An update is about the rate (1e-3). Where a gradient is near zero its rounding decides the update's sign.
-    assert np.mean(apart < 1e-6) > 0.999 and apart.max() < 8.1e-3
-    onward(tmp_path / "scratch/adamw", folder, of_one)
+        np.testing.assert_allclose(
+            arrays[f"{recipe} curve"][:, loss], on_one_device[f"{recipe} curve"][:, loss], rtol=1e-5
+        )
+        assert on_one_device[f"{recipe} parts"][0].tolist() == [3, 24, 40]
+        assert {tuple(part) for part in arrays[f"{recipe} parts"].tolist()} == {PARTS[mesh]}, "not split, or not alike"
+    assert arrays["adamw parts"].shape == (5, 3), "with two moments each of the gate and of what has its shape"
+    differences = np.concatenate(
+        [np.abs(arrays[key] - on_one_device[key]).ravel() for key in arrays if ".weight" in key]
+    )
+    # An update is about the learning rate (1e-3). If a gradient is near zero, rounding decides the update's sign.
+    assert np.mean(differences < 1e-6) > 0.999 and differences.max() < 8.1e-3
+    assert_resumes_on_one_device(tmp_path / "scratch/adamw", folder, on_one_device)
 
 
-def onward(scratch: Path, folder: Path, of_one: Found) -> None:
-    """What was saved on many devices goes on on one."""
+def assert_resumes_on_one_device(scratch: Path, folder: Path, on_one_device: Arrays) -> None:
+    """A run that was saved on many devices continues on one."""
     assert [path.name for path in scratch.iterdir()] == ["2"]
     shutil.copytree(scratch, scratch.parent / "moved")
     decoder = open_model(folder).decoder
     state = train(decoder, MATERIAL, run_of("adamw"), outside_of(scratch.parent / "moved"), device_mesh())
-    np.testing.assert_allclose(state.train_log, of_one["adamw curve"], rtol=1e-4)
+    np.testing.assert_allclose(state.train_log, on_one_device["adamw curve"], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""Chat templates as a model folder holds them: rendered as they say, read without a second begin token."""
+"""Chat templates of model folders: rendering, tokenising without a second begin token, and refusals."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from stages.lm.training.examples import TrainingText, encode_examples
 
 TinyModel = Callable[..., LanguageModel]
 
-# In the manner of ChatML, with what templates use: loops, control of spaces, special tokens, a loop's break.
+# Similar to ChatML, with features that templates use: loops, whitespace control, special tokens, `break`.
 TEMPLATE = """{{- bos_token }}
 {%- for message in messages %}
     {%- if message['role'] not in ['user', 'assistant'] %}
@@ -33,7 +33,7 @@ TEMPLATE = """{{- bos_token }}
     {{- '[assistant]' }}
 {%- endif %}"""
 
-ASKED: list[Turn] = [
+TURNS: list[Turn] = [
     {"role": "user", "text": "is it "},
     {"role": "assistant", "text": "no"},
     {"role": "user", "text": "so"},
@@ -58,10 +58,10 @@ def chat(folder: Path) -> Prompts:
     return prompts_of(folder, open_model(folder), "chat")
 
 
-def test_turns_are_what_the_template_makes_of_them(folder: Path) -> None:
+def test_the_template_renders_turns(folder: Path) -> None:
     prompts = chat(folder)
-    assert prompts.text(ASKED, "I say", "") == TEXT
-    assert prompts.text(ASKED, "", "Examples. ") == TEXT.replace("[user]is", "[user]Examples. is").removesuffix("I say")
+    assert prompts.text(TURNS, "I say", "") == TEXT
+    assert prompts.text(TURNS, "", "Examples. ") == TEXT.replace("[user]is", "[user]Examples. is").removesuffix("I say")
 
 
 @pytest.mark.parametrize(
@@ -74,42 +74,42 @@ def test_turns_are_what_the_template_makes_of_them(folder: Path) -> None:
 )
 def test_every_spelling_of_a_template_is_read(folder: Path, changes: dict[str, Any]) -> None:
     configure(folder, **changes)
-    assert chat(folder).text(ASKED, "I say", "") == TEXT
+    assert chat(folder).text(TURNS, "I say", "") == TEXT
 
 
-def test_a_template_in_a_file_of_its_own_comes_first(folder: Path) -> None:
+def test_a_template_in_its_own_file_takes_precedence(folder: Path) -> None:
     configure(folder, chat_template="another")
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
-    assert chat(folder).text(ASKED, "I say", "") == TEXT
+    assert chat(folder).text(TURNS, "I say", "") == TEXT
 
 
-def test_the_template_alone_says_where_special_tokens_stand(folder: Path) -> None:
+def test_only_the_template_adds_special_tokens(folder: Path) -> None:
     model = open_model(folder)
     model.tokenizer.post_processor = processors.TemplateProcessing(
         single="<|begin|> $A", special_tokens=[("<|begin|>", 0)]
     )
     model.tokenizer.save(str(folder / "tokenizer.json"))
     prompts = chat(folder)
-    assert prompts.tokenizer.encode(prompts.text(ASKED[:1], "", "")).tokens[:2] == ["<|begin|>", "["]
+    assert prompts.tokenizer.encode(prompts.text(TURNS[:1], "", "")).tokens[:2] == ["<|begin|>", "["]
     assert plain_prompts(open_model(folder)).tokenizer.encode("so").tokens[0] == "<|begin|>"
 
 
-def test_a_training_example_ends_as_an_answer_does(folder: Path) -> None:
+def test_a_training_example_ends_like_an_answer(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 7}), encoding="utf-8")
     prompts = chat(folder)
-    [example], _ = encode_examples(prompts, [TrainingText("row", ASKED, "", " no")], 96, cut_long=False)
+    [example], _ = encode_examples(prompts, [TrainingText("row", TURNS, "", " no")], 96, cut_long=False)
     tokens = [prompts.tokenizer.id_to_token(index) for index in example.ids]
-    # Directly behind the beginning of a turn an answer has no space before it.
+    # At the start of a turn, an answer has no space before it.
     assert tokens[example.prompt_len - 1 :] == ["]", "no", "<|end|>"]
     configure(folder, chat_template="{{ messages[0]['content'] }}")
-    assert chat(folder).end_token == 7, "a template that ends no answer leaves it to config.json"
+    assert chat(folder).end_token == 7, "a template without an end token leaves the one of config.json"
 
 
 def test_questions_are_asked_in_the_template(folder: Path) -> None:
     model = open_model(folder)
     scorer = Scorer(model.decoder, device_mesh(), compute_dtype("float32"))
-    question = Question("row", ASKED, "I say", [" (A)", " (B)"])
+    question = Question("row", TURNS, "I say", [" (A)", " (B)"])
     as_chat, as_text = (
         list(score_questions(scorer, prompts, [question], lambda amount, note: None))[0]
         for prompts in (prompts_of(folder, model, "chat"), plain_prompts(model))
@@ -117,8 +117,10 @@ def test_questions_are_asked_in_the_template(folder: Path) -> None:
     assert len(as_chat) == 2 and not (as_chat == as_text).any()
 
 
-def test_what_the_template_refuses_is_refused_in_its_words(folder: Path) -> None:
-    with pytest.raises(QuestionError, match="the chat template of .* refuses it: only user and assistant speak$"):
+def test_the_error_quotes_the_message_of_the_template(folder: Path) -> None:
+    with pytest.raises(
+        QuestionError, match="the chat template of .* refuses these turns: only user and assistant speak$"
+    ):
         chat(folder).text([{"role": "system", "text": "be kind"}], "", "")
 
 
@@ -133,14 +135,14 @@ def test_what_the_template_refuses_is_refused_in_its_words(folder: Path) -> None
         "{{ unfinished",
     ],
 )
-def test_a_template_reaches_nothing_beyond_its_turns(folder: Path, template: str) -> None:
+def test_a_template_has_no_access_to_anything_else(folder: Path, template: str) -> None:
     configure(folder, chat_template=template)
     with pytest.raises(ModelError, match="its chat template does not work") as caught:
         chat(folder)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_without_a_template_says_so(folder: Path) -> None:
+def test_a_model_without_a_template_is_refused(folder: Path) -> None:
     configure(folder, chat_template=None)
     with pytest.raises(ModelError, match="has no chat template; set prompt_format to plain"):
         chat(folder)

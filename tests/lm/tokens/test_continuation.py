@@ -1,4 +1,4 @@
-"""Where a continuation begins and ends in the tokens of a whole text."""
+"""Where a continuation begins and ends in the tokens of a prompt and its continuation."""
 
 import json
 from collections.abc import Callable
@@ -29,10 +29,10 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 
 def pieces(tokenizer: Tokenizer, prompt: str, continuation: str) -> tuple[list[str], list[str]]:
-    """The tokens before the continuation's start, and those from it on."""
-    [found] = encode_pairs(tokenizer, [(prompt, continuation)])
-    words = [str(tokenizer.id_to_token(index)) for index in found.ids]
-    return words[: found.prompt_len], words[found.prompt_len :]
+    """The tokens of the prompt, and those of the continuation."""
+    [pair] = encode_pairs(tokenizer, [(prompt, continuation)])
+    words = [str(tokenizer.id_to_token(index)) for index in pair.ids]
+    return words[: pair.prompt_len], words[pair.prompt_len :]
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def pieces(tokenizer: Tokenizer, prompt: str, continuation: str) -> tuple[list[s
     [
         ("it is", " (A)", ["i", "t", "Ġis"], ["Ġ(", "A", ")"]),
         ("a", "b", ["a"], ["b"]),
-        # `no` holds the prompt's last letter and the continuation's first.
+        # `no` is the prompt's last letter and the continuation's first.
         ("an", "o!", ["a"], ["no", "!"]),
-        # A space at the prompt's end is drawn into the continuation's first token.
+        # A space at the prompt's end becomes part of the continuation's first token.
         ("it ", "is", ["i", "t"], ["Ġis"]),
-        # Letters of several bytes: a token may hold a part of one.
+        # Letters of several bytes: a token may be a part of one.
         ("é", "ß", ["Ã", "©"], ["Ã", "Ł"]),
         ("a", " (A) ", ["a"], ["Ġ(", "A", ")", "Ġ"]),
         ("a\n\n", "b", ["a", "Ċ", "Ċ"], ["b"]),
@@ -63,7 +63,7 @@ def test_where_a_continuation_begins(
         ("is it", " (A)", ["<s>", "▁is", "▁it"], ["▁(", "A", ")"]),
         ("is it", "s", ["<s>", "▁is", "▁it"], ["s"]),
         ("is it ", "(A)", ["<s>", "▁is", "▁it"], ["▁(", "A", ")"]),
-        # A letter that the vocabulary has not stands byte by byte.
+        # A letter that is not in the vocabulary becomes one token per byte.
         ("it", " ß it", ["<s>", "▁it"], ["▁", "<0xC3>", "<0x9F>", "▁it"]),
         ("", "it", ["<s>"], ["▁it"]),
     ],
@@ -71,7 +71,7 @@ def test_where_a_continuation_begins(
 def test_a_vocabulary_with_spaces_as_letters(
     prompt: str, continuation: str, before: list[str], after: list[str]
 ) -> None:
-    """In the manner of Llama 2, Mistral and Gemma."""
+    """Like those of Llama 2, Mistral and Gemma."""
     assert pieces(sentence_pieces(), prompt, continuation) == (before, after)
 
 
@@ -85,12 +85,12 @@ def sentence_pieces() -> Tokenizer:
     return tokenizer
 
 
-def test_what_a_post_processor_adds_stays_before_the_text_and_is_cut_behind_it(tokenizer: Tokenizer) -> None:
+def test_special_tokens_are_kept_before_the_text_and_dropped_after_it(tokenizer: Tokenizer) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<|begin|> $A <|end|>", special_tokens=[("<|begin|>", 0), ("<|end|>", 1)]
     )
     assert pieces(tokenizer, "a", " (A)") == (["<|begin|>", "a"], ["Ġ(", "A", ")"])
-    # With a begin token there is something to predict from, even behind an empty prompt.
+    # With a begin token, the prompt may be empty.
     assert pieces(tokenizer, "", "b") == (["<|begin|>"], ["b"])
 
 
@@ -102,7 +102,9 @@ def test_offsets_without_their_spaces_change_nothing(tokenizer: Tokenizer, conti
 
 
 @pytest.mark.parametrize("direction", ["Left", "Right"])
-def test_a_tokenizer_that_cuts_and_pads_is_told_not_to(folder: Path, tmp_path: Path, direction: str) -> None:
+def test_truncation_and_padding_of_a_saved_tokenizer_are_turned_off(
+    folder: Path, tmp_path: Path, direction: str
+) -> None:
     raw: dict[str, Any] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     raw["truncation"] = {"direction": direction, "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     raw["padding"] = {
@@ -126,12 +128,14 @@ def test_an_empty_continuation_is_refused(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize(("prompt", "continuation"), [("", "b"), ("n", "o"), (" ", "(A)")])
-def test_nothing_before_a_choice_is_refused(tokenizer: Tokenizer, prompt: str, continuation: str) -> None:
-    with pytest.raises(QuestionError, match="nothing predicts the first token"):
+def test_a_continuation_without_a_token_before_it_is_refused(
+    tokenizer: Tokenizer, prompt: str, continuation: str
+) -> None:
+    with pytest.raises(QuestionError, match="no token predicts the first token"):
         list(encode_pairs(tokenizer, [(prompt, continuation)]))
 
 
-def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json is missing"):
         load_tokenizer(tmp_path)
 

@@ -1,25 +1,25 @@
-"""Turns as the text that a model reads."""
+"""Rendering turns as plain text."""
 
 import pytest
 
 from stages.core.errors import QuestionError
 from stages.lm.tokens.plain_format import Turn, plain
 
-ASKED: Turn = {"role": "user", "text": "Is the sky green?"}
-TOLD: Turn = {"role": "assistant", "text": "No."}
+QUESTION: Turn = {"role": "user", "text": "Is the sky green?"}
+ANSWER: Turn = {"role": "assistant", "text": "No."}
 
 
 @pytest.mark.parametrize(
     ("turns", "answer_prefix", "text"),
     [
         (
-            [ASKED],
+            [QUESTION],
             "I believe the best answer is",
             "Human: Is the sky green?\n\nAssistant: I believe the best answer is",
         ),
-        ([ASKED], "", "Human: Is the sky green?\n\nAssistant:"),
+        ([QUESTION], "", "Human: Is the sky green?\n\nAssistant:"),
         (
-            [ASKED, TOLD, ASKED],
+            [QUESTION, ANSWER, QUESTION],
             "",
             "Human: Is the sky green?\n\nAssistant: No.\n\nHuman: Is the sky green?\n\nAssistant:",
         ),
@@ -30,10 +30,10 @@ def test_turns_as_text(turns: list[Turn], answer_prefix: str, text: str) -> None
     assert plain(turns, answer_prefix) == text
 
 
-def test_a_shared_prefix_stands_before_all_as_it_is() -> None:
-    assert plain([ASKED], "", "Examples. ") == "Examples. Human: Is the sky green?\n\nAssistant:"
+def test_a_shared_prefix_comes_first_and_unchanged() -> None:
+    assert plain([QUESTION], "", "Examples. ") == "Examples. Human: Is the sky green?\n\nAssistant:"
 
 
 def test_an_unknown_speaker_is_named() -> None:
-    with pytest.raises(QuestionError, match="the role 'system' is unknown; known are user, assistant"):
-        plain([ASKED, {"role": "system", "text": "Be kind."}], "")
+    with pytest.raises(QuestionError, match="the role 'system' is unknown; known roles: user, assistant"):
+        plain([QUESTION, {"role": "system", "text": "Be kind."}], "")
