@@ -1,4 +1,4 @@
-"""Joins the processes of its run as the environment says, and prints what came of it, as a program of its own."""
+"""A program that joins the processes of its run, as the environment says, and prints which one it is."""
 
 import os
 import sys
@@ -13,13 +13,13 @@ from stages.lm.distributed.launch import distributed_main
 def main() -> None:
     """Prints which process this is, of how many, and which devices it uses of how many."""
     total = processes.all_max(float(processes.index())) + 1
-    uses = jax.config.values["jax_cuda_visible_devices"]
-    # At once, since Gloo, which a CPU's processes exchange numbers by, says on the same stream whom it knows.
-    sys.stdout.write(f"{processes.index()} {int(total)} {jax.local_device_count()} {jax.device_count()} {uses}\n")
+    visible = jax.config.values["jax_cuda_visible_devices"]
+    # In one write, since Gloo, the collectives library of CPUs, prints to the same stream.
+    sys.stdout.write(f"{processes.index()} {int(total)} {jax.local_device_count()} {jax.device_count()} {visible}\n")
 
 
 if __name__ == "__main__":
     if "GCE_METADATA_IP" in os.environ:
-        # JAX sets it where it finds no TPU chip, and then does not ask Google's metadata server.
+        # JAX sets it if it finds no TPU chip, and then does not query Google's metadata server.
         os.environ.pop("TPU_SKIP_MDS_QUERY", None)
     run(distributed_main(main))

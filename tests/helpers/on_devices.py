@@ -1,8 +1,8 @@
-"""Asks and trains a tiny model on all devices of all processes of a run, as a program of its own: `MODEL SCRATCH OUT`.
+"""A program that queries and trains a tiny model on all devices of all processes of a run: `MODEL SCRATCH OUT`.
 
-How many devices and processes there are is said by the environment, before JAX starts. OUT gets what the model answers
-and writes, and what came of each recipe: its curves, its weights, how often the step was traced, and how large a
-device's part of one weight is.
+The environment sets the number of devices and processes before JAX starts. The program writes to OUT the model's scores
+and generated tokens, and for each recipe the logs, the weights, how often the step was traced, and the shape of a
+device's part of one weight.
 """
 
 import sys
@@ -33,7 +33,7 @@ from stages.lm.training.state import TrainConfig, TrainData, TrainHooks, TrainSt
 from stages.lm.training.step import token_loss
 
 CHOICES = ((3, 4), (3, 5), (6,))
-# Of several shapes, three choices each; more than eight devices take at once. The last thirty share a prefix.
+# Several shapes, three choices each, and more trees than a batch for eight devices holds. The last 30 share a prefix.
 TREES = [
     token_tree([PromptCompletion((*range(20, 24 + first % 50), *choice), 4 + first % 50) for choice in CHOICES])
     for first in range(150)
@@ -43,49 +43,49 @@ TREES = [
 ]
 RECIPES = ("adamw", "adafactor", "lora")
 # Of lengths that fill rows of 32 unevenly.
-MATERIAL = TrainData(
+DATA = TrainData(
     [PromptCompletion(tuple(range(20 + first, 26 + first + first % 9)), 4) for first in range(40)],
     {"short": [PromptCompletion((30, 31, 32), 1)], "long": [PromptCompletion(tuple(range(40, 60)), 2)] * 3},
 )
 
 
-def run_of(recipe: str) -> TrainConfig:
+def config_of(recipe: str) -> TrainConfig:
     """Four steps with a checkpoint after the second."""
-    optimizer: Any = "adafactor" if recipe == "adafactor" else "adamw"
-    rule = OptimizerConfig(optimizer, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, max_grad_norm=1.0)
+    name: Any = "adafactor" if recipe == "adafactor" else "adamw"
+    optimizer = OptimizerConfig(name, 1e-3, "cosine", warmup_steps=1, weight_decay=0.01, max_grad_norm=1.0)
     return TrainConfig(
         steps=4, batch_size=16, gradient_accumulation_steps=2, save_steps=2, eval_steps=2, keep_steps=(),
-        optimizer=rule, dtype=jnp.dtype("float32"), remat=True,
+        optimizer=optimizer, dtype=jnp.dtype("float32"), remat=True,
     )  # fmt: skip
 
 
-def outside_of(scratch: Path) -> TrainHooks:
-    """Nothing is told, and there is room for everything."""
+def hooks_of(scratch: Path) -> TrainHooks:
+    """No progress, and memory for everything."""
     return TrainHooks(scratch, 1e9, lambda amount, note: None, lambda: 2**40)
 
 
 def main(model: Path, scratch: Path, out: Path) -> None:
-    """Asks, and trains by every recipe; the first process writes OUT."""
+    """Queries the model, and trains it by every recipe; the first process writes OUT."""
     jax.config.update("jax_default_matmul_precision", "highest")
     jax.config.update("jax_disable_most_optimizations", True)
-    found: dict[str, Any] = _asked(model)
+    results: dict[str, Any] = _query(model)
     for recipe in RECIPES:
-        found |= {f"{recipe} {name}": value for name, value in _trained(recipe, model, scratch / recipe).items()}
+        results |= {f"{recipe} {name}": value for name, value in _train(recipe, model, scratch / recipe).items()}
     if processes.is_first():
-        np.savez(out, **found)
+        np.savez(out, **results)
 
 
-def _asked(folder: Path) -> dict[str, Any]:
+def _query(folder: Path) -> dict[str, Any]:
     mesh, dtype = device_mesh(environment.tensor_parallel()), jnp.dtype("float32")
     decoder = open_model(folder, sharding_fn(mesh)).decoder
     scores = list(score_all(Scorer(decoder, mesh, dtype), TREES, lambda amount, note: None))
-    prompts = [Prompt(tuple(range(20, 24 + first)), lambda written: False) for first in range(60)]
+    prompts = [Prompt(tuple(range(20, 24 + first)), lambda ids: False) for first in range(60)]
     batches = list(generate(decoder, prompts, STRIDE, dtype, mesh))
     written = {index: ids for batch in batches for index, ids in zip(batch.prompts, batch.ids, strict=True)}
     return {"scores": np.array(scores), "written": np.array([written[index] for index in range(len(prompts))])}
 
 
-def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
+def _train(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
     traced = 0
 
     def counted(*arguments: Any) -> Any:
@@ -98,7 +98,7 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
     decoder = open_model(folder, sharding_fn(mesh)).decoder
     if recipe == "lora":
         adapters.add_adapters(decoder, LoraConfig(("query", "out", "gate", "down"), rank=4, alpha=8.0), seed=3)
-    state = train(decoder, MATERIAL, run_of(recipe), outside_of(scratch), mesh)
+    state = train(decoder, DATA, config_of(recipe), hooks_of(scratch), mesh)
     if recipe == "lora":
         adapters.merge_adapters(decoder, ["query", "out", "gate", "down"])
     curves = {"curve": state.train_log, "validation": state.validation_log}
@@ -106,9 +106,9 @@ def _trained(recipe: str, folder: Path, scratch: Path) -> dict[str, Any]:
 
 
 def _parts(kernel: nnx.Param[Any], state: TrainState) -> list[tuple[int, ...]]:
-    """A device's part of the kernel, and of what the optimizer holds in its shape."""
-    whole = kernel[...].shape
-    moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == whole]
+    """The shape of a device's part of the kernel, and of the optimizer's moments for it."""
+    full_shape = kernel[...].shape
+    moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.shape == full_shape]
     return [leaf.addressable_shards[0].data.shape for leaf in (kernel[...], *moments)]
 
 

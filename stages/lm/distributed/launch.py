@@ -1,4 +1,4 @@
-"""A stage that may be one of several processes, as the environment says (docs/environment.md)."""
+"""Runs a stage as one of several processes if the environment says so (docs/environment.md)."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,11 +8,11 @@ from stages.lm.distributed import environment, processes
 
 
 def distributed_main(main: Callable[..., None]) -> Callable[..., None]:
-    """`main` within the processes of its run, whose signs of life it gives and watches."""
+    """`main`, joined to the processes of its run, with a heartbeat among them."""
 
     @wraps(main)
-    def joined(*args: Any, **kwargs: Any) -> None:
+    def joined_main(*args: Any, **kwargs: Any) -> None:
         with processes.distributed(environment.cluster_spec()):
             main(*args, **kwargs)
 
-    return joined
+    return joined_main

@@ -1,93 +1,99 @@
-"""Several processes as one run: joining them, and what they have to agree on."""
+"""Joins the processes of a run, and exchanges values among them."""
 
 import atexit
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpy as np
-from jax._src import distributed as jax_distributed
 from jax.experimental import multihost_utils
 
 from stages.core.errors import Interrupted, ModelError
+from stages.lm.distributed.environment import ClusterSpec
 from stages.lm.distributed.heartbeat import JAX_HEARTBEAT_SECONDS, Heartbeat
-
-Asked = tuple[str | None, int | None, int | None]
 
 
 @contextmanager
-def distributed(asked: Asked | None) -> Iterator[None]:
-    """Joins the processes of a run for the block, before anything else is asked of JAX; nothing where it is one.
+def distributed(cluster: ClusterSpec | None) -> Iterator[None]:
+    """Joins the processes of a run for the block, before any other use of JAX; does nothing if `cluster` is None.
 
-    `asked` are the first one's address, their number and which of them this is; what is None is found out from the
-    cluster. All leave the block together. Where one ends early or is gone, the others end within a minute with a line
-    that names it and status 1.
+    All processes leave the block together. If one ends early or is gone, the others end within a minute with status 1
+    and a line that names it.
 
     Raises:
-        ModelError: there is no such cluster, or not all processes came.
+        ModelError: there is no such cluster, or not all processes joined.
     """
-    if asked is None:
+    if cluster is None:
         yield
         return
-    _join(asked)
-    # What Orbax, too, knows the coordinator by; it has no public name in JAX.
-    known = jax_distributed.global_state
-    watch = Heartbeat(known.client, str(known.coordinator_address), jax.process_index(), jax.process_count())
+    _join(cluster)
+    heartbeat = Heartbeat(*coordinator(), jax.process_index(), jax.process_count())
     try:
         yield
-    except Interrupted:  # all of them, after the same step
-        watch.finish()
+    except Interrupted:  # in all processes, after the same step
+        heartbeat.finish()
         raise
     except BaseException as error:
-        watch.fail(error)
-        atexit.register(_leave_alone, 130 if isinstance(error, KeyboardInterrupt) else 1)
+        heartbeat.fail(error)
+        atexit.register(_exit_without_waiting, 130 if isinstance(error, KeyboardInterrupt) else 1)
         raise
-    watch.finish()
+    heartbeat.finish()
 
 
-def _join(asked: Asked) -> None:
+def coordinator() -> tuple[Any, str]:
+    """The client of JAX's coordinator and its address (host:port), once `jax.distributed.initialize` has run."""
+    # The only private import of JAX: the heartbeat needs the coordinator's key-value store and barrier, which have no
+    # public name (Orbax takes them from here too). After an update of jax, check that `global_state` still has `client`
+    # and `coordinator_address`, and the client the methods that heartbeat.py calls; tests/lm/distributed does.
+    from jax._src.distributed import global_state
+
+    return global_state.client, str(global_state.coordinator_address)
+
+
+def _join(cluster: ClusterSpec) -> None:
     try:
-        # An empty list is all devices that this process sees. JAX would else take one, under SLURM and Open MPI.
-        jax.distributed.initialize(*asked, local_device_ids=[], heartbeat_timeout_seconds=JAX_HEARTBEAT_SECONDS)
+        # The empty list means all devices that this process sees; by default JAX takes one under SLURM and Open MPI.
+        jax.distributed.initialize(*cluster, local_device_ids=[], heartbeat_timeout_seconds=JAX_HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise ModelError(
             f"the processes of this run did not find each other ({error}); see CANDOR_PROCESSES in docs/environment.md"
         ) from error
 
 
-def _leave_alone(status: int) -> None:
-    # JAX would wait here for the others, which wait for this one.
+def _exit_without_waiting(status: int) -> None:
+    # JAX's own exit handler would wait for the other processes, which wait for this one.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what only one may write."""
+    """Whether this is the process that writes the outputs."""
     return jax.process_index() == 0
 
 
 def index() -> int:
-    """Which of the processes this is, from 0."""
+    """The index of this process, from 0."""
     return jax.process_index()
 
 
 def all_max(value: float) -> float:
-    """The largest value that any process has; all of them have to ask."""
+    """The largest value that any process passes; every process must call this."""
     if jax.process_count() == 1:
         return value
     return float(np.max(multihost_utils.process_allgather(np.array(value, np.float32))))
 
 
 def all_min(value: float) -> float:
-    """The smallest value that any process has; all of them have to ask."""
+    """The smallest value that any process passes; every process must call this."""
     return -all_max(-value)
 
 
 def broadcast_from_first(values: np.ndarray) -> np.ndarray:
-    """What the first process has; all of them have to ask, each with an array of the same shape."""
+    """The array of the first process; every process must call this, with an array of the same shape."""
     if jax.process_count() == 1:
         return values
     return np.asarray(multihost_utils.broadcast_one_to_all(values))

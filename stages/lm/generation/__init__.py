@@ -1,1 +1,1 @@
-"""Greedy decoding with a KV cache, and answers in the model's own words."""
+"""Greedy decoding with a KV cache, and free-text answers to questions."""

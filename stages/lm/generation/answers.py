@@ -1,4 +1,4 @@
-"""Answers in a model's own words: decoded greedily, and cut where the model ends its turn."""
+"""Free-text answers to questions: decoded greedily, and cut where the model ends its turn."""
 
 import hashlib
 import time
@@ -21,15 +21,15 @@ from stages.lm.tokens.prompt_formats import Prompts
 def generate_answers(
     scorer: Scorer, prompts: Prompts, questions: Iterable[Question], max_new_tokens: int, advance: Advance
 ) -> list[str]:
-    """The answer to each question, of at most `max_new_tokens` tokens; its choices play no part.
+    """The answer to each question, of at most `max_new_tokens` tokens; the question's choices are not used.
 
-    An answer ends with the model's end token, or where another turn would begin. Of several processes all pass the same
-    questions.
+    An answer ends with the model's end token, or where another turn would begin. With several processes, all of them
+    pass the same questions.
 
     Raises:
         QuestionError: a question leaves no room for an answer; the message names it.
     """
-    room = scorer.decoder.config.max_positions - max_new_tokens
+    max_prompt_tokens = scorer.decoder.config.max_positions - max_new_tokens
     end = AnswerEnd(prompts)
     began, tokens = time.monotonic(), 0
 
@@ -42,36 +42,37 @@ def generate_answers(
 
     answers: list[np.ndarray] = []
     for chunk in batched(questions, scorer.chunk_size):
-        requests = [Prompt(_prompt_ids(prompts, question, room), end.is_reached) for question in chunk]
+        requests = [Prompt(_prompt_ids(prompts, question, max_prompt_tokens), end.is_reached) for question in chunk]
         keys = [_key(request, prompts, max_new_tokens) for request in requests]
         answers += scorer.cache.get_or_compute(keys, requests, compute, advance)
     return [end.text(ids.tolist()) for ids in answers]
 
 
-def _prompt_ids(prompts: Prompts, question: Question, room: int) -> tuple[int, ...]:
+def _prompt_ids(prompts: Prompts, question: Question, max_tokens: int) -> tuple[int, ...]:
     with named(question.name):
         text = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
         ids = tuple(prompts.tokenizer.encode(text).ids)
-        if len(ids) > room:
+        if len(ids) > max_tokens:
             raise QuestionError(
-                f"it has {len(ids)} tokens, and the model's window leaves room for {room} and an answer"
+                f"it has {len(ids)} tokens, and the model's window leaves room for {max_tokens} and an answer"
             )
     return ids
 
 
 def _key(request: Prompt, prompts: Prompts, max_new_tokens: int) -> bytes:
-    facts = f"generated {request.ids} {max_new_tokens} {prompts.stops} {prompts.end_token}"
-    return hashlib.blake2b(facts.encode(), digest_size=16).digest()
+    """A hash of the request and of what ends its answer: its key in the answer cache."""
+    content = f"generated {request.ids} {max_new_tokens} {prompts.stops} {prompts.end_token}"
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
 class AnswerEnd:
-    """Where an answer ends: with the end token, or with the first token that completes one of the stop texts."""
+    """Where an answer ends: at the end token, or at the first token that completes one of the stop texts."""
 
     prompts: Prompts
 
     def is_reached(self, ids: Sequence[int]) -> bool:
-        """Whether the last STRIDE tokens ended the answer; only these and what a stop may span before are decoded."""
+        """Whether the last STRIDE tokens ended the answer; decodes only these and the few that a stop may span."""
         span = max((len(stop.encode()) for stop in self.prompts.stops), default=0)
         tail = ids[-STRIDE - span :]
         return self.prompts.end_token in tail or self._has_stop(tail)
@@ -79,7 +80,7 @@ class AnswerEnd:
     def cut(self, ids: Sequence[int]) -> Sequence[int]:
         """The ids up to the one that ends the answer.
 
-        A text that holds a stop still does when tokens follow, so the end is found by bisection.
+        Bisection finds it, since a text that contains a stop still does so when tokens follow.
         """
         if self.prompts.end_token in ids:
             ids = ids[: ids.index(self.prompts.end_token) + 1]

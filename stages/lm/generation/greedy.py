@@ -1,7 +1,8 @@
-"""Greedy decoding with a KV cache: the most probable token again and again, for many prompts at once.
+"""Batched greedy decoding with a KV cache.
 
-Prompts are padded on their left to a common length, so that all of a batch write their next token at one place. A
-prompt always meets the same compiled programs and the same number of rows, as in `stages.lm.scoring.forward`.
+Prompts are padded on the left to a common length, so that all rows of a batch write their next token at the same
+position. A prompt always runs in the same compiled programs with the same number of rows, as in
+`stages.lm.scoring.forward`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +20,16 @@ from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Array, Float, Int, Mesh
 from stages.lm.nn.sharding import FSDP, put
 
-# Places of a batch's rows, prompts and answers together; with the shape it decides the number of rows.
-BATCH_PLACES = 4_096
+# Tokens of a batch, prompts and answers together; with the length it determines the number of rows.
+BATCH_TOKENS = 4_096
 # Prompts whose lengths differ by less share a compiled program.
 LENGTH_STEP = 64
-# Tokens that are generated before each check whether any answer of the batch goes on.
+# Tokens that are generated between two checks whether all answers of the batch are complete.
 STRIDE = 16
 
 
 class Prompt(NamedTuple):
-    """Token ids to continue, and a function that says of the generated ids whether the last stride completed them."""
+    """Token ids to continue, and a function of the generated ids: whether the last stride completed the answer."""
 
     ids: tuple[int, ...]
     is_complete: Callable[[Sequence[int]], bool]
@@ -46,19 +47,19 @@ def generate(
 ) -> Iterator[Generated]:
     """Continues each prompt until `is_complete` or `max_new_tokens`, batch by batch.
 
-    Of equal logits the first token counts. Tokens come in strides, and go on while another answer of the batch is not
-    complete: the caller cuts each where it ends.
+    Of equal logits the first token counts. Tokens are generated in strides, until all answers of the batch are
+    complete: the caller cuts each answer where it ends.
     """
     graph, state = nnx.split(model)
     new_tokens = -(-max_new_tokens // STRIDE) * STRIDE
     with jax.set_mesh(mesh):
         for length, indices in _batches(prompts, new_tokens, mesh.shape[FSDP]):
-            own = [prompts[index] for index in indices]
-            yield Generated(indices, _generate_batch(graph, state, own, length, new_tokens, dtype, mesh))
+            batch = [prompts[index] for index in indices]
+            yield Generated(indices, _generate_batch(graph, state, batch, length, new_tokens, dtype, mesh))
 
 
 def _batches(prompts: Sequence[Prompt], new_tokens: int, groups: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Prompts of about equal length, the longest first; each with the length that they are padded to."""
+    """Yields a padded length and the indices of the prompts that are padded to it, the longest first."""
     by_length: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         by_length.setdefault(-(-len(prompt.ids) // LENGTH_STEP) * LENGTH_STEP, []).append(index)
@@ -69,7 +70,8 @@ def _batches(prompts: Sequence[Prompt], new_tokens: int, groups: int) -> Iterato
 
 
 def _rows(length: int, new_tokens: int) -> int:
-    return max(1, BATCH_PLACES // (length + new_tokens))
+    """Rows of a batch, for each group of devices."""
+    return max(1, BATCH_TOKENS // (length + new_tokens))
 
 
 def _generate_batch(
@@ -83,13 +85,14 @@ def _generate_batch(
 ) -> list[list[int]]:
     by_rows = NamedSharding(mesh, PartitionSpec(FSDP))
     rows = _rows(length, new_tokens) * mesh.shape[FSDP]
-    tokens_BT, *places = (put(array, by_rows) for array in _left_padded(prompts, rows, length, new_tokens))
-    cache, next_B = _prefill(graph, state, tokens_BT, *places, dtype=dtype)
+    padded = _left_padded(prompts, rows, length, new_tokens)
+    tokens_BT, positions_BS, ends_BS = (put(array, by_rows) for array in padded)
+    cache, next_B = _prefill(graph, state, tokens_BT, positions_BS, ends_BS, dtype=dtype)
     generated: list[list[int]] = [[] for _ in prompts]
     running = [*range(len(prompts))]
     for start in range(length, length + new_tokens, STRIDE):
         cache, next_B, new_BT = _decode_stride(
-            graph, state, cache, next_B, jnp.int32(start), *places, dtype=dtype, mesh=mesh
+            graph, state, cache, next_B, jnp.int32(start), positions_BS, ends_BS, dtype=dtype, mesh=mesh
         )
         for ids, new in zip(generated, np.asarray(new_BT).tolist(), strict=False):
             ids += new
@@ -100,17 +103,17 @@ def _generate_batch(
 
 
 def _left_padded(prompts: Sequence[Prompt], rows: int, length: int, new_tokens: int) -> tuple[np.ndarray, ...]:
-    """Tokens of the prompts, right-aligned in `length` places; positions and ends of these and `new_tokens` more."""
-    tokens = np.zeros((rows, length), np.int32)
-    positions = np.zeros((rows, length + new_tokens), np.int32)
+    """Tokens of the prompts, right-aligned in rows of `length`; positions and ends of these and `new_tokens` more."""
+    tokens_BT = np.zeros((rows, length), np.int32)
+    positions_BS = np.zeros((rows, length + new_tokens), np.int32)
     # Padding attends only to itself and is masked for all others.
-    ends = np.tile(np.arange(1, length + new_tokens + 1, dtype=np.int32), (rows, 1))
+    ends_BS = np.tile(np.arange(1, length + new_tokens + 1, dtype=np.int32), (rows, 1))
     for row, prompt in enumerate(prompts):
         begin = length - len(prompt.ids)
-        tokens[row, begin:] = prompt.ids
-        positions[row, begin:] = np.arange(len(prompt.ids) + new_tokens)
-        ends[row, begin:] = length + new_tokens
-    return tokens, positions, ends
+        tokens_BT[row, begin:] = prompt.ids
+        positions_BS[row, begin:] = np.arange(len(prompt.ids) + new_tokens)
+        ends_BS[row, begin:] = length + new_tokens
+    return tokens_BT, positions_BS, ends_BS
 
 
 @partial(jax.jit, static_argnames=("graph", "dtype"))
@@ -122,9 +125,10 @@ def _prefill(
     ends_BS: Int[Array, "B S"],
     dtype: jnp.dtype,
 ) -> tuple[KVCache, Int[Array, " B"]]:
+    """The cache with the prompts' keys and values, and the first token after each prompt."""
     model = nnx.merge(graph, state)
-    rows, places = positions_BS.shape
-    cache = model.init_cache(rows, places, dtype)
+    rows, capacity = positions_BS.shape
+    cache = model.init_cache(rows, capacity, dtype)
     hidden_BTD, cache = model.forward_with_cache(tokens_BT, positions_BS, ends_BS, cache, jnp.int32(0), dtype)
     return cache, _most_probable(model, hidden_BTD[:, -1])
 
@@ -144,9 +148,9 @@ def _decode_stride(
     """Decodes STRIDE tokens, of which the first is `next_B`; also returns the token after them."""
     model = nnx.merge(graph, state)
 
-    def step(carry: tuple[KVCache, Array], place: Array) -> tuple[tuple[KVCache, Array], Array]:
+    def step(carry: tuple[KVCache, Array], index: Array) -> tuple[tuple[KVCache, Array], Array]:
         cache, token_B = carry
-        hidden_B1D, cache = model.forward_with_cache(token_B[:, None], positions_BS, ends_BS, cache, place, dtype)
+        hidden_B1D, cache = model.forward_with_cache(token_B[:, None], positions_BS, ends_BS, cache, index, dtype)
         return (cache, _most_probable(model, hidden_B1D[:, 0])), token_B
 
     (cache, next_B), new_TB = jax.lax.scan(step, (cache, next_B), start + jnp.arange(STRIDE))

@@ -1,7 +1,7 @@
-"""Trees of questions as arrays: of few shapes, filled up to a common size.
+"""Batches of question trees: padded arrays of few shapes, each of which is compiled once.
 
-A question always meets the same shape, whatever its company: what it begins with and shares with others is read once
-(`prefix`), and its length behind that decides.
+A question always gets the same shape, regardless of the other questions in the batch: the length of its own tokens,
+after the prefix that it shares with others, determines the shape.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,25 @@ from stages.lm.tokens.trees import TokenTree
 
 
 class TokenBudget(NamedTuple):
-    """Fed tokens per batch and group of devices: of questions by themselves, and of those behind a prefix."""
+    """Input tokens per batch and group of devices: for questions without and with a shared prefix."""
 
     plain: int
     with_prefix: int
 
 
-# By platform: batches of a shape are always this large, so that it is part of the result's identity and no knob. On a
-# CPU nothing is gained by more (bench/scoring). Those that share a prefix are few, and fill few batches; from some 500
-# tokens on a chip takes longer for its products than to fetch the weights of a large model.
+# Fixed by platform, and not a setting: scores depend on the batch size in their last digits. On a CPU larger batches
+# are no faster (bench/scoring). Questions that share a prefix are few and fill few batches; from about 500 tokens on, a
+# chip spends more time on matrix products than on loading the weights of a large model.
 CPU_BUDGET, ACCELERATOR_BUDGET = TokenBudget(768, 256), TokenBudget(16_384, 512)
-# Of all groups of accelerators together at most, but so many of each: the last batch of a shape is filled up, and
-# 100,000 prompts, asked twice, are some 16 million tokens of 20 shapes.
+# The most tokens for all groups of accelerators together, and the fewest for each. Larger batches would waste more on
+# padding the last one of each shape: 100,000 prompts in two orders are about 16 million tokens in 20 shapes.
 MAX_GLOBAL_TOKENS, MIN_TOKENS_PER_GROUP = TokenBudget(262_144, 8_192), TokenBudget(1_024, 32)
-# All questions behind prefixes of up to so many tokens share their programs, then of up to twice as many, and so on.
+# Prefixes of up to this many tokens share their compiled programs; longer ones up to twice as many, and so on.
 MIN_PREFIX_CAPACITY = 1_024
 
 
 class BatchShape(NamedTuple):
-    """A compiled program's sizes: places of the prefix, fed tokens, predicting positions and scored tokens."""
+    """A compiled program's sizes: the prefix's capacity, input tokens, predicting positions and target tokens."""
 
     prefix: int
     length: int
@@ -50,8 +50,8 @@ class BatchShape(NamedTuple):
 class BatchArrays(NamedTuple):
     """The arrays of a batch: B rows of T tokens, Q positions that predict targets, and C target tokens a row.
 
-    They are of what follows the prefix; only positions count the prefix's tokens. `logit_index_BC` says which of the Q
-    positions predicts a target.
+    The tokens are those after the prefix; `positions_BT` counts the prefix too, all other indices do not.
+    `logit_index_BC` is the index in `logit_positions_BQ` of the position that predicts a target.
     """
 
     tokens_BT: Any
@@ -64,7 +64,7 @@ class BatchArrays(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Trees of equal shape: which they are, in the order of the first rows, their common prefix, and their arrays."""
+    """Trees of equal shape: their indices, in the order of the rows, their common prefix, and their arrays."""
 
     trees: tuple[int, ...]
     prefix: tuple[int, ...]
@@ -72,62 +72,64 @@ class Batch:
 
 
 def token_budget(mesh: Mesh) -> TokenBudget:
-    """The batches' sizes on the mesh."""
+    """The batch sizes on a mesh."""
     is_cpu = mesh.devices.flat[0].platform == "cpu"
     return CPU_BUDGET if is_cpu else accelerator_budget(mesh.shape[FSDP])
 
 
 def accelerator_budget(groups: int) -> TokenBudget:
-    """The batches' sizes on so many groups of accelerators."""
+    """The batch sizes on a number of groups of accelerators."""
     sizes = zip(ACCELERATOR_BUDGET, MAX_GLOBAL_TOKENS, MIN_TOKENS_PER_GROUP, strict=True)
-    return TokenBudget(*(max(least, min(most, together // groups)) for most, together, least in sizes))
+    return TokenBudget(*(max(minimum, min(default, total // groups)) for default, total, minimum in sizes))
 
 
 def batches(trees: Sequence[TokenTree], groups: int, budget: TokenBudget) -> Iterator[Batch]:
-    """Batches of equal shape, each of about the budget for each group of devices.
+    """Batches of trees with equal shape and prefix, each of about the budget for each group of devices.
 
-    The longest come first: what would run out of memory does so at once.
+    The longest come first: a batch that does not fit into memory fails at once.
     """
-    alike: dict[tuple[BatchShape, tuple[int, ...]], list[int]] = {}
+    by_shape_and_prefix: dict[tuple[BatchShape, tuple[int, ...]], list[int]] = {}
     for index, tree in enumerate(trees):
-        alike.setdefault((batch_shape(tree), tree.tokens[: tree.prefix_len]), []).append(index)
-    # By prefix within a length of prefixes, so that each is read once.
-    ordered = sorted(alike.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True)
+        by_shape_and_prefix.setdefault((batch_shape(tree), tree.tokens[: tree.prefix_len]), []).append(index)
+    # By capacity, then by prefix, so that each prefix is prefilled once.
+    ordered = sorted(
+        by_shape_and_prefix.items(), key=lambda item: (item[0][0].prefix, item[0][1], item[0][0]), reverse=True
+    )
     for (shape, prefix), indices in ordered:
         size = shape.rows(budget) * groups
         for start in range(0, len(indices), size):
-            taken = tuple(indices[start : start + size])
-            yield _batch(shape, size, prefix, taken, [trees[index] for index in taken])
+            batch_indices = tuple(indices[start : start + size])
+            yield _batch(shape, size, prefix, batch_indices, [trees[index] for index in batch_indices])
 
 
 def batch_shape(tree: TokenTree) -> BatchShape:
-    """The shape that a tree is run in."""
+    """The shape that a tree is padded to."""
     length = len(tree.tokens) - tree.prefix_len
-    # A sixteenth to an eighth of the length, from 64 on: filling up costs one token in twenty, for few programs. Those
-    # that share a prefix are few, and with more shapes they would fill fewer batches.
+    # From 64 tokens on, steps are a sixteenth to an eighth of the length: padding costs one token in twenty, and few
+    # programs are compiled. Questions that share a prefix are few, and get coarser steps to fill their batches.
     step = 1 << max((length - 1).bit_length() - 4, 4 if tree.prefix_len else 3)
-    predictors = len({scored.position for scored in tree.targets})
+    logit_positions = len({target.position for target in tree.targets})
     prefix = prefix_capacity(tree.prefix_len) if tree.prefix_len else 0
-    return BatchShape(prefix, _rounded(length, step), _rounded(predictors, 4), _rounded(len(tree.targets), 8))
+    return BatchShape(prefix, _round_up(length, step), _round_up(logit_positions, 4), _round_up(len(tree.targets), 8))
 
 
 def prefix_capacity(tokens: int) -> int:
-    """Places that keys and values of a prefix are kept in."""
+    """Positions for the keys and values of a prefix of `tokens` tokens."""
     return max(MIN_PREFIX_CAPACITY, 1 << (tokens - 1).bit_length())
 
 
 def prefix_arrays(prefix: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, positions and ends [1, P] of a prefix, filled up with padding that sees itself alone."""
-    places = _rounded(len(prefix), PREFIX_BLOCK)
-    tokens, positions = np.zeros((2, 1, places), np.int32)
-    ends = np.arange(1, places + 1, dtype=np.int32)[None].copy()
-    tokens[0, : len(prefix)] = prefix
-    positions[0, : len(prefix)] = np.arange(len(prefix))
-    ends[0, : len(prefix)] = places
-    return tokens, positions, ends
+    """Tokens, positions and ends [1, P] of a prefix, padded to whole blocks; padding attends only to itself."""
+    P = _round_up(len(prefix), PREFIX_BLOCK)
+    tokens_1P, positions_1P = np.zeros((2, 1, P), np.int32)
+    ends_1P = np.arange(1, P + 1, dtype=np.int32)[None].copy()
+    tokens_1P[0, : len(prefix)] = prefix
+    positions_1P[0, : len(prefix)] = np.arange(len(prefix))
+    ends_1P[0, : len(prefix)] = P
+    return tokens_1P, positions_1P, ends_1P
 
 
-def _rounded(size: int, step: int) -> int:
+def _round_up(size: int, step: int) -> int:
     return -(-size // step) * step
 
 

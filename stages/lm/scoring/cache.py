@@ -1,4 +1,4 @@
-"""The answer cache: what a store knows is looked up, the rest is computed batch by batch and stored as it comes."""
+"""The answer cache: looks questions up in a store, computes the missing ones batch by batch, and stores them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class BatchResult(NamedTuple):
-    """The results of a batch: indices into the list of items, a value for each, and a note on the pace."""
+    """The results of a batch: indices into the list of items, a value for each, and a note on the speed."""
 
     indices: Sequence[int]
     values: Sequence[np.ndarray]
@@ -22,20 +22,20 @@ class BatchResult(NamedTuple):
 
 @runtime_checkable
 class KeyValueStore(Protocol):
-    """Arrays of one model in one arithmetic, by the content of a question."""
+    """Arrays of one model in one arithmetic, keyed by a hash of the question."""
 
     def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
-        """The arrays of those keys that are stored."""
+        """The arrays of the keys that are stored."""
 
     def put(self, values: Mapping[bytes, np.ndarray]) -> None:
-        """Stores arrays for the next time."""
+        """Stores arrays under their keys."""
 
 
 class NullStore:
     """Stores nothing."""
 
     def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
-        """No arrays."""
+        """Returns no arrays."""
         return {}
 
     def put(self, values: Mapping[bytes, np.ndarray]) -> None:
@@ -43,7 +43,7 @@ class NullStore:
 
 
 class AnswerCache:
-    """A store in front of a computation; of several processes, all compute and the first one stores."""
+    """A store in front of a computation; with several processes, all compute and the first one stores."""
 
     def __init__(self, store: KeyValueStore | None = None):
         self._store = store or NullStore()
@@ -55,11 +55,11 @@ class AnswerCache:
         compute: Callable[[Sequence[Item]], Iterator[BatchResult]],
         advance: Advance,
     ) -> list[np.ndarray]:
-        """The value of each item, in order; `compute` gets every distinct missing item once."""
+        """The value of each item, in order; calls `compute` with the missing items, each distinct one once."""
         distinct = dict(zip(keys, items, strict=True))
         repeats = Counter(keys)
         values = dict(self._store.get(list(distinct)))
-        # The store of one process may know what another does not, and all must send the same batches to the devices.
+        # The stores of the processes may differ, but all processes must send the same batches to the devices.
         is_known = processes.broadcast_from_first(np.array([key in values for key in distinct]))
         missing = [key for key, known in zip(distinct, is_known, strict=True) if not known]
         if len(missing) < len(distinct):

@@ -1,7 +1,7 @@
-"""Log-probabilities of multiple-choice questions: one forward pass per question, whatever the number of choices.
+"""The scoring forward pass: log-probabilities of all choices of a multiple-choice question at once.
 
-A question always meets the same compiled program: its length decides the shape, and every batch of a shape is padded to
-the same size. So its numbers do not depend on the other questions in the batch or on its place in the list.
+A question always runs in the same compiled program: its length determines the shape, and every batch of a shape is
+padded to the same size. So its scores do not depend on the other questions in the batch or on its place in the list.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from stages.lm.tokens.trees import TokenTree
 
 
 class ScoredBatch(NamedTuple):
-    """The results of a batch: which trees, their log-probabilities, and how many tokens, without and with padding."""
+    """The results of a batch: its trees' indices, their log-probabilities, and its tokens without and with padding."""
 
     trees: tuple[int, ...]
     logprobs: list[np.ndarray]
@@ -34,7 +34,8 @@ class ScoredBatch(NamedTuple):
 def score_trees(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, mesh: Mesh) -> Iterator[ScoredBatch]:
     """The log-probabilities of each tree's sequences (natural log, [choices] float32, summed over all tokens).
 
-    Batch by batch, on all devices of `mesh`. With a mesh of several processes, all of them call this with equal trees.
+    Yields them batch by batch, computed on all devices of `mesh`. With a mesh of several processes, all of them call
+    this with equal trees.
     """
     graph, state = nnx.split(model)
     running: tuple[Batch, Array] | None = None
@@ -56,7 +57,7 @@ def score_trees(model: Decoder, trees: Sequence[TokenTree], dtype: jnp.dtype, me
 def prefill_prefix(
     graph: nnx.GraphDef[Decoder], state: nnx.State, tokens: tuple[int, ...], dtype: jnp.dtype
 ) -> Prefix | None:
-    """The keys and values of a prefix; None where it has no tokens."""
+    """The keys and values of a prefix; None if it has no tokens."""
     if not tokens:
         return None
     return _prefill(graph, state, *map(jnp.asarray, prefix_arrays(tokens)), jnp.int32(len(tokens)), dtype=dtype)
@@ -73,22 +74,23 @@ def _prefill(
     dtype: jnp.dtype,
 ) -> Prefix:
     model = nnx.merge(graph, state)
-    rows, places = tokens_1P.shape
-    empty = model.init_cache(rows, places, dtype)
+    rows, P = tokens_1P.shape
+    empty = model.init_cache(rows, P, dtype)
     cache = model.forward_with_cache(tokens_1P, positions_1P, ends_1P, empty, jnp.int32(0), dtype)[1]
-    padding = ((0, 0), (0, 0), (0, prefix_capacity(places) - places), (0, 0), (0, 0))
+    padding = ((0, 0), (0, 0), (0, prefix_capacity(P) - P), (0, 0), (0, 0))
     key, value = (jnp.pad(array, padding) for array in cache)
     return Prefix(key, value, jnp.full(model.config.layers, length))
 
 
 def _to_host(batch: Batch, logprobs_BC: Array, trees: Sequence[TokenTree]) -> ScoredBatch:
+    """Waits for a batch's token log-probabilities, and sums them over the tokens of each choice."""
     host_BC = np.asarray(logprobs_BC)
-    own_trees = [trees[index] for index in batch.trees]
+    batch_trees = [trees[index] for index in batch.trees]
     sums = [
         np.array([host_BC[row, list(targets)].sum(dtype=np.float32) for targets in tree.paths])
-        for row, tree in enumerate(own_trees)
+        for row, tree in enumerate(batch_trees)
     ]
-    tokens = sum(len(tree.tokens) - tree.prefix_len for tree in own_trees)
+    tokens = sum(len(tree.tokens) - tree.prefix_len for tree in batch_trees)
     return ScoredBatch(batch.trees, sums, tokens, batch.arrays.tokens_BT.size)
 
 
@@ -103,7 +105,7 @@ def token_logprobs(
 ) -> Float[Array, "B C"]:
     """Log-probability of each target token: the program that every question runs in.
 
-    Only the positions that predict a target go through the head. The tokens follow a `prefix`, if there is one.
+    Only positions that predict a target go through the output head. The tokens follow `prefix`, if there is one.
     """
     model = nnx.merge(graph, state)
     inputs = (arrays.tokens_BT, arrays.positions_BT, arrays.ends_BT)
@@ -117,6 +119,6 @@ def token_logprobs(
 
 
 def device_arrays(batch: Batch, mesh: Mesh) -> BatchArrays:
-    """A batch's arrays on the devices, their rows split among them."""
+    """A batch's arrays on the devices of `mesh`, with the rows split among its groups."""
     by_rows = NamedSharding(mesh, PartitionSpec(FSDP))
     return BatchArrays(*(put(array, by_rows) for array in batch.arrays))

@@ -1,4 +1,4 @@
-"""Questions in words, asked of a model: rendered, tokenised and scored."""
+"""Multiple-choice questions as text: rendered with a prompt format, tokenised, and scored."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from stages.lm.tokens.prompt_formats import Prompts
 from stages.lm.tokens.question_tree import question_tree
 from stages.lm.tokens.trees import TokenTree
 
-# Questions whose texts are made before they are turned into tokens.
+# Questions that are rendered and then tokenised together.
 RENDER_BATCH = 1_024
 
 
 @dataclass(frozen=True)
 class Question:
-    """A multiple-choice question as the tables hold it; `name` is what a problem with it is reported under."""
+    """A multiple-choice question with the fields of the tables; error messages refer to it by `name`."""
 
     name: str
     turns: Sequence[Turn]
@@ -35,7 +35,7 @@ class Question:
 def score_questions(
     scorer: Scorer, prompts: Prompts, questions: Iterable[Question], advance: Advance
 ) -> Iterator[np.ndarray]:
-    """Each question's log-probabilities, [choices] float32, in the order of the questions, as `score_all` gives them.
+    """Yields each question's log-probabilities, [choices] float32, in the order of the questions, like `score_all`.
 
     Raises:
         QuestionError: a question cannot be scored; the message names it.
@@ -44,20 +44,20 @@ def score_questions(
 
 
 def _trees(prompts: Prompts, questions: Iterable[Question], max_positions: int) -> Iterator[TokenTree]:
-    # Questions of a task come one after another, and their long prefix need not be read for each.
-    beginning_of = lru_cache(maxsize=8)(lambda text: tuple(prompts.tokenizer.encode(text).ids))
-    for lot in batched(questions, RENDER_BATCH):
-        texts = [_texts(prompts, question) for question in lot]
-        sequences = encode_pairs(prompts.tokenizer, chain.from_iterable(texts))
-        for question, pairs in zip(lot, texts, strict=True):
+    # Questions of a task follow one another, so a few cached prefixes save tokenising a long one for each question.
+    prefix_ids = lru_cache(maxsize=8)(lambda text: tuple(prompts.tokenizer.encode(text).ids))
+    for batch in batched(questions, RENDER_BATCH):
+        pairs_by_question = [_prompt_choice_pairs(prompts, question) for question in batch]
+        sequences = encode_pairs(prompts.tokenizer, chain.from_iterable(pairs_by_question))
+        for question, pairs in zip(batch, pairs_by_question, strict=True):
             with named(question.name):
-                own = list(islice(sequences, len(pairs)))
-                tree = question_tree(own, max_positions, beginning_of(question.shared_prefix))
+                choice_sequences = list(islice(sequences, len(pairs)))
+                tree = question_tree(choice_sequences, max_positions, prefix_ids(question.shared_prefix))
             yield tree
 
 
-def _texts(prompts: Prompts, question: Question) -> list[tuple[str, str]]:
-    """The prompt with each of the choices."""
+def _prompt_choice_pairs(prompts: Prompts, question: Question) -> list[tuple[str, str]]:
+    """The rendered prompt paired with each of the choices."""
     with named(question.name):
         prompt = prompts.text(question.turns, question.answer_prefix, question.shared_prefix)
     return [(prompt, prompts.continuation(question.answer_prefix, choice)) for choice in question.choices]

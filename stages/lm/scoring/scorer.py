@@ -1,7 +1,7 @@
 """Log-probabilities for long lists of questions, in chunks, through the answer cache.
 
-The list is read, and the results come, chunk by chunk, so that memory does not grow with it; the next chunk is
-tokenised while one is scored.
+The list is read and the results are yielded chunk by chunk, so that memory does not grow with the list. While one
+chunk is scored, a thread tokenises the next.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from stages.lm.scoring.cache import AnswerCache, BatchResult
 from stages.lm.scoring.forward import ScoredBatch, score_trees
 from stages.lm.tokens.trees import TokenTree
 
-# Questions of a chunk, for each token of a batch: some 300 batches, of which the last of each shape is padded. A tree
-# takes 8 KiB, which is why there is a maximum.
+# A chunk has this many questions per token of a batch, which is about 300 batches: only the last batch of each shape is
+# padded, so few of them are. A tree takes 8 KiB, hence the maximum.
 CHUNK_PER_TOKEN, MAX_CHUNK = 4, 262_144
 
 Item = TypeVar("Item")
@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model on the devices of a mesh, the arithmetic that it computes in, and the cache of its answers."""
+    """A model on the devices of a mesh, the dtype that it computes in, and the cache of its answers."""
 
     decoder: Decoder
     mesh: Mesh
@@ -45,12 +45,12 @@ class Scorer:
 
     @property
     def chunk_size(self) -> int:
-        """Questions that are read and held at a time."""
+        """How many questions are read and in memory at a time."""
         return chunk_size(token_budget(self.mesh).plain, self.mesh.shape[FSDP])
 
 
 def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
-    """What a score's last digits depend on besides the question, the weights and the code."""
+    """Names what a score's last digits depend on besides the question, the weights and the code."""
     device = mesh.devices.flat[0]
     host = f" {platform.machine()} {os.cpu_count()} cores" if device.platform == "cpu" else ""
     budget = token_budget(mesh)
@@ -59,10 +59,11 @@ def arithmetic(dtype: jnp.dtype, mesh: Mesh) -> str:
 
 
 def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> Iterator[np.ndarray]:
-    """Each tree's log-probabilities, [choices] float32, in the order of the list; equal trees are scored once.
+    """Yields each tree's log-probabilities, [choices] float32, in the order of the list; equal trees are scored once.
 
-    They come chunk by chunk while the list is read, and only as they are taken. `advance` is told how many questions
-    are done, and how fast. Of several processes all pass the same list, and all take all results.
+    Lazy: it reads a chunk of the list, yields its results, and reads on when these are consumed. `advance` gets how
+    many questions are done, and a note on the speed. With several processes, all of them pass the same list and consume
+    all results.
     """
     rate = _TokenRate()
 
@@ -75,12 +76,12 @@ def score_all(scorer: Scorer, trees: Iterable[TokenTree], advance: Advance) -> I
 
 
 def chunk_size(tokens: int, groups: int) -> int:
-    """Questions of a chunk, by the tokens of a batch for each of the groups of devices."""
+    """Questions in a chunk, where a batch has `tokens` tokens for each of the `groups` of devices."""
     return min(CHUNK_PER_TOKEN * tokens * groups, MAX_CHUNK)
 
 
 def content_key(tree: TokenTree) -> bytes:
-    """Sixteen bytes that change with the tree."""
+    """A hash of the tree, 16 bytes: its key in the answer cache."""
     parts: list[Sequence[int]] = [tree.tokens, tree.positions, tree.ends, *tree.paths]
     parts += [[target.position, target.token] for target in tree.targets]
     sizes = [len(parts), len(tree.paths), tree.prefix_len, *map(len, parts)]
@@ -91,7 +92,7 @@ def content_key(tree: TokenTree) -> bytes:
 
 @dataclass
 class _TokenRate:
-    """Tokens so far, for the progress line."""
+    """Counts the tokens so far, for the progress line."""
 
     tokens: int = 0
     padded_tokens: int = 0
@@ -105,9 +106,9 @@ class _TokenRate:
 
 
 def prefetched(chunks: Iterator[list[Item]]) -> Iterator[list[Item]]:
-    """The chunks, each made in a thread while the previous one is used."""
+    """Yields the chunks, and produces the next one in a thread meanwhile."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = thread.submit(next, chunks, None)
+        future = thread.submit(next, chunks, None)
+        while (chunk := future.result()) is not None:
+            future = thread.submit(next, chunks, None)
             yield chunk

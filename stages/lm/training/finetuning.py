@@ -1,4 +1,4 @@
-"""A whole fine-tuning: adapters where they are asked for, training, the kept steps, and the tuned model."""
+"""Fine-tuning from start to end: adds adapters if LoRA is set, trains, exports kept steps, gathers the tuned model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.lm.training.state import TrainConfig, TrainData, TrainHooks, TrainSt
 
 
 def exported(scratch: Path) -> Path:
-    """The folder in a run's scratch where the models of its kept steps and of its last one wait for its end."""
+    """The folder in a run's scratch with the exported models of the kept steps and of the last one."""
     return scratch / "exported"
 
 
@@ -26,9 +26,9 @@ def finetune(
     hooks: TrainHooks,
     mesh: Mesh,
 ) -> tuple[TunedModel, TrainState]:
-    """Trains all weights, or adapters with `lora`, drawn from `seed`, and leaves the model with them merged.
+    """Trains `model` in place: all weights, or with `lora` adapters, drawn from `seed` and merged at the end.
 
-    Exports the kept steps and the last one, adapters merged, as Orbax checkpoints into `exported(hooks.scratch)`.
+    Exports the kept steps and the last one, with adapters merged, as Orbax checkpoints into `exported(hooks.scratch)`.
 
     Raises:
         ModelError, Interrupted: as `stages.lm.training.loop.train`.

@@ -1,19 +1,19 @@
-"""How much memory this machine has left."""
+"""Free memory of the host."""
 
 from pathlib import Path
 
 import psutil
 
-_GROUP = Path("/sys/fs/cgroup")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int:
-    """Memory that a process can still take: of the machine, or of the container where that has a lower limit."""
+    """Bytes that a process can still allocate: of the machine, or of the container if its limit is lower."""
     free = psutil.virtual_memory().available
     try:
-        limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no control group, or one without a limit ("max")
         return free
-    # Files that the system only keeps in mind give way.
-    return min(free, limit - used + int(kept["inactive_file"]))
+    # The kernel frees the page cache when memory runs short.
+    return min(free, limit - used + int(stat["inactive_file"]))

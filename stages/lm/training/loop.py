@@ -1,4 +1,4 @@
-"""Fine-tuning: a plain loop over steps, which saves what a stopped run needs to continue."""
+"""The training loop: runs the steps, and saves checkpoints from which a stopped run resumes."""
 
 import signal
 import time
@@ -23,12 +23,12 @@ from stages.lm.training.trainer import Static, build_trainer, init_state
 def train(model: Decoder, data: TrainData, config: TrainConfig, hooks: TrainHooks, mesh: Mesh) -> TrainState:
     """Fine-tunes `model` in place on the devices of `mesh`; returns the last state.
 
-    It trains the adapters where there are any, else all weights. With a mesh of several processes, all of them call
+    It trains the adapters if there are any, otherwise all weights. With a mesh of several processes, all of them call
     this with the same arguments.
 
     Raises:
-        ModelError: memory does not suffice, or the loss is not finite, or worse than guessing.
-        Interrupted: a signal asked for an end; the work so far is saved.
+        ModelError: a step does not fit into memory, or the loss is not finite, or the run diverges.
+        Interrupted: a signal requested the end; a checkpoint is saved.
     """
     graph, trained, frozen = nnx.split(model, trained_kind(model), ...)  # type: ignore[misc]
     with jax.set_mesh(mesh):
@@ -41,9 +41,9 @@ def train(model: Decoder, data: TrainData, config: TrainConfig, hooks: TrainHook
         saver = _Saver(config, hooks)
         with stoppable() as stop:
             for step in range(start, config.steps):
-                began = time.monotonic()
+                started = time.monotonic()
                 state = trainer.step(step, state)
-                note = _log_perf(state, step, time.monotonic() - began, hooks)
+                note = _log_perf(state, step, time.monotonic() - started, hooks)
                 if step + 1 in config.keep_steps and step + 1 < config.steps:
                     hooks.keep(step + 1, trainer.model(state))
                 saver.save_if_due(step + 1, state, stop)
@@ -53,12 +53,12 @@ def train(model: Decoder, data: TrainData, config: TrainConfig, hooks: TrainHook
 
 
 def trained_kind(model: Decoder) -> type[nnx.Variable]:
-    """The kind of variables that training changes."""
+    """The type of the variables that training changes."""
     return LoraParam if nnx.to_flat_state(nnx.state(model, LoraParam)) else nnx.Param
 
 
 def _log_perf(state: TrainState, step: int, seconds: float, hooks: TrainHooks) -> str:
-    """Logs the step's speed and memory, and says them with its loss in a note."""
+    """Logs the step's speed and memory; returns a note with them and the loss, for the progress line."""
     tokens_per_second = float(state.train_log[step, TRAIN_LOG_COLUMNS.index("example_tokens")]) / seconds
     peak = float(memory.peak_bytes())
     hooks.log((float(step + 1), seconds, tokens_per_second, peak))
@@ -67,20 +67,24 @@ def _log_perf(state: TrainState, step: int, seconds: float, hooks: TrainHooks) -
 
 @dataclass
 class _Saver:
-    """Saves resume checkpoints every so many steps or seconds, and when a signal asks for an end."""
+    """Saves resume checkpoints: every `save_steps` steps, every `checkpoint_seconds`, and before a requested end."""
 
     config: TrainConfig
     hooks: TrainHooks
     saved_at: float = field(default_factory=time.monotonic)
 
     def save_if_due(self, done: int, state: TrainState, stop: StopFlag) -> None:
-        """Saves the state after `done` steps if it is due; the last step needs no checkpoint."""
+        """Saves the state after `done` steps if a checkpoint is due; the last step needs none.
+
+        Raises:
+            Interrupted: a signal requested the end, in this process or another one.
+        """
         if done == self.config.steps:
             return
         age = processes.all_max(time.monotonic() - self.saved_at)
-        number = int(processes.all_max(float(stop.requested or 0)))
-        if done % self.config.save_steps == 0 or age >= self.hooks.checkpoint_seconds or number:
+        signal_number = int(processes.all_max(float(stop.requested or 0)))
+        if done % self.config.save_steps == 0 or age >= self.hooks.checkpoint_seconds or signal_number:
             checkpoints.save(self.hooks.scratch, done, state)
             self.saved_at = time.monotonic()
-        if number:
-            raise Interrupted(signal.Signals(number))
+        if signal_number:
+            raise Interrupted(signal.Signals(signal_number))

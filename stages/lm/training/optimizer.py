@@ -1,4 +1,4 @@
-"""The update rule of a run: optimizer, rate and clipping."""
+"""The optimizer: AdamW or Adafactor, the learning-rate schedule, and gradient clipping."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -29,39 +29,46 @@ class OptimizerConfig:
         return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
-def learning_rate(rule: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The rate of update s (from 0): a linear warm-up to the full rate, then constant or a cosine down to zero."""
-    if rule.schedule == "cosine":
-        after: optax.Schedule = optax.cosine_decay_schedule(rule.learning_rate, max(1, steps - rule.warmup_steps))
+def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """The learning rate of update s (from 0): linear warm-up, then constant or a cosine decay to zero."""
+    if config.schedule == "cosine":
+        main: optax.Schedule = optax.cosine_decay_schedule(config.learning_rate, max(1, steps - config.warmup_steps))
     else:
-        after = optax.constant_schedule(rule.learning_rate)
-    if rule.warmup_steps == 0:
-        return after
-    warmup = optax.linear_schedule(rule.learning_rate / rule.warmup_steps, rule.learning_rate, rule.warmup_steps - 1)
-    return optax.join_schedules([warmup, after], [rule.warmup_steps])
+        main = optax.constant_schedule(config.learning_rate)
+    if config.warmup_steps == 0:
+        return main
+    warmup = optax.linear_schedule(
+        config.learning_rate / config.warmup_steps, config.learning_rate, config.warmup_steps - 1
+    )
+    return optax.join_schedules([warmup, main], [config.warmup_steps])
 
 
-def make_optimizer(rule: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or Adafactor."""
-    rate = learning_rate(rule, steps)
-    if rule.optimizer == "adamw":
-        # Runs here are tens to hundreds of steps long: a second moment over a thousand (0.999) would hold the rate down
-        # by the large gradients of the beginning.
-        step = optax.adamw(rate, b2=0.99, weight_decay=rule.weight_decay)
+    rate = learning_rate(config, steps)
+    if config.optimizer == "adamw":
+        # Runs here have tens to hundreds of steps: with the usual 0.999 the large gradients of the first steps would
+        # keep the second moment large, and so the updates small, for the entire run.
+        optimizer = optax.adamw(rate, b2=0.99, weight_decay=config.weight_decay)
     else:
-        # Updates are clipped by the global norm above; Adafactor's own rate scaling by parameter size stays on.
-        step = optax.adafactor(rate, weight_decay_rate=rule.weight_decay or None, clipping_threshold=None)
-    return optax.chain(optax.clip_by_global_norm(rule.max_grad_norm), step)
+        # Gradients are clipped by the global norm below; Adafactor's own scaling by parameter size stays on.
+        optimizer = optax.adafactor(rate, weight_decay_rate=config.weight_decay or None, clipping_threshold=None)
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optimizer)
 
 
-def optimizer_shardings(mesh: Mesh, rule: optax.GradientTransformation, weights: nnx.State) -> Any:
-    """The shardings of the optimizer's state: moments lie as their weights do, what is smaller is everywhere whole."""
-    whole = NamedSharding(mesh, PartitionSpec())
+def optimizer_shardings(mesh: Mesh, optimizer: optax.GradientTransformation, weights: nnx.State) -> Any:
+    """The shardings of the optimizer's state: moments like their weights, everything smaller replicated."""
+    replicated = NamedSharding(mesh, PartitionSpec())
 
-    def of(leaf: Any, weight: Any, sharding: NamedSharding) -> NamedSharding:
-        return sharding if leaf.shape == weight.shape else whole
+    def like_weight(leaf: Any, weight: Any, sharding: NamedSharding) -> NamedSharding:
+        return sharding if leaf.shape == weight.shape else replicated
 
-    state = jax.eval_shape(rule.init, weights)
+    state = jax.eval_shape(optimizer.init, weights)
     return optax.tree.map_params(
-        rule, of, state, weights, state_shardings(mesh, weights), transform_non_params=lambda leaf: whole
+        optimizer,
+        like_weight,
+        state,
+        weights,
+        state_shardings(mesh, weights),
+        transform_non_params=lambda leaf: replicated,
     )

@@ -1,4 +1,7 @@
-"""Speed and memory of each step, as a CSV file in scratch: they differ from run to run, and no output may."""
+"""The performance log: speed and memory of each step, as a CSV file in scratch.
+
+It is no output of the stage, since outputs must not differ from run to run.
+"""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence

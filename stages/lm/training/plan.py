@@ -1,4 +1,4 @@
-"""Which examples each step takes, and the shape that they are packed into."""
+"""The plan of a run: the examples of each step, and the shape that they are packed into."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.packing import PackedShape, packed_shapes, row_length
 
-# A step's examples, in as many parts as gradients are accumulated over.
+# A step's examples, one list for each micro-batch of gradient accumulation.
 Parts = list[list[PromptCompletion]]
 
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """For each step its parts, and the shape that holds any of them."""
+    """For each step its micro-batches, and a shape that fits all of them."""
 
     parts: list[Parts]
     shapes: list[PackedShape]
 
     @property
     def largest(self) -> PackedShape:
-        """The shape that takes most memory."""
+        """The shape that needs the most memory."""
         return max(self.shapes, key=lambda shape: shape.rows)
 
 

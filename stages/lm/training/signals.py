@@ -1,4 +1,4 @@
-"""Stopping on request: a signal is noted, and the work ends where its state can be kept."""
+"""Stopping on request: a signal sets a flag, and the training loop ends where it can save its state."""
 
 import signal
 from collections.abc import Iterator
@@ -9,25 +9,25 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopFlag:
-    """Whether somebody asked for an end: a scheduler that wants the machine back (SIGTERM), or Ctrl-C."""
+    """The signal that requested the end, if any: SIGTERM from a scheduler that preempts the run, or Ctrl-C."""
 
     requested: signal.Signals | None = None
 
 
 @contextmanager
 def stoppable() -> Iterator[StopFlag]:
-    """Notes the first request; a second one of the same kind acts as it always does."""
+    """Sets the flag at the first signal; a second one of the same kind has its usual effect."""
     stop = StopFlag()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def set_flag(number: int, frame: FrameType | None) -> None:
         stop.requested = signal.Signals(number)
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(number, previous[signal.Signals(number)])
 
     for number in SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, set_flag)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What a fine-tuning run consists of: its config, its data, its state, and its hooks to the outside."""
+"""The parts of a fine-tuning run: config, data, train state, and hooks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,17 +16,17 @@ from stages.lm.training.optimizer import OptimizerConfig
 
 TRAIN_LOG_COLUMNS = ("step", "loss", "learning_rate", "gradient_norm", "target_tokens", "example_tokens")
 LOSS = TRAIN_LOG_COLUMNS.index("loss")
-# Of a step: seconds, tokens of its examples a second, and the peak of memory in use so far, in bytes.
+# Of a step: seconds, tokens of its examples per second, and the peak of memory in use so far, in bytes.
 PERF_LOG_COLUMNS = ("step", "seconds", "tokens_per_second", "peak_bytes")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The fixed facts of a run: `batch_size` examples a step, computed in `dtype`.
+    """The settings of a run: `batch_size` examples a step, computed in `dtype`.
 
-    A step takes its examples in `gradient_accumulation_steps` parts, one after another; `remat` recomputes each layer
-    in the backward pass. `keep_steps` are the steps after which the model is kept, besides the last. The validation
-    loss is computed every `eval_steps` steps (0: never) and after the last.
+    A step splits its examples into `gradient_accumulation_steps` micro-batches; `remat` recomputes each layer in the
+    backward pass. The model is exported after each of `keep_steps` and after the last step. The validation loss is
+    computed every `eval_steps` steps (0: never) and after the last.
     """
 
     steps: int
@@ -43,8 +43,8 @@ class TrainConfig:
     def from_params(cls, params: object, dtype: jnp.dtype) -> "TrainConfig":
         """The config with the values of the params of the same names, computed in `dtype`."""
         derived = {"optimizer": OptimizerConfig.from_params(params), "dtype": dtype}
-        same = {each.name: getattr(params, each.name) for each in fields(cls) if each.name not in derived}
-        return cls(**same, **derived)  # type: ignore[arg-type]
+        copied = {field.name: getattr(params, field.name) for field in fields(cls) if field.name not in derived}
+        return cls(**copied, **derived)  # type: ignore[arg-type]
 
     @property
     def evaluated_steps(self) -> list[int]:
@@ -64,7 +64,7 @@ class TrainData:
 class TrainState(NamedTuple):
     """What a step changes: the trained weights, the optimizer's state, and the logs so far.
 
-    `train_log` is [steps, TRAIN_LOG_COLUMNS], `validation_log` [evaluated steps, sources]; rows to come are NaN.
+    `train_log` is [steps, TRAIN_LOG_COLUMNS], `validation_log` [evaluated steps, sources]; rows of later steps are NaN.
     """
 
     weights: nnx.State
@@ -75,12 +75,12 @@ class TrainState(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainHooks:
-    """What training takes from the outside and reports to it.
+    """A run's connections to its surroundings: folders, progress, callbacks.
 
     `scratch` is the folder of resume checkpoints, shared by all processes of a run; its name must change with the
     examples, the model and the config. A checkpoint is also saved when the last is `checkpoint_seconds` old. `keep` is
-    called with each step of `keep_steps` and the model after it, adapters included. `free_bytes` is the host's free
-    memory. `log` gets PERF_LOG_COLUMNS of each step, which differ from run to run.
+    called after each step of `keep_steps` with the step and the model, adapters included. `free_bytes` returns the
+    host's free memory. `log` gets PERF_LOG_COLUMNS of each step, which differ from run to run.
     """
 
     scratch: Path

@@ -1,4 +1,4 @@
-"""One training step: the gradient of the mean loss over all target tokens of its micro-batches, and the update."""
+"""The training step: the gradient of the mean loss over all target tokens of its micro-batches, and the update."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from stages.lm.training.packing import Packed
 
 
 class StepResult(NamedTuple):
-    """What a step says of itself: the loss as (sum, count) over target tokens, and the gradient's global norm."""
+    """A step's metrics: the loss as (sum, count) over target tokens, and the gradient's global norm."""
 
     loss_sum: Float[Array, ""]
     target_count: Float[Array, ""]
@@ -32,34 +32,34 @@ def token_loss(
     model: Decoder, batch: Packed, dtype: jnp.dtype, remat: bool
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Negative log-likelihood of the target tokens as (sum, count), in float32."""
-    tokens_RT, positions_RT, ends_RT, predictors_GP, targets_GP, weights_GP = map(jnp.asarray, batch)
-    hidden_RTD = model(tokens_RT, positions_RT, ends_RT, dtype, remat)
-    hidden_GSD = hidden_RTD.reshape(predictors_GP.shape[0], -1, hidden_RTD.shape[-1])
-    # Group by group, so that no device looks for a hidden state on another one.
-    hidden_GPD = jax.vmap(lambda hidden_SD, predictors_P: hidden_SD[predictors_P])(hidden_GSD, predictors_GP)
-    logprobs_GPV = jax.nn.log_softmax(model.logits(split_rows(hidden_GPD)), axis=-1)
-    logprobs_GP = jnp.take_along_axis(logprobs_GPV, targets_GP[..., None], axis=-1)[..., 0]
-    return -jnp.sum(logprobs_GP * weights_GP), jnp.sum(weights_GP)
+    tokens_BT, positions_BT, ends_BT, logit_positions_GC, targets_GC, weights_GC = map(jnp.asarray, batch)
+    hidden_BTD = model(tokens_BT, positions_BT, ends_BT, dtype, remat)
+    hidden_GXD = hidden_BTD.reshape(logit_positions_GC.shape[0], -1, hidden_BTD.shape[-1])
+    # Group by group, so that no device reads a hidden state of another one.
+    hidden_GCD = jax.vmap(lambda hidden_XD, positions_C: hidden_XD[positions_C])(hidden_GXD, logit_positions_GC)
+    logprobs_GCV = jax.nn.log_softmax(model.logits(split_rows(hidden_GCD)), axis=-1)
+    logprobs_GC = jnp.take_along_axis(logprobs_GCV, targets_GC[..., None], axis=-1)[..., 0]
+    return -jnp.sum(logprobs_GC * weights_GC), jnp.sum(weights_GC)
 
 
 def stacked(batches: Sequence[Packed], mesh: Mesh) -> Packed:
-    """A step's micro-batches, of one shape, with a leading axis and on the mesh."""
-    split = rows_sharding(mesh)
-    return Packed(*(put(np.stack(arrays), split) for arrays in zip(*batches, strict=True)))  # type: ignore[arg-type]
+    """A step's micro-batches of equal shape, stacked along a leading axis and put on the mesh."""
+    sharding = rows_sharding(mesh)
+    return Packed(*(put(np.stack(arrays), sharding) for arrays in zip(*batches, strict=True)))  # type: ignore[arg-type]
 
 
 def compiled_step(
     graph: nnx.GraphDef[Decoder],
-    rule: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     weights: nnx.State,
     mesh: Mesh,
     dtype: jnp.dtype,
     remat: bool,
 ) -> Step:
-    """The jitted step for states like `weights` on the mesh; weights and optimizer state are given away to it.
+    """The jitted step for states like `weights` on the mesh; it donates the buffers of weights and optimizer state.
 
-    Micro-batches are added up as sums of losses and of gradients, and divided by the target tokens of all of them at
-    the end: K micro-batches are one batch, whatever their lengths.
+    It sums losses and gradients over the micro-batches, and divides by their total number of target tokens at the end:
+    so the result is that of one batch, regardless of the lengths of the micro-batches.
     """
     shardings = state_shardings(mesh, weights)
 
@@ -67,24 +67,24 @@ def compiled_step(
         return token_loss(nnx.merge(graph, weights, frozen), batch, dtype, remat)
 
     def gradients(weights: nnx.State, frozen: nnx.State, batches: Packed) -> tuple[Array, Array, nnx.State]:
-        def one(batch: Packed) -> tuple[Array, Array, nnx.State]:
+        def of_batch(batch: Packed) -> tuple[Array, Array, nnx.State]:
             (total, count), gradient = jax.value_and_grad(loss, has_aux=True)(weights, frozen, batch)
             return total, count, jax.lax.with_sharding_constraint(gradient, shardings)
 
         if batches.tokens_BT.shape[0] == 1:
-            return one(Packed(*(array[0] for array in batches)))  # without a second copy of all gradients
+            return of_batch(Packed(*(array[0] for array in batches)))  # without a second copy of all gradients
         zero = jnp.zeros(())
         sums = (zero, zero, jax.tree.map(jnp.zeros_like, weights))
-        return jax.lax.scan(lambda sums, batch: (jax.tree.map(jnp.add, sums, one(batch)), None), sums, batches)[0]
+        return jax.lax.scan(lambda sums, batch: (jax.tree.map(jnp.add, sums, of_batch(batch)), None), sums, batches)[0]
 
-    def step(weights: nnx.State, optimizer: Any, frozen: nnx.State, batches: Packed) -> tuple[Any, Any, StepResult]:
+    def step(weights: nnx.State, opt_state: Any, frozen: nnx.State, batches: Packed) -> tuple[Any, Any, StepResult]:
         total, count, summed = gradients(weights, frozen, batches)
         gradient = jax.tree.map(lambda leaf: leaf / count, summed)
-        updates, optimizer = rule.update(gradient, optimizer, weights)
+        updates, opt_state = optimizer.update(gradient, opt_state, weights)
         result = StepResult(total, count, optax.tree.norm(gradient))
-        return optax.apply_updates(weights, updates), optimizer, result
+        return optax.apply_updates(weights, updates), opt_state, result
 
-    # Given, so that the results can be arguments again: otherwise the compiler may choose another layout, and compile
-    # twice.
-    out_shardings = (shardings, optimizer_shardings(mesh, rule, weights), NamedSharding(mesh, PartitionSpec()))
-    return jax.jit(step, donate_argnames=("weights", "optimizer"), out_shardings=out_shardings)
+    # Explicit, so that the results can be arguments again: otherwise the compiler may choose another sharding, and the
+    # next call compiles a second time.
+    out_shardings = (shardings, optimizer_shardings(mesh, optimizer, weights), NamedSharding(mesh, PartitionSpec()))
+    return jax.jit(step, donate_argnames=("weights", "opt_state"), out_shardings=out_shardings)

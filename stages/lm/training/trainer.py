@@ -1,4 +1,4 @@
-"""The trainer: a run's plan and its compiled step, built once its largest step is known to fit into memory."""
+"""The trainer: a run's plan and its compiled step, built after a check that its largest step fits into memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from stages.lm.training.validation import Losses, validation_losses
 
 @dataclass(frozen=True)
 class Static:
-    """What no step changes: the model's structure, its frozen weights, their mesh, and the size of the vocabulary."""
+    """What no step changes: the model's graph, its frozen weights, the mesh, and the size of the vocabulary."""
 
     graph: nnx.GraphDef[Decoder]
     frozen: nnx.State
@@ -34,7 +34,7 @@ class Static:
 
 
 def init_state(weights: nnx.State, data: TrainData, config: TrainConfig, mesh: Mesh) -> TrainState:
-    """The state before the first step; the optimizer's part is created with its sharding."""
+    """The state before the first step; the optimizer's state is created with its sharding."""
     optimizer = make_optimizer(config.optimizer, config.steps)
     shardings = optimizer_shardings(mesh, optimizer, weights)
     train_log = np.full((config.steps, len(TRAIN_LOG_COLUMNS)), np.nan, np.float32)
@@ -72,21 +72,21 @@ class Trainer:
         return TrainState(weights, optimizer, train_log, validation_log)
 
     def model(self, state: TrainState) -> Decoder:
-        """The model as it is in `state`, with variables of its own: whoever gets it may merge adapters into them."""
+        """The model with the weights of `state`, as a copy: the caller may merge adapters into it."""
         return nnx.merge(self.static.graph, state.weights, self.static.frozen, copy=True)
 
 
 def build_trainer(
     static: Static, fresh: TrainState, data: TrainData, config: TrainConfig, host_free_bytes: Callable[[], int]
 ) -> Trainer:
-    """Plans the run and compiles its largest step, once it is known to fit into memory.
+    """Plans the run, and compiles its largest step to check that it fits into memory.
 
     Raises:
         ModelError: it does not fit.
     """
     optimizer = make_optimizer(config.optimizer, config.steps)
 
-    # What is planned and compiled to learn its memory is not planned and compiled again to be run.
+    # Cached: the plan and the program of the memory check are those that run.
     @cache
     def compiled(remat: bool) -> Step:
         return compiled_step(static.graph, optimizer, fresh.weights, static.mesh, config.dtype, remat)
@@ -96,11 +96,11 @@ def build_trainer(
         groups = static.mesh.shape[FSDP]
         return plan_steps(data.examples, config.steps, config.batch_size, accumulation_steps, groups)
 
-    def needed_bytes(other: TrainConfig) -> int:
-        largest = plan(other.gradient_accumulation_steps).largest
-        batches = memory.abstract_batches(largest, other.gradient_accumulation_steps, static.mesh)
+    def needed_bytes(candidate: TrainConfig) -> int:
+        largest = plan(candidate.gradient_accumulation_steps).largest
+        batches = memory.abstract_batches(largest, candidate.gradient_accumulation_steps, static.mesh)
         state = (fresh.weights, fresh.optimizer, static.frozen)
-        return memory.bytes_beyond_arguments(compiled(other.remat), *state, batches)
+        return memory.bytes_beyond_arguments(compiled(candidate.remat), *state, batches)
 
     memory.check_memory(config, needed_bytes, int(processes.all_min(float(memory.free_bytes(host_free_bytes)))))
     return Trainer(

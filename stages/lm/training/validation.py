@@ -1,4 +1,4 @@
-"""Loss on examples that are not trained on, source by source."""
+"""Validation loss: the mean loss on held-out examples, for each source."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,8 +14,8 @@ from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.packing import Packed, pack, packed_shapes, row_length
 from stages.lm.training.step import stacked, token_loss
 
-# Examples that are read at once by a device: with them a forward pass takes no more memory than a training step's.
-AT_ONCE = 8
+# Examples per batch and group of devices: few enough that a forward pass needs no more memory than a training step.
+BATCH_SIZE = 8
 
 Losses = Callable[[nnx.State, nnx.State], np.ndarray]
 
@@ -31,25 +31,27 @@ def validation_losses(
 
     @jax.jit
     def loss(weights: nnx.State, frozen: nnx.State, batch: Packed) -> tuple[jax.Array, jax.Array]:
-        one = Packed(*(array[0] for array in batch))
-        return token_loss(nnx.merge(graph, weights, frozen), one, dtype, remat=False)
+        unstacked = Packed(*(array[0] for array in batch))
+        return token_loss(nnx.merge(graph, weights, frozen), unstacked, dtype, remat=False)
 
     def losses(weights: nnx.State, frozen: nnx.State) -> np.ndarray:
-        found = []
-        for packed in batches:
-            sums = [np.array(loss(weights, frozen, batch), np.float64) for batch in packed]
+        means = []
+        for source_batches in batches:
+            sums = [np.array(loss(weights, frozen, batch), np.float64) for batch in source_batches]
             total, count = np.sum(sums, axis=0)
-            found.append(total / count)
-        return np.array(found, np.float32)
+            means.append(total / count)
+        return np.array(means, np.float32)
 
     return losses
 
 
 def _batches(sources: Mapping[str, Sequence[PromptCompletion]], mesh: Mesh) -> list[list[Packed]]:
-    """Each source's batches, planned together: they share compiled programs."""
+    """The batches of each source; their shapes are planned together, so that they share compiled programs."""
     groups = mesh.shape[FSDP]
-    size = AT_ONCE * groups
-    taken = [[some[start : start + size] for start in range(0, len(some), size)] for some in sources.values()]
-    parts = [[some] for batches in taken for some in batches]
-    shapes = iter(packed_shapes(parts, row_length(parts, groups), groups)) if parts else iter([])
-    return [[stacked([pack(some, next(shapes))], mesh) for some in batches] for batches in taken]
+    size = BATCH_SIZE * groups
+    split = [
+        [examples[start : start + size] for start in range(0, len(examples), size)] for examples in sources.values()
+    ]
+    steps = [[batch] for source_batches in split for batch in source_batches]
+    shapes = iter(packed_shapes(steps, row_length(steps, groups), groups)) if steps else iter([])
+    return [[stacked([pack(batch, next(shapes))], mesh) for batch in source_batches] for source_batches in split]

@@ -1,4 +1,4 @@
-"""Processes find each other by what a cluster's launcher says to them, and each uses all devices of its host."""
+"""Processes find each other by the variables of a cluster's launcher, and each uses all devices of its host."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stages.core.errors import UserError
-from stages.lm.distributed import environment
+from stages.lm.distributed import environment, processes
 from tests.lm.nn.test_sharding import CHECKOUT, cleared, free_port
 
 Variables = dict[str, str]
@@ -24,7 +24,7 @@ def by_hand(index: int, port: int) -> Variables:
 
 
 def slurm(index: int, port: int) -> Variables:
-    """One task a node, as `srun` sets them; the first node's name stands first."""
+    """One task per node, as `srun` sets them; the first node comes first in the list."""
     node = {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "localhost,localhost", "SLURM_LOCALID": "0"}
     return AUTO | node | {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "JAX_COORDINATOR_PORT": str(port)}
 
@@ -37,7 +37,7 @@ def open_mpi(index: int, port: int) -> Variables:
 
 
 def tpu_in_kubernetes(index: int, port: int) -> Variables:
-    """As Google's Kubernetes Engine sets them; `JAX_FORCE_TPU_INIT` stands for the chips."""
+    """As Google's Kubernetes Engine sets them; `JAX_FORCE_TPU_INIT` replaces the chips."""
     hosts = {"TPU_WORKER_HOSTNAMES": "localhost,localhost", "TPU_WORKER_ID": str(index), "MEGASCALE_NUM_SLICES": "1"}
     alone = {"MEGASCALE_COORDINATOR_ADDRESS": "localhost", "MEGASCALE_SLICE_ID": "0"}
     return AUTO | hosts | alone | {"JAX_FORCE_TPU_INIT": "1", "JAX_COORDINATOR_PORT": str(port)}
@@ -53,18 +53,18 @@ def test_processes_find_each_other(cluster: Callable[[int, int], Variables]) -> 
 
 
 def test_hosts_of_a_tpu_slice_find_each_other() -> None:
-    """By what Google's metadata server says to each of them."""
+    """By the attributes that Google's metadata server gives each of them."""
     with ExitStack() as stack:
         port = {"JAX_COORDINATOR_PORT": str(free_port()), "JAX_FORCE_TPU_INIT": "1"}
         servers = [stack.enter_context(metadata_server(index)) for index in range(2)]
-        found = joined(*(AUTO | port | {"GCE_METADATA_IP": server} for server in servers))
-    assert found == ["0 2 2 4 all", "1 2 2 4 all"]
+        lines = joined(*(AUTO | port | {"GCE_METADATA_IP": server} for server in servers))
+    assert lines == ["0 2 2 4 all", "1 2 2 4 all"]
 
 
 @contextmanager
 def metadata_server(index: int) -> Iterator[str]:
-    """The address of a server that says what a host of a slice of two is told."""
-    said = {
+    """The address of a server with the attributes of one host in a slice of two."""
+    attributes = {
         "agent-worker-number": str(index),
         "worker-network-endpoints": "unknown:unknown:127.0.0.1,unknown:unknown:127.0.0.1",
         "tpu-env": "ACCELERATOR_TYPE: 'v4-16'\n",
@@ -72,7 +72,7 @@ def metadata_server(index: int) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            content = said.get(self.path.rpartition("/")[2])
+            content = attributes.get(self.path.rpartition("/")[2])
             self.send_response(200 if content else 404)
             self.end_headers()
             self.wfile.write((content or "").encode())
@@ -87,6 +87,7 @@ def metadata_server(index: int) -> Iterator[str]:
 
 
 def joined(*variables: Variables) -> list[str]:
+    """What the processes with these variables print, each its line."""
     with ExitStack() as stack:
         running = [
             stack.enter_context(
@@ -102,12 +103,12 @@ def joined(*variables: Variables) -> list[str]:
             for own in variables
         ]
         for process in running:
-            stack.callback(process.kill)  # where the other one failed, it would wait for it
+            stack.callback(process.kill)  # it would wait for the other one if that failed
         ended = [(process.communicate(timeout=120), process.returncode) for process in running]
-    for (_, said), status in ended:
-        assert status == 0, said
-    # Among what Gloo says.
-    return [line for (out, _), _ in ended for line in re.findall(r"\d+ \d+ \d+ \d+ all", out)]
+    for (_, stderr), status in ended:
+        assert status == 0, stderr
+    # Gloo prints lines of its own.
+    return [line for (stdout, _), _ in ended for line in re.findall(r"\d+ \d+ \d+ \d+ all", stdout)]
 
 
 def test_no_cluster_is_one_line() -> None:
@@ -125,7 +126,7 @@ def test_no_cluster_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         (
             {"CANDOR_PROCESSES": "two"},
@@ -141,9 +142,20 @@ def test_no_cluster_is_one_line() -> None:
         ),
     ],
 )
-def test_what_is_no_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, variables: Variables, said: str) -> None:
+def test_invalid_variables_are_refused(monkeypatch: pytest.MonkeyPatch, variables: Variables, message: str) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as refused:
         environment.cluster_spec()
-    assert str(refused.value) == said
+    assert str(refused.value) == message
+
+
+def test_jax_still_has_the_private_names_that_the_heartbeat_uses() -> None:
+    """`processes.coordinator` and heartbeat.py depend on them; an update of jax may move them."""
+    from jax._src.distributed import global_state
+    from jaxlib._jax import DistributedRuntimeClient  # type: ignore[import-not-found]
+
+    assert hasattr(global_state, "client") and hasattr(global_state, "coordinator_address")
+    assert processes.coordinator() == (None, "None"), "no coordinator in a single process"
+    for method in ("key_value_set", "key_value_dir_get", "blocking_key_value_get", "wait_at_barrier"):
+        assert callable(getattr(DistributedRuntimeClient, method))

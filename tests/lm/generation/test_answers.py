@@ -1,4 +1,4 @@
-"""Answers in a model's own words: cut where it ends its turn, kept, and the same in any company."""
+"""Generated answers: cut where the model ends its turn, cached, and the same in any batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -38,40 +38,41 @@ def answers(
     return generate_answers(scorer, prompts, questions, 24, silent)
 
 
-def test_an_answer_ends_where_a_stop_is_written(model: LanguageModel) -> None:
-    """The stop is what the first answer says anyway; the others go on to the limit."""
+def test_an_answer_ends_at_a_stop_text(model: LanguageModel) -> None:
+    """The stop text occurs in the first answer; the others reach the limit."""
     prompts = replace(plain_prompts(model), stops=(), end_token=None)
-    whole = answers(model, prompts)
-    assert len(set(whole)) == 3 and all(len(text) > 12 for text in whole)
-    stop = whole[0][5:8]
-    assert [stop in text for text in whole] == [True, False, False]
+    full = answers(model, prompts)
+    assert len(set(full)) == 3 and all(len(text) > 12 for text in full)
+    stop = full[0][5:8]
+    assert [stop in text for text in full] == [True, False, False]
     cut = answers(model, replace(prompts, stops=("never", stop)))
-    assert cut == [whole[0][: whole[0].index(stop)].strip(), *whole[1:]]
+    assert cut == [full[0][: full[0].index(stop)].strip(), *full[1:]]
 
 
 def test_an_answer_ends_with_the_end_token(model: LanguageModel) -> None:
     prompts = replace(plain_prompts(model), stops=(), end_token=None)
     memory = Memory()
-    [whole] = answers(model, prompts, QUESTIONS[:1], memory)
-    [kept] = memory.scores.values()
-    ids = [int(number) for number in kept]
+    [full] = answers(model, prompts, QUESTIONS[:1], memory)
+    [stored] = memory.scores.values()
+    ids = [int(number) for number in stored]
     [cut] = answers(model, replace(prompts, end_token=ids[9]), QUESTIONS[:1])
     before = ids[: ids.index(ids[9]) + 1]
-    assert cut == model.tokenizer.decode(before).strip() and whole.startswith(cut) and cut != whole
+    assert cut == model.tokenizer.decode(before).strip() and full.startswith(cut) and cut != full
 
 
-def test_alone_is_in_company_and_what_is_kept_is_not_written_again(model: LanguageModel) -> None:
+def test_a_batch_changes_no_answer_and_cached_answers_are_not_generated_again(model: LanguageModel) -> None:
     prompts, memory = plain_prompts(model), Memory()
-    whole = answers(model, prompts, memory=memory)
+    expected = answers(model, prompts, memory=memory)
     assert len(memory.scores) == 3
-    assert [answers(model, prompts, [one])[0] for one in QUESTIONS] == whole
-    told: list[str] = []
+    assert [answers(model, prompts, [question])[0] for question in QUESTIONS] == expected
+    notes: list[str] = []
     scorer = Scorer(model.decoder, device_mesh(), jnp.dtype("float32"), AnswerCache(memory))
-    assert generate_answers(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: told.append(note)) == whole[::-1]
-    assert told == ["from the cache"]
+    again = generate_answers(scorer, prompts, QUESTIONS[::-1], 24, lambda amount, note: notes.append(note))
+    assert again == expected[::-1]
+    assert notes == ["from the cache"]
 
 
-def test_no_room_for_an_answer_is_an_error_that_names_the_question(model: LanguageModel) -> None:
+def test_an_error_names_the_question_that_leaves_no_room_for_an_answer(model: LanguageModel) -> None:
     long = Question("row 9", [{"role": "user", "text": "so " * 60}], "", [" 7"])
     with pytest.raises(QuestionError, match=r"^row 9: it has \d+ tokens, and the model's window leaves room for 104"):
         answers(model, plain_prompts(model), [*QUESTIONS, long])

@@ -22,7 +22,7 @@ from stages.lm.nn.sharding import PROJECTIONS, axes_of, device_mesh
 from stages.lm.training.loop import train
 from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from tests.helpers.families import FAMILIES
-from tests.helpers.on_devices import MATERIAL, RECIPES, outside_of, run_of
+from tests.helpers.on_devices import DATA, RECIPES, config_of, hooks_of
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -155,5 +155,5 @@ def assert_resumes_on_one_device(scratch: Path, folder: Path, on_one_device: Arr
     assert [path.name for path in scratch.iterdir()] == ["2"]
     shutil.copytree(scratch, scratch.parent / "moved")
     decoder = open_model(folder).decoder
-    state = train(decoder, MATERIAL, run_of("adamw"), outside_of(scratch.parent / "moved"), device_mesh())
+    state = train(decoder, DATA, config_of("adamw"), hooks_of(scratch.parent / "moved"), device_mesh())
     np.testing.assert_allclose(state.train_log, on_one_device["adamw curve"], rtol=1e-4)

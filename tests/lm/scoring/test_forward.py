@@ -1,4 +1,4 @@
-"""Scoring lists of questions: the same bits whatever the company, each once, each in its place."""
+"""Scoring lists of questions: the same bits in any batch, each question once, results in order."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
 
 
 class Memory:
-    """A store that lasts as long as a test."""
+    """A store in memory."""
 
     def __init__(self) -> None:
         self.scores: dict[bytes, np.ndarray] = {}
@@ -74,24 +74,24 @@ def scorer_of(model: LanguageModel, dtype: str = "float32", memory: Memory | Non
 
 
 def scored(model: LanguageModel, trees: Sequence[TokenTree], memory: Memory | None = None) -> list[bytes]:
-    found = score_all(scorer_of(model, memory=memory), trees, silent)
-    return [values.tobytes() for values in found]
+    logprobs = score_all(scorer_of(model, memory=memory), trees, silent)
+    return [values.tobytes() for values in logprobs]
 
 
 # ---- the same bits
 
 
-def test_order_neighbours_and_company_change_no_bit(model: LanguageModel) -> None:
+def test_order_and_batch_change_no_bit(model: LanguageModel) -> None:
     """More questions than a batch holds, of two shapes: together, backwards, in halves, and each alone."""
     trees = random_trees(80, longest=50)
-    whole = scored(model, trees)
-    assert len(set(whole)) == 80
-    assert scored(model, trees[::-1])[::-1] == whole
-    assert scored(model, trees[::2]) == whole[::2]
-    assert [scored(model, [tree])[0] for tree in trees[:12]] == whole[:12]
+    expected = scored(model, trees)
+    assert len(set(expected)) == 80
+    assert scored(model, trees[::-1])[::-1] == expected
+    assert scored(model, trees[::2]) == expected[::2]
+    assert [scored(model, [tree])[0] for tree in trees[:12]] == expected[:12]
 
 
-def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
+def test_a_repeated_question_takes_one_row_and_gives_all_its_results(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = forward.token_logprobs
@@ -102,27 +102,28 @@ def test_a_question_that_is_asked_often_takes_one_row_and_tells_every_asker(
         return run(graph, state, prefix, arrays, **options)
 
     monkeypatch.setattr(forward, "token_logprobs", counted)
-    one, other = random_trees(2)
-    told: list[float] = []
-    values = list(score_all(scorer_of(model), [one, other, *[one] * 200], lambda amount, note: told.append(amount)))
+    repeated, single = random_trees(2)
+    advanced: list[float] = []
+    trees = [repeated, single, *[repeated] * 200]
+    results = list(score_all(scorer_of(model), trees, lambda amount, note: advanced.append(amount)))
     assert sum(calls) == 2
-    assert sum(told) == 202
-    assert values[1].tobytes() == scored(model, [other])[0]
-    assert {found.tobytes() for found in [values[0], *values[2:]]} == set(scored(model, [one]))
+    assert sum(advanced) == 202
+    assert results[1].tobytes() == scored(model, [single])[0]
+    assert {values.tobytes() for values in [results[0], *results[2:]]} == set(scored(model, [repeated]))
 
 
 def test_progress_counts_every_question(model: LanguageModel) -> None:
-    told: list[tuple[float, str]] = []
-    assert len(list(score_all(scorer_of(model), random_trees(70), lambda *said: told.append(said)))) == 70
-    assert len(told) > 1 and sum(amount for amount, _ in told) == 70
-    notes = [re.fullmatch(r"([\d,]+) tokens, [\d,]+ tokens/s, \d+% padding", note) for _, note in told]
+    progress: list[tuple[float, str]] = []
+    assert len(list(score_all(scorer_of(model), random_trees(70), lambda *update: progress.append(update)))) == 70
+    assert len(progress) > 1 and sum(amount for amount, _ in progress) == 70
+    notes = [re.fullmatch(r"([\d,]+) tokens, [\d,]+ tokens/s, \d+% padding", note) for _, note in progress]
     tokens = [int(note[1].replace(",", "")) for note in notes if note]
-    assert len(tokens) == len(told) and tokens == sorted(tokens)
-    assert tokens[-1] == sum(len(one.tokens) for one in random_trees(70))
+    assert len(tokens) == len(progress) and tokens == sorted(tokens)
+    assert tokens[-1] == sum(len(tree.tokens) for tree in random_trees(70))
 
 
-def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over several chunks, stopped in the second: what was done before is told, and only the rest is run."""
+def test_cached_scores_are_not_computed_again(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over several chunks, stopped in the second: progress counts the cached ones, and only the rest is run."""
     monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 30)
     trees = random_trees(80)
     expected = scored(model, trees)
@@ -135,28 +136,28 @@ def test_what_is_kept_is_not_asked_again(model: LanguageModel, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         list(score_all(scorer_of(model, memory=memory), stopped(), silent))
     assert len(memory.scores) == 60
-    told: list[tuple[float, str]] = []
-    found = score_all(scorer_of(model, memory=memory), trees, lambda amount, note: told.append((amount, note)))
-    assert [values.tobytes() for values in found] == expected
-    assert told[:2] == [(30, "from the cache")] * 2 and sum(amount for amount, _ in told) == 80
+    progress: list[tuple[float, str]] = []
+    results = score_all(scorer_of(model, memory=memory), trees, lambda *update: progress.append(update))
+    assert [values.tobytes() for values in results] == expected
+    assert progress[:2] == [(30, "from the cache")] * 2 and sum(amount for amount, _ in progress) == 80
     assert len(memory.scores) == 80
 
 
-def test_answers_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a list without an end: what is held is the chunk that is answered and the one that is read meanwhile."""
+def test_results_come_while_the_list_is_read(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an endless list, only the chunk that is scored and the one after it are read."""
     monkeypatch.setattr(scorer, "chunk_size", lambda tokens, groups: 10)
     read = 0
 
     def endless() -> Iterator[TokenTree]:
         nonlocal read
-        for each in cycle(random_trees(15)):
+        for endless_tree in cycle(random_trees(15)):
             read += 1
-            yield each
+            yield endless_tree
 
-    answers = score_all(scorer_of(model), endless(), silent)
-    found = [next(answers).tobytes() for _ in range(35)]
+    results = score_all(scorer_of(model), endless(), silent)
+    first = [next(results).tobytes() for _ in range(35)]
     assert read <= 50
-    assert found == (scored(model, random_trees(15)) * 3)[:35]
+    assert first == (scored(model, random_trees(15)) * 3)[:35]
 
 
 def test_every_part_of_a_tree_changes_its_key() -> None:
@@ -168,26 +169,26 @@ def test_every_part_of_a_tree_changes_its_key() -> None:
         tree([7, 8], ((9, 3, 4, 6), (9, 3, 5, 6))),
         tree([7, 8, 9], ((3, 4, 6), (3, 5, 2))),
     ]
-    assert len({content_key(one) for one in trees}) == len(trees)
+    assert len({content_key(variant) for variant in trees}) == len(trees)
     assert content_key(tree([7, 8, 9])) == content_key(trees[0])
 
 
-def test_no_questions_are_no_answers(model: LanguageModel) -> None:
+def test_no_questions_give_no_results(model: LanguageModel) -> None:
     assert scored(model, []) == []
 
 
 def test_few_shapes_for_many_lengths() -> None:
-    """Programs are compiled by shape: prompts of any length up to 2048 tokens need 48."""
+    """One program is compiled per shape: prompts of any length up to 2048 tokens need 48."""
     trees = [tree([1] * length) for length in (*range(1, 256, 3), *range(256, 2046, 21))]
-    found = list(batches(trees, 1, TokenBudget(1024, 1024)))
-    shapes = {batch.arrays.tokens_BT.shape for batch in found}
+    all_batches = list(batches(trees, 1, TokenBudget(1024, 1024)))
+    shapes = {batch.arrays.tokens_BT.shape for batch in all_batches}
     assert len(shapes) <= 48
     assert all(size * length <= max(1024, length) for size, length in shapes)
-    lengths = [batch.arrays.tokens_BT.shape[1] for batch in found]
+    lengths = [batch.arrays.tokens_BT.shape[1] for batch in all_batches]
     assert lengths == sorted(lengths, reverse=True), "what may run out of memory comes first"
-    fed = {question: batch.arrays.tokens_BT.shape[1] for batch in found for question in batch.trees}
-    assert sorted(fed) == [*range(len(trees))]
-    assert all(fed[index] >= len(tree.tokens) for index, tree in enumerate(trees))
+    padded_length = {question: batch.arrays.tokens_BT.shape[1] for batch in all_batches for question in batch.trees}
+    assert sorted(padded_length) == [*range(len(trees))]
+    assert all(padded_length[index] >= len(tree.tokens) for index, tree in enumerate(trees))
 
 
 @pytest.mark.parametrize(("mean", "spread", "least"), [(130, 30, 50), (75, 5, 60)])
@@ -195,18 +196,18 @@ def test_few_shapes_for_many_lengths() -> None:
 def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
     kind: str, mean: float, spread: float, least: int
 ) -> None:
-    """Lengths of questions with examples, and of the paper's claims; as many as are held at a time."""
+    """Lengths of questions with examples, and of the paper's claims; as many as a chunk has."""
     mesh = mesh_like(kind, groups=1)
-    held = chunk_size(token_budget(mesh).plain, 1)
-    lengths = np.random.default_rng(0).normal(mean, spread, held).clip(least, 230).astype(int)
+    count = chunk_size(token_budget(mesh).plain, 1)
+    lengths = np.random.default_rng(0).normal(mean, spread, count).clip(least, 230).astype(int)
     tree_of = {length: tree([1] * length) for length in range(least, 231)}
     trees = [tree_of[length] for length in lengths]
-    fed = sum(batch.arrays.tokens_BT.size for batch in batches(trees, 1, token_budget(mesh)))
-    assert fed * 0.9 < sum(len(one.tokens) for one in trees) < fed
+    padded_tokens = sum(batch.arrays.tokens_BT.size for batch in batches(trees, 1, token_budget(mesh)))
+    assert padded_tokens * 0.9 < sum(len(tree.tokens) for tree in trees) < padded_tokens
 
 
 @pytest.mark.parametrize(
-    ("kind", "groups", "budget", "held"),
+    ("kind", "groups", "budget", "chunk"),
     [
         ("cpu", 1, (768, 256), 3_072),
         ("cpu", 8, (768, 256), 24_576),
@@ -216,21 +217,23 @@ def test_a_long_list_of_common_lengths_is_padded_by_less_than_a_tenth(
         ("tpu", 1_024, (1_024, 32), 262_144),
     ],
 )
-def test_batches_do_not_outgrow_lists_as_devices_do(kind: str, groups: int, budget: tuple[int, int], held: int) -> None:
-    """On many devices each takes less of a batch, and more questions are held, so that most batches are full."""
+def test_batches_do_not_grow_without_limit_with_the_devices(
+    kind: str, groups: int, budget: tuple[int, int], chunk: int
+) -> None:
+    """On many devices each gets fewer tokens of a batch, and chunks are larger, so that most batches are full."""
     mesh = mesh_like(kind, groups)
-    assert (token_budget(mesh), chunk_size(budget[0], groups)) == (budget, held)
+    assert (token_budget(mesh), chunk_size(budget[0], groups)) == (budget, chunk)
 
 
 def mesh_like(kind: str, groups: int) -> Mesh:
-    """A mesh of devices that are not here: what is asked of it before anything is computed on it."""
+    """A mesh of mock devices, enough to plan batches but not to compute."""
     return Mesh(np.array([[Mock(platform=kind)]] * groups), (FSDP, TENSOR))
 
 
-def test_the_output_head_runs_where_a_choice_token_is_predicted_and_nowhere_else(
+def test_the_output_head_runs_only_where_a_choice_token_is_predicted(
     tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forty tokens, and two of the tree's nodes predict: filled up to four rows of the head."""
+    """Of forty tokens two predict a target; they are padded to four positions of the head."""
     shapes: list[tuple[int, ...]] = []
     logits = Decoder.logits
 
@@ -239,34 +242,34 @@ def test_the_output_head_runs_where_a_choice_token_is_predicted_and_nowhere_else
         return logits(decoder, hidden)
 
     monkeypatch.setattr(Decoder, "logits", noted)
-    model = tiny(seed=7, num_hidden_layers=1)  # compiled for no test before
+    model = tiny(seed=7, num_hidden_layers=1)  # a shape that no other test compiles
     assert len(list(score_all(scorer_of(model), [tree([9] * 39)], silent))) == 1
     assert [shape[1] for shape in shapes] == [4]
 
 
-# ---- prefixes that are read once
+# ---- prefixes that are prefilled once
 
 
-def sharing(prefix: Sequence[int], count: int) -> list[TokenTree]:
-    """Trees that begin with `prefix`, marked as such, and go on differently."""
+def with_prefix(prefix: Sequence[int], count: int) -> list[TokenTree]:
+    """Trees with the shared prefix `prefix` and different tokens after it."""
     random = np.random.default_rng(len(prefix))
-    rests = [random.integers(10, 200, random.integers(1, 12)).tolist() for _ in range(count)]
-    return [replace(tree([*prefix, *rest]), prefix_len=len(prefix)) for rest in rests]
+    suffixes = [random.integers(10, 200, random.integers(1, 12)).tolist() for _ in range(count)]
+    return [replace(tree([*prefix, *suffix]), prefix_len=len(prefix)) for suffix in suffixes]
 
 
 @pytest.mark.parametrize("length", [40, 300])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prefix_read_once_is_a_prefix_read_each_time(tiny: TinyModel, family: str, length: int) -> None:
-    """In one block and in two, of which a window hides one."""
+def test_prefilling_a_prefix_once_changes_no_score(tiny: TinyModel, family: str, length: int) -> None:
+    """With a prefix of one block, and of two, one of them outside the window."""
     model = tiny(seed=7, **FAMILIES[family])
-    trees = sharing([20 + place % 97 for place in range(length)], 7)
-    found = list(score_all(scorer_of(model), trees, silent))
+    trees = with_prefix([20 + index % 97 for index in range(length)], 7)
+    logprobs = list(score_all(scorer_of(model), trees, silent))
     expected = list(score_all(scorer_of(model), [replace(tree, prefix_len=0) for tree in trees], silent))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logprobs, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
-    """Few programs for many lists of few questions: prefixes of up to 1,024 tokens share them, steps are of 16."""
+def test_prefixes_of_many_lengths_share_a_shape() -> None:
+    """Few programs for many short lists: prefixes of up to 1,024 tokens share one, and lengths go in steps of 16."""
     shapes = {
         (shared, own): batch_shape(replace(tree([1] * (shared + own)), prefix_len=shared))[:2]
         for shared in (0, 200, 1_024, 1_025, 5_000)
@@ -279,34 +282,34 @@ def test_behind_a_prefix_its_length_hardly_matters_to_the_shape() -> None:
     }  # fmt: skip
 
 
-def test_company_changes_no_bit_behind_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three prefixes, one of them none, in turns: each is read once, and each question alone gives the same."""
-    read: list[tuple[int, ...]] = []
+def test_order_and_batch_change_no_bit_after_a_prefix(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions of three prefixes, one of them empty, interleaved: each prefix is prefilled once."""
+    prefilled: list[tuple[int, ...]] = []
     run = forward.prefill_prefix
 
     def noted(graph: Any, state: Any, prefix: tuple[int, ...], dtype: Any) -> Any:
-        read.append(prefix)
+        prefilled.append(prefix)
         return run(graph, state, prefix, dtype)
 
     monkeypatch.setattr(forward, "prefill_prefix", noted)
-    groups = [sharing(range(20, 60), 4), sharing(range(30, 50), 4), random_trees(4, longest=20)]
-    trees = [tree for each in zip(*groups, strict=True) for tree in each]
-    whole = scored(model, trees)
-    assert sorted(prefix for prefix in read if prefix) == [tuple(range(20, 60)), tuple(range(30, 50))]
-    assert scored(model, trees[::-1])[::-1] == whole
-    assert [scored(model, [tree])[0] for tree in trees[:6]] == whole[:6]
-    assert len({content_key(one) for one in (trees[0], replace(trees[0], prefix_len=0))}) == 2
+    groups = [with_prefix(range(20, 60), 4), with_prefix(range(30, 50), 4), random_trees(4, longest=20)]
+    trees = [tree for trio in zip(*groups, strict=True) for tree in trio]
+    expected = scored(model, trees)
+    assert sorted(prefix for prefix in prefilled if prefix) == [tuple(range(20, 60)), tuple(range(30, 50))]
+    assert scored(model, trees[::-1])[::-1] == expected
+    assert [scored(model, [tree])[0] for tree in trees[:6]] == expected[:6]
+    assert len({content_key(variant) for variant in (trees[0], replace(trees[0], prefix_len=0))}) == 2
 
 
-def test_what_questions_share_is_marked(model: LanguageModel) -> None:
-    """Where it is long enough, and up to the last token that the rest of the prompt cannot change."""
+def test_a_shared_prefix_is_counted_in_tokens(model: LanguageModel) -> None:
+    """If it is long enough, and up to the last token that the rest of the prompt cannot change."""
     few, many = "so it is. " * 2, "so it is. " * 40
     tokens = len(model.tokenizer.encode(many).ids)
     for shared, expected in ((few, 0), (many, tokens), ("", 0), (many + "x", tokens)):
-        found = encode_question(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
-        assert found.prefix_len == expected
-    whole = encode_question(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
-    assert whole.prefix_len == tokens - 1, "the prompt's last token is read with the question"
+        question = encode_question(model.tokenizer, many + "And now?", [" (A)", " (B)"], 4096, shared_prefix=shared)
+        assert question.prefix_len == expected
+    all_shared = encode_question(model.tokenizer, many, [" (A)", " (B)"], 4096, shared_prefix=many)
+    assert all_shared.prefix_len == tokens - 1, "the prompt's last token belongs to the question"
 
 
 # ---- the best choice
@@ -314,7 +317,7 @@ def test_what_questions_share_is_marked(model: LanguageModel) -> None:
 
 def test_choices_of_equal_weights_tie_and_the_first_is_best(model: LanguageModel, tiny: TinyModel) -> None:
     other = tiny(seed=7)
-    # Of rows of zeros the logits are 0: those of equal rows can differ in the last digit, by their column's place.
+    # Rows of zeros give logits of exactly 0; equal rows could differ in the last digit, by their column.
     embedding = other.decoder.embedding[...]
     other.decoder.embedding = nnx.Param(embedding.at[jnp.array([4, 5])].set(0.0))
     trees = [tree([20, 21, 22], choices) for choices in ([[3, 4, 6], [3, 5, 6]], [[3, 5], [3, 4]])]
@@ -326,22 +329,22 @@ def test_choices_of_equal_weights_tie_and_the_first_is_best(model: LanguageModel
 
 def test_the_probabilities_of_all_next_tokens_sum_to_one(model: LanguageModel) -> None:
     vocabulary = [[[token] for token in range(first, first + 7)] for first in range(0, 266, 7)]
-    found = list(score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent))
-    assert {(values.dtype, values.shape) for values in found} == {(FLOAT32, (7,))}
-    assert np.exp(np.array(found, np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
+    logprobs = list(score_all(scorer_of(model), (tree([20, 21], choices) for choices in vocabulary), silent))
+    assert {(values.dtype, values.shape) for values in logprobs} == {(FLOAT32, (7,))}
+    assert np.exp(np.array(logprobs, np.float64)).sum() == pytest.approx(1.0, abs=1e-5)
 
 
-# ---- questions in words
+# ---- questions as text
 
 
-ASKED: list[Turn] = [{"role": "user", "text": "Is it so?"}]
+TURNS: list[Turn] = [{"role": "user", "text": "Is it so?"}]
 
 
-def test_words_are_asked_in_order(model: LanguageModel) -> None:
+def test_questions_are_scored_in_order(model: LanguageModel) -> None:
     questions = [
-        Question("first", ASKED, "I say", [" (A)", " (B)", " (C)"]),
-        Question("second", ASKED, "I say", [" (B)", " (A)"]),
-        Question("third", ASKED, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
+        Question("first", TURNS, "I say", [" (A)", " (B)", " (C)"]),
+        Question("second", TURNS, "I say", [" (B)", " (A)"]),
+        Question("third", TURNS, "I say", [" (A)", " (B)"], shared_prefix="Then: "),
     ]
     first, second, third = score_questions(scorer_of(model), plain_prompts(model), questions, silent)
     assert (len(first), len(second), len(third)) == (3, 2, 2)
@@ -352,7 +355,7 @@ def test_words_are_asked_in_order(model: LanguageModel) -> None:
     assert first.tobytes() == expected[0]
 
 
-def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_computed_in_the_given_dtype(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     run = forward.token_logprobs
     used: list[Any] = []
 
@@ -362,7 +365,7 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 
     monkeypatch.setattr(forward, "token_logprobs", noted)
     for name in ("bfloat16", "float32"):
-        question = Question("row", ASKED, "I say", [" (A)", " (B)"])
+        question = Question("row", TURNS, "I say", [" (A)", " (B)"])
         assert len(list(score_questions(scorer_of(model, name), plain_prompts(model), [question], silent))) == 1
     assert used == [jnp.dtype("bfloat16"), FLOAT32]
     assert compute_dtype("default") == (FLOAT32 if jax.default_backend() == "cpu" else jnp.dtype("bfloat16"))
@@ -371,8 +374,8 @@ def test_the_arithmetic_that_is_named_is_used(model: LanguageModel, monkeypatch:
 @pytest.mark.parametrize(
     ("question", "problem"),
     [
-        (Question("row 7", ASKED, "I say", [" (A)", ""]), "row 7: a choice is empty"),
-        (Question("row 7", ASKED, "I say", [" (A)", " (A)"]), "row 7: two choices are the same"),
+        (Question("row 7", TURNS, "I say", [" (A)", ""]), "row 7: a choice is empty"),
+        (Question("row 7", TURNS, "I say", [" (A)", " (A)"]), "row 7: two choices are the same"),
         (Question("row 7", [{"role": "user", "text": "so " * 60}], "", [" (A)"]), "row 7: it has .* window of 128"),
         (Question("row 7", [{"role": "poet", "text": "so"}], "", [" (A)"]), "row 7: the role 'poet' is unknown"),
     ],
@@ -383,7 +386,7 @@ def test_a_problem_is_reported_under_its_question(model: LanguageModel, question
             score_questions(
                 scorer_of(model),
                 plain_prompts(model),
-                [Question("row 6", ASKED, "I say", [" (A)", " (B)"]), question],
+                [Question("row 6", TURNS, "I say", [" (A)", " (B)"]), question],
                 silent,
             )
         )

@@ -1,4 +1,4 @@
-"""Resume state and exported parameters: in is out, the last two are kept, damage is named."""
+"""Checkpoints: round trips of resume state and exported parameters, the last two kept, damage reported."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TinyModel = Callable[..., LanguageModel]
 
 
 def state_of(fill: float, width: int = 3) -> TrainState:
-    """A state whose every number is told by `fill`, with a curve that is half empty."""
+    """A state whose numbers all follow from `fill`, with a train log that is half empty."""
     weights = nnx.State(
         {"a": {"kernel": nnx.Param(jnp.full((2, width), fill))}, "b": nnx.Param(jnp.arange(4.0) * fill)}
     )
@@ -33,11 +33,11 @@ def state_of(fill: float, width: int = 3) -> TrainState:
     )
 
 
-def assert_same(one: TrainState, other: TrainState) -> None:
-    assert str(jax.tree.structure(one)) == str(jax.tree.structure(other))
-    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert left.dtype == right.dtype
-        assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
+def assert_same(actual: TrainState, expected: TrainState) -> None:
+    assert str(jax.tree.structure(actual)) == str(jax.tree.structure(expected))
+    for leaf, expected_leaf in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert leaf.dtype == expected_leaf.dtype
+        assert np.asarray(leaf).tobytes() == np.asarray(expected_leaf).tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +63,12 @@ def test_nothing_saved_is_the_fresh_state(tmp_path: Path) -> None:
 
 def test_the_latest_comes_back_bit_by_bit(scratch: Path) -> None:
     step, state = restore_latest(scratch, state_of(0.0))
-    assert step == 10, "9 is the later one of two names only"
+    assert step == 10, "9 is the later one only in the order of names"
     assert_same(state, state_of(10.0))
-    state.train_log[1] = 5.0  # the run goes on writing into it
+    state.train_log[1] = 5.0  # it must be writable
 
 
-def test_two_are_kept_and_what_is_no_checkpoint_is_left_alone(scratch: Path) -> None:
+def test_two_checkpoints_are_kept_and_other_files_are_untouched(scratch: Path) -> None:
     (scratch / "lock").touch()
     unfinished = scratch / "11.orbax-checkpoint-tmp"
     unfinished.mkdir()
@@ -79,7 +79,7 @@ def test_two_are_kept_and_what_is_no_checkpoint_is_left_alone(scratch: Path) -> 
     assert not (scratch / "9").exists()
 
 
-def test_the_same_step_is_written_anew(scratch: Path) -> None:
+def test_the_same_step_is_overwritten(scratch: Path) -> None:
     save(scratch, 10, state_of(1.5))
     assert_same(restore_latest(scratch, state_of(0.0))[1], state_of(1.5))
 
@@ -101,7 +101,7 @@ def lose_description(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [empty, cut, lose_description])
-def test_a_damaged_checkpoint_is_named_with_the_way_out(scratch: Path, damage: Callable[[Path], None]) -> None:
+def test_the_error_for_a_damaged_checkpoint_says_what_to_do(scratch: Path, damage: Callable[[Path], None]) -> None:
     damage(scratch / "10")
     with pytest.raises(ModelError) as caught:
         restore_latest(scratch, state_of(0.0))
@@ -113,16 +113,16 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(scratch: Path, damage: C
     assert_same(state, state_of(9.0))
 
 
-# A reader who does not say on which devices the arrays shall be is told so.
+# Orbax warns a reader who gives no sharding.
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_exported_parameters_are_read_without_this_project(tiny: TinyModel, tmp_path: Path) -> None:
     export(tiny(seed=1, folder=tmp_path / "model").decoder, tmp_path / "exported")
-    found = ocp.load(tmp_path / "exported")
+    params = ocp.load(tmp_path / "exported")
     weights = load_file(tmp_path / "model" / "model.safetensors")
-    assert sorted(found) == ["embedding", "layers", "norm"]
-    np.testing.assert_array_equal(found["embedding"], weights["model.embed_tokens.weight"])
+    assert sorted(params) == ["embedding", "layers", "norm"]
+    np.testing.assert_array_equal(params["embedding"], weights["model.embed_tokens.weight"])
     np.testing.assert_array_equal(
-        found["layers"]["mlp"]["up"]["kernel"],
+        params["layers"]["mlp"]["up"]["kernel"],
         [weights[f"model.layers.{layer}.mlp.up_proj.weight"].T for layer in range(3)],
     )
 
@@ -130,7 +130,7 @@ def test_exported_parameters_are_read_without_this_project(tiny: TinyModel, tmp_
 def test_exported_parameters_become_a_model_folder_again(tiny: TinyModel, tmp_path: Path) -> None:
     before = tiny(seed=1, folder=tmp_path / "model", tie_word_embeddings=False)
     export(before.decoder, tmp_path / "exported")
-    # Of the second model all but the weights is taken.
+    # Everything except the weights comes from the second model.
     tiny(seed=2, folder=tmp_path / "other", tie_word_embeddings=False)
     as_model_folder(tmp_path / "exported", tmp_path / "other", tmp_path / "again")
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
@@ -143,11 +143,11 @@ def test_exported_parameters_become_a_model_folder_again(tiny: TinyModel, tmp_pa
 
 
 @pytest.mark.parametrize("damage", [empty, lose_description])
-def test_damaged_parameters_are_named_with_the_way_out(
+def test_the_error_for_damaged_parameters_says_what_to_do(
     tiny: TinyModel, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     export(tiny(folder=tmp_path / "model").decoder, tmp_path / "3")
     damage(tmp_path / "3")
-    with pytest.raises(ModelError, match=r"^the checkpoint .*/3 cannot be read .*`dvc repro` makes it anew"):
+    with pytest.raises(ModelError, match=r"^the checkpoint .*/3 cannot be read .*delete it, and `dvc repro` makes it"):
         as_model_folder(tmp_path / "3", tmp_path / "model", tmp_path / "again")
     assert not (tmp_path / "again").exists()

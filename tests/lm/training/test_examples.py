@@ -1,4 +1,4 @@
-"""Training examples in tokens: what is trained on, what is cut, what is refused."""
+"""Tokenised training examples: which tokens are trained on, which are cut, and which examples are refused."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,21 +22,21 @@ def model(tiny: TinyModel) -> LanguageModel:
     return tiny()
 
 
-def asked(text: str, target: str = " (A)") -> TrainingText:
+def with_text(text: str, target: str = " (A)") -> TrainingText:
     return TrainingText(f"row {len(text)}", [{"role": "user", "text": text}], "", target)
 
 
-def words(model: LanguageModel, example: PromptCompletion) -> tuple[list[str], list[str]]:
-    """The tokens that are only read, and those that are trained on."""
+def prompt_and_target(model: LanguageModel, example: PromptCompletion) -> tuple[list[str], list[str]]:
+    """The tokens of the prompt, and those that are trained on."""
     tokens = [str(model.tokenizer.id_to_token(index)) for index in example.ids]
     return tokens[: example.prompt_len], tokens[example.prompt_len :]
 
 
 def test_the_target_and_the_end_token_are_trained_on(model: LanguageModel) -> None:
     [example], cut = encode_examples(plain_prompts(model), [SHORT], 64, cut_long=False)
-    read, trained = words(model, example)
+    prompt, trained = prompt_and_target(model, example)
     assert cut == 0
-    assert read == [*"Human:", "Ġ", "no", "Ċ", "Ċ", *"As", *"s", "is", *"tant:", "Ġ", *"It", "Ġis"]
+    assert prompt == [*"Human:", "Ġ", "no", "Ċ", "Ċ", *"As", *"s", "is", *"tant:", "Ġ", *"It", "Ġis"]
     assert trained == ["Ġ(", "A", ")", "<|end|>"]
 
 
@@ -55,7 +55,7 @@ def test_a_conversation_is_read_up_to_its_last_answer(model: LanguageModel) -> N
 def test_a_token_that_holds_a_part_of_the_target_is_trained_on(model: LanguageModel) -> None:
     text = TrainingText("row", SHORT.turns, "I say n", "o")
     [example], _ = encode_examples(plain_prompts(model), [text], 64, cut_long=False)
-    assert words(model, example)[1] == ["no", "<|end|>"]
+    assert prompt_and_target(model, example)[1] == ["no", "<|end|>"]
 
 
 def test_the_end_token_is_the_first_that_config_json_names(tiny: TinyModel) -> None:
@@ -64,26 +64,26 @@ def test_the_end_token_is_the_first_that_config_json_names(tiny: TinyModel) -> N
 
 
 def test_a_long_example_loses_the_beginning_of_its_prompt(model: LanguageModel) -> None:
-    texts = [asked("so " * 20), asked("a"), asked("to " * 30, " (A) and more")]
-    whole, none = encode_examples(plain_prompts(model), texts, 200, cut_long=True)
-    examples, cut = encode_examples(plain_prompts(model), texts, 40, cut_long=True)
-    assert (none, cut) == (0, 2)
-    for before, after in zip(whole, examples, strict=True):
+    texts = [with_text("so " * 20), with_text("a"), with_text("to " * 30, " (A) and more")]
+    uncut, uncut_count = encode_examples(plain_prompts(model), texts, 200, cut_long=True)
+    examples, cut_count = encode_examples(plain_prompts(model), texts, 40, cut_long=True)
+    assert (uncut_count, cut_count) == (0, 2)
+    for before, after in zip(uncut, examples, strict=True):
         assert after.ids == before.ids[-40:]
         assert after.ids[after.prompt_len :] == before.ids[before.prompt_len :]
-    assert [len(example.ids) for example in examples] == [40, len(whole[1].ids), 40]
+    assert [len(example.ids) for example in examples] == [40, len(uncut[1].ids), 40]
 
 
 def test_a_target_needs_one_token_before_it(model: LanguageModel) -> None:
     """Four target tokens fit into five, not into four."""
     [example], cut = encode_examples(plain_prompts(model), [SHORT], 5, cut_long=True)
-    assert (words(model, example), cut) == ((["Ġis"], ["Ġ(", "A", ")", "<|end|>"]), 1)
+    assert (prompt_and_target(model, example), cut) == ((["Ġis"], ["Ġ(", "A", ")", "<|end|>"]), 1)
     with pytest.raises(QuestionError, match=r"short: its target alone fills finetune\.max_tokens \(4\)"):
         encode_examples(plain_prompts(model), [SHORT], 4, cut_long=True)
 
 
 def test_long_examples_are_counted_when_they_are_refused(model: LanguageModel) -> None:
-    texts = [asked("so " * 20), asked("a"), asked("to " * 30)]
+    texts = [with_text("so " * 20), with_text("a"), with_text("to " * 30)]
     longest = max(len(example.ids) for example in encode_examples(plain_prompts(model), texts, 200, cut_long=False)[0])
     with pytest.raises(QuestionError) as caught:
         encode_examples(plain_prompts(model), texts, 40, cut_long=False)
@@ -92,17 +92,17 @@ def test_long_examples_are_counted_when_they_are_refused(model: LanguageModel) -
     assert "finetune.overlength=cut" in message and "\n" not in message
 
 
-def test_an_example_of_exactly_the_length_is_whole(model: LanguageModel) -> None:
-    [whole], _ = encode_examples(plain_prompts(model), [SHORT], 64, cut_long=False)
-    assert encode_examples(plain_prompts(model), [SHORT], len(whole.ids), cut_long=False) == ([whole], 0)
+def test_an_example_of_exactly_the_limit_is_not_cut(model: LanguageModel) -> None:
+    [example], _ = encode_examples(plain_prompts(model), [SHORT], 64, cut_long=False)
+    assert encode_examples(plain_prompts(model), [SHORT], len(example.ids), cut_long=False) == ([example], 0)
 
 
 def test_a_problem_is_reported_under_its_row(model: LanguageModel) -> None:
     with pytest.raises(QuestionError, match="^row 1: a choice is empty"):
-        encode_examples(plain_prompts(model), [SHORT, asked("a", "")], 64, cut_long=True)
+        encode_examples(plain_prompts(model), [SHORT, with_text("a", "")], 64, cut_long=True)
 
 
 def test_a_model_without_an_end_token_cannot_be_trained(model: LanguageModel) -> None:
     endless = dataclasses.replace(model, config=dataclasses.replace(model.config, end_token=None))
-    with pytest.raises(ModelError, match=r"config\.json names no eos_token_id"):
+    with pytest.raises(ModelError, match=r"config\.json has no eos_token_id"):
         encode_examples(plain_prompts(endless), [SHORT], 64, cut_long=True)

@@ -1,4 +1,4 @@
-"""The update rule: rates at literal steps, and AdamW against the same arithmetic by hand."""
+"""The optimizer: learning rates at literal steps, and AdamW against the same arithmetic by hand."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from stages.lm.training.optimizer import OptimizerConfig, learning_rate, make_op
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
-RULE: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 0.1,
     "schedule": "constant",
@@ -37,17 +37,17 @@ RULE: dict[str, Any] = {
     ],
 )
 def test_rates(schedule: str, warmup: int, steps: int, rates: list[float]) -> None:
-    rate = learning_rate(OptimizerConfig(**(RULE | {"schedule": schedule, "warmup_steps": warmup})), steps)
+    rate = learning_rate(OptimizerConfig(**(SETTINGS | {"schedule": schedule, "warmup_steps": warmup})), steps)
     np.testing.assert_allclose([float(rate(step)) for step in range(len(rates))], rates, atol=1e-8)
 
 
-def updated(rule: OptimizerConfig, start: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
+def updated(config: OptimizerConfig, start: np.ndarray, gradients: list[np.ndarray]) -> np.ndarray:
     """The weights after one update per gradient."""
-    transformation = make_optimizer(rule, len(gradients))
+    optimizer = make_optimizer(config, len(gradients))
     weights = jnp.asarray(start, jnp.float32)
-    state = transformation.init(weights)
+    state = optimizer.init(weights)
     for gradient in gradients:
-        updates, state = transformation.update(jnp.asarray(gradient, jnp.float32), state, weights)
+        updates, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state, weights)
         weights = optax.apply_updates(weights, updates)
     return np.asarray(weights)
 
@@ -71,38 +71,40 @@ def test_adamw_is_adamw(decay: float, clip: float) -> None:
     random = np.random.default_rng(1)
     start = random.normal(size=(3, 4))
     gradients = list(random.normal(size=(5, 3, 4)) * np.array([0.1, 1.0, 3.0, 0.01, 10.0])[:, None, None])
-    rule = OptimizerConfig(**(RULE | {"warmup_steps": 2, "weight_decay": decay, "max_grad_norm": clip}))
+    config = OptimizerConfig(**(SETTINGS | {"warmup_steps": 2, "weight_decay": decay, "max_grad_norm": clip}))
     expected = adamw_by_hand(start, gradients, [0.05, 0.1, 0.1, 0.1, 0.1], decay, clip)
-    # In float32 the correction 1 - 0.99**t is right to 6e-6 of itself, which the root halves: 3e-7 of each update.
-    np.testing.assert_allclose(updated(rule, start, gradients), expected, atol=1e-5)
+    # In float32 the correction 1 - 0.99**t has a relative error of 6e-6, which the root halves: 3e-7 of each update.
+    np.testing.assert_allclose(updated(config, start, gradients), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-def test_a_gradient_beyond_the_clip_norm_counts_by_its_direction(optimizer: str) -> None:
-    rule = OptimizerConfig(**(RULE | {"optimizer": optimizer}))
+def test_of_a_gradient_beyond_the_clip_norm_only_the_direction_counts(optimizer: str) -> None:
+    config = OptimizerConfig(**(SETTINGS | {"optimizer": optimizer}))
     gradients = list(np.random.default_rng(2).normal(size=(3, 4, 4)))
     start = np.ones((4, 4))
-    long = updated(rule, start, [100.0 * gradient for gradient in gradients])
-    np.testing.assert_allclose(long, updated(rule, start, [7.0 * gradient for gradient in gradients]), atol=1e-6)
+    long = updated(config, start, [100.0 * gradient for gradient in gradients])
+    np.testing.assert_allclose(long, updated(config, start, [7.0 * gradient for gradient in gradients]), atol=1e-6)
     assert np.abs(long - start).min() > 1e-3
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_weights_decay_without_a_gradient(optimizer: str) -> None:
-    rule = OptimizerConfig(**(RULE | {"optimizer": optimizer, "weight_decay": 0.5}))
-    found = updated(rule, np.full((4, 4), 2.0), [np.zeros((4, 4))])
-    assert np.all(found < 2.0) and np.all(found >= 0.9)
-    kept = updated(OptimizerConfig(**(RULE | {"optimizer": optimizer})), np.full((4, 4), 2.0), [np.zeros((4, 4))])
-    assert np.array_equal(kept, np.full((4, 4), 2.0))
+    config = OptimizerConfig(**(SETTINGS | {"optimizer": optimizer, "weight_decay": 0.5}))
+    decayed = updated(config, np.full((4, 4), 2.0), [np.zeros((4, 4))])
+    assert np.all(decayed < 2.0) and np.all(decayed >= 0.9)
+    unchanged = updated(
+        OptimizerConfig(**(SETTINGS | {"optimizer": optimizer})), np.full((4, 4), 2.0), [np.zeros((4, 4))]
+    )
+    assert np.array_equal(unchanged, np.full((4, 4), 2.0))
 
 
-def test_adafactor_keeps_rows_and_columns_where_adamw_keeps_two_copies() -> None:
+def test_the_state_of_adafactor_is_factored_and_that_of_adamw_is_two_copies() -> None:
     weights = jnp.zeros((256, 512))
     sizes = {
         name: sum(
             leaf.size
             for leaf in jax.tree.leaves(
-                make_optimizer(OptimizerConfig(**(RULE | {"optimizer": name})), 1).init(weights)
+                make_optimizer(OptimizerConfig(**(SETTINGS | {"optimizer": name})), 1).init(weights)
             )
         )
         for name in ("adamw", "adafactor")
