@@ -8,7 +8,7 @@ import polars as pl
 from stages.stats.choices import agree, is_close, is_followed, is_right, share_of
 from stages.stats.intervals import Sample, generator, mcnemar, paired_difference
 from stages.stats.measures import rounded
-from stages.stats.pairs import refuse_other_questions
+from stages.stats.pairs import require_same_questions
 
 COLUMNS = (
     "suite", "condition", "group", "value", "measure",
@@ -50,7 +50,7 @@ def breakdown(base: pl.DataFrame, tuned: pl.DataFrame, seed: int, bootstrap_samp
     Raises:
         UserError: the two tables are not about the same questions.
     """
-    refuse_other_questions(base, tuned)
+    require_same_questions(base, tuned)
     pairs = _numbered(base).join(_numbered(tuned).drop(_KINDS), on="question", suffix=TUNED, maintain_order="left")
     conditions = pairs.partition_by("suite", "condition", as_dict=True, maintain_order=True)
     rows = [

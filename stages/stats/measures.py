@@ -9,7 +9,7 @@ import polars as pl
 
 from stages.stats.choices import agree, is_followed, is_right, log_odds, share_of
 from stages.stats.intervals import PairedDifference, Sample, generator, paired_difference
-from stages.stats.pairs import refuse_other_questions
+from stages.stats.pairs import require_same_questions
 
 
 def _under(condition: str, number: pl.Expr) -> pl.Expr:
@@ -126,7 +126,7 @@ def headline(
     Raises:
         UserError: the two tables are not about the same questions.
     """
-    refuse_other_questions(base, tuned)
+    require_same_questions(base, tuned)
     compared = {measure.name: _compare(measure, base, tuned, seed, bootstrap_samples) for measure in HEADLINE}
     return {name: rounded(difference) for name, difference in compared.items() if difference is not None}
 

@@ -9,7 +9,7 @@ from stages.tables.schemas import ANSWERS
 _ASKED = [column for column in ANSWERS.columns if column not in ("logprobs", "margin", "chosen", "generated")]
 
 
-def refuse_other_questions(base: pl.DataFrame, tuned: pl.DataFrame) -> None:
+def require_same_questions(base: pl.DataFrame, tuned: pl.DataFrame) -> None:
     """Refuses two ANSWERS tables that are not about the same questions.
 
     Raises:
