@@ -1,4 +1,4 @@
-"""The `candor` command: `candor …`, or `python -m stages …` from the project's folder."""
+"""The `candor` command line: `candor …`, or `python -m stages …` in the project's folder."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from stages.cli.score import score
 from stages.cli.sweep import sweep
 from stages.core.errors import UserError, command, guarded
 
-# Commands of earlier versions, by their names of today.
+# Commands of earlier versions and their new names.
 RENAMED = {"check": "compare-logits", "store": "cache", "organism": "pack-organism"}
 
 
@@ -35,16 +35,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for each in (score, compare_logits, ask, models, export, pack_organism, pin, plan, sweep):
-    app.command()(command(each))
+for function in (score, compare_logits, ask, models, export, pack_organism, pin, plan, sweep):
+    app.command()(command(function))
 app.add_typer(cache, name="cache")
 for old, new in RENAMED.items():
     any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
     app.command(old, hidden=True, context_settings=any_arguments)(command(_renamed(old, new)))
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         print(f"candor {version('candor')}")
         raise typer.Exit
 
@@ -52,14 +52,14 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass  # what the option does, its callback has done before any command is read
+    pass  # the option's callback has already run
 
 
 def main() -> None:
-    """Runs the command line, a user's mistakes as one line."""
+    """Runs the command line; a user's mistake is printed as one line."""
     guarded(app)
 
 

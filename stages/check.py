@@ -1,4 +1,4 @@
-"""Stage `check`: refuses a bad params.yaml before DVC removes anyone's outputs."""
+"""Stage `check`: refuses an invalid params.yaml before DVC removes any stage's outputs."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from stages.suites.registry import SUITES
 from stages.text.mixing.lessons import LESSONS
 from stages.zoo.registry import MODELS
 
-KINDS: tuple[type[StageParams], ...] = (
+STAGE_PARAMS: tuple[type[StageParams], ...] = (
     CollectParams,
     InstructParams,
     SuiteParams,
@@ -44,45 +44,46 @@ KINDS: tuple[type[StageParams], ...] = (
     ReportParams,
 )
 
-# Shares that are written in decimals sum to 1 within this.
-SHARES_SUM_TO = 1e-6
+# The shares of mix.phases may differ from a sum of 1 by this much, because they are written in decimals.
+SHARES_TOLERANCE = 1e-6
 
 
 def main() -> None:
-    """Reads every key of params.yaml and checks it alone and against the others."""
-    _refuse_unknown_keys(read_document())
+    """Checks every key of params.yaml by itself, and then the keys against each other."""
+    _check_unknown_keys(read_document())
     problems = []
-    for kind in KINDS:
+    for params in STAGE_PARAMS:
         try:
-            read_params(kind)
+            read_params(params)
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError("; ".join(dict.fromkeys(problems)))
-    problems = [*_unknown_names(), *_impossible_together()]
+    problems = [*_unknown_names(), *_contradictions()]
     if problems:
         raise UserError(f"{PARAMS}: " + "; ".join(problems))
 
 
-def _refuse_unknown_keys(document: dict[str, Any]) -> None:
-    known = {name.partition(".")[0] for kind in KINDS for name in (*kind.top_level, kind.section) if name}
+def _check_unknown_keys(document: dict[str, Any]) -> None:
+    names = (name for params in STAGE_PARAMS for name in (*params.top_level, params.section) if name)
+    known = {name.partition(".")[0] for name in names}
     unknown = sorted(str(name) for name in document.keys() - known)
     if unknown:
         raise UserError(f"{PARAMS}: {', '.join(unknown)}: no such key; known are {', '.join(sorted(known))}")
 
 
 def _unknown_names() -> Iterable[str]:
-    lists, own = read_params(CleanParams), read_params(BaseParams).own_models
-    yield from _not_in("datasets", lists.datasets, LABELLED)
-    yield from _not_in("instructions", lists.instructions, INSTRUCTIONS)
-    yield from _not_in("lessons", read_params(LessonParams).lessons, LESSONS)
-    yield from _not_in("suites", lists.suites, SUITES)
-    yield from _not_in("models", read_params(ReportParams).models, [*MODELS, *own])
-    for name in own.keys() & MODELS.keys():
-        yield f"own_models: {name} is a registry name already; choose another"
+    lists, own_models = read_params(CleanParams), read_params(BaseParams).own_models
+    yield from _unknown_or_repeated("datasets", lists.datasets, LABELLED)
+    yield from _unknown_or_repeated("instructions", lists.instructions, INSTRUCTIONS)
+    yield from _unknown_or_repeated("lessons", read_params(LessonParams).lessons, LESSONS)
+    yield from _unknown_or_repeated("suites", lists.suites, SUITES)
+    yield from _unknown_or_repeated("models", read_params(ReportParams).models, [*MODELS, *own_models])
+    for name in own_models.keys() & MODELS.keys():
+        yield f"own_models: {name} is already a registry name; choose another"
 
 
-def _not_in(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[str]:
+def _unknown_or_repeated(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[str]:
     known = list(known)
     for name in names:
         if name not in known:
@@ -91,13 +92,13 @@ def _not_in(key: str, names: Sequence[str], known: Iterable[str]) -> Iterable[st
         yield f"{key}: {name!r} is listed twice"
 
 
-def _impossible_together() -> Iterable[str]:
+def _contradictions() -> Iterable[str]:
     lists, mix, recipe = read_params(CleanParams), read_params(MixParams), read_params(FinetuneParams)
     prompt, hub = read_params(PromptParams), read_params(CollectParams).hub
     if hub and not Path(hub).is_dir():
-        yield f'hub is {hub!r}, which is no folder; name one in the hub\'s layout, or "" for the hub itself'
+        yield f'hub is {hub!r}, which is not a folder; name a folder with the hub\'s layout, or "" for the hub itself'
     if prompt.fidelity == "reference" and prompt.claims != "paper":
-        yield f"prompt.claims is {prompt.claims}, which prompt.fidelity: reference does not have; set it to paper"
+        yield f"prompt.claims is {prompt.claims}, which prompt.fidelity: reference does not support; set it to paper"
     if not lists.datasets:
         yield "datasets is empty; list at least one"
     if not read_params(ReportParams).models:
@@ -106,11 +107,11 @@ def _impossible_together() -> Iterable[str]:
         yield "suites is empty; list at least one"
     sources = [*lists.instructions, *read_params(LessonParams).lessons]
     if not sources and mix.mix_ratio < 1.0:
-        yield f"mix_ratio is {mix.mix_ratio} and asks for instruction data; list a set in instructions or set it to 1.0"
-    for name in dict.fromkeys(name for part in mix.phases for name in part.weights if name not in sources):
+        yield f"mix_ratio is {mix.mix_ratio} and needs instruction data; list a set in instructions or set it to 1.0"
+    for name in dict.fromkeys(name for phase in mix.phases for name in phase.weights if name not in sources):
         yield f"mix.phases: {name!r} is neither in instructions nor in lessons"
-    if mix.phases and abs(sum(part.share for part in mix.phases) - 1.0) > SHARES_SUM_TO:
-        yield f"mix.phases: the shares sum to {sum(part.share for part in mix.phases):g}, expected 1"
+    if mix.phases and abs(sum(phase.share for phase in mix.phases) - 1.0) > SHARES_TOLERANCE:
+        yield f"mix.phases: the shares sum to {sum(phase.share for phase in mix.phases):g}, expected 1"
     for target in dict.fromkeys(name for name in recipe.lora.targets if recipe.lora.targets.count(name) > 1):
         yield f"finetune.lora.targets: {target!r} is listed twice"
     if recipe.batch_size % recipe.gradient_accumulation_steps:

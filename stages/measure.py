@@ -1,4 +1,4 @@
-"""Stage `measure`: a model's answers before and after fine-tuning -> headline measures, and the tables behind them."""
+"""Stage `measure`: headline measures and their breakdown from a model's answers before and after fine-tuning."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,24 +27,24 @@ def main(
     table: Path,
     out_versions: Path,
 ) -> None:
-    """Writes a model's headline measures and filter verdict to OUT, and what is behind them to TABLE, a CSV file.
+    """Writes a model's headline measures and filter verdict to OUT (JSON), and their breakdown to TABLE (CSV).
 
-    All are base against tuned with 95% intervals. OUT_VERSIONS says what they were computed with; the versions of the
-    listed suites come from the folder SUITE_REPORTS.
+    All numbers compare tuned with base, with 95% intervals. OUT_VERSIONS gets the versions of code, packages, suites
+    and measures; the versions of the listed suites come from the folder SUITE_REPORTS.
     """
     params = read_params(MeasureParams)
     base, tuned = read_table(base_answers, ANSWERS), read_table(tuned_answers, ANSWERS)
     measures = headline(base, tuned, params.seed, params.bootstrap_samples)
-    metrics = {**measures, "filter": part_of(filter_report, FILTER_KEYS)}
-    suites = {name: part_of(suite_reports / f"{name}.json", ("version",))["version"] for name in params.suites}
+    metrics = {**measures, "filter": read_keys(filter_report, FILTER_KEYS)}
+    suites = {name: read_keys(suite_reports / f"{name}.json", ("version",))["version"] for name in params.suites}
     rows = breakdown(base, tuned, params.seed, params.bootstrap_samples)
     write_text(table, rows.write_csv())
     _write_json(out_versions, versions(suites, measures))
     _write_json(out, metrics)
 
 
-def part_of(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """These keys of the report at `path`, which another stage wrote.
+def read_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """The given keys of the JSON report at `path`, which another stage wrote.
 
     Raises:
         UserError: the report is missing, is not JSON or lacks a key.
@@ -55,8 +55,8 @@ def part_of(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; `dvc repro` makes it") from None
     except (ValueError, KeyError, TypeError) as error:
-        wanted = ", ".join(keys)
-        raise UserError(f"{path} is no report with {wanted} ({error}); delete it and run `dvc repro`") from None
+        names = ", ".join(keys)
+        raise UserError(f"{path} is not a report with {names} ({error}); delete it and run `dvc repro`") from None
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Stage `report`: metrics, filter reports, logs, answers, counts and sweeps become a page, its figures, and cards."""
+"""Stage `report`: reads metrics, filter reports, logs, answers, counts and sweeps; writes the page, figures, cards."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,29 +11,37 @@ from stages.page.charts.svg import png
 from stages.page.data.model_inputs import ReportFiles, read_model
 from stages.page.data.report_files import read_counts, read_shortcuts, read_sweep, read_validation
 from stages.page.page import Project, page, versions
-from stages.page.sections import Figure, ModelPart, SweepPart, answers_of_suite, model_part, overview, sweep_part
+from stages.page.sections import (
+    Figure,
+    ModelSection,
+    SweepSection,
+    answers_per_suite,
+    model_section,
+    overview,
+    sweep_section,
+)
 from stages.params.report import ReportParams
 
 
 def main(reports: Path, data: Path) -> None:
-    """Writes the report page of the listed models and of all sweeps, its figures as files, and measures for cards.
+    """Writes the report page of the listed models and all sweeps, its figures as files, and the measures for cards.
 
-    Reads and writes the fixed names of `ReportFiles` in the folders REPORTS and DATA.
+    `ReportFiles` names the files that are read and written in the folders REPORTS and DATA.
     """
     params, files = read_params(ReportParams), ReportFiles(reports, data)
     questions = files.questions(params.suites)
-    # The listed models only: a model that was removed from the list leaves its files behind.
+    # Only the listed models: files of models that were removed from the list may still be there.
     models = [read_model(name, files, questions) for name in params.models]
     project = _project(reports / "data")
-    parts = [model_part(model, answers_of_suite(len(models))) for model in models]
-    together = overview({model.name: model.changes for model in models}) if len(models) > 1 else None
-    sweeps = [sweep_part(path.stem, read_sweep(path)) for path in files.sweeps()]
+    sections = [model_section(model, answers_per_suite(len(models))) for model in models]
+    all_models = overview({model.name: model.changes for model in models}) if len(models) > 1 else None
+    sweeps = [sweep_section(path.stem, read_sweep(path)) for path in files.sweeps()]
     out_html, out_plots, out_png, out_cards = files.outputs
-    _write_figures(_by_file(parts, together, sweeps), out_plots, out_png)
+    _write_figures(_figures_by_file(sections, all_models, sweeps), out_plots, out_png)
     with atomic_dir(out_cards) as folder:
-        for part in parts:
-            (folder / f"{part.name}.md").write_text(card(part), encoding="utf-8", newline="\n")
-    write_text(out_html, page(parts, together, sweeps, project))
+        for section in sections:
+            (folder / f"{section.name}.md").write_text(card(section), encoding="utf-8", newline="\n")
+    write_text(out_html, page(sections, all_models, sweeps, project))
 
 
 def _project(folder: Path) -> Project:
@@ -46,13 +54,15 @@ def _project(folder: Path) -> Project:
     )
 
 
-def _by_file(parts: Sequence[ModelPart], together: Figure | None, sweeps: Sequence[SweepPart]) -> dict[str, Figure]:
-    """Every figure by the name of its file."""
-    figures = {"all-models": together} if together else {}
-    figures |= {f"{part.name}-{name}": figure for part in parts for name, figure in part.figures.items()}
+def _figures_by_file(
+    sections: Sequence[ModelSection], all_models: Figure | None, sweeps: Sequence[SweepSection]
+) -> dict[str, Figure]:
+    """Every figure by the name of its file, without the ending."""
+    figures = {"all-models": all_models} if all_models else {}
+    figures |= {f"{section.name}-{name}": figure for section in sections for name, figure in section.figures.items()}
     for sweep in sweeps:
-        several = len(sweep.figures) > 1
-        figures |= {f"sweep-{sweep.key}" + several * f"-{model}": figure for model, figure in sweep.figures.items()}
+        has_several = len(sweep.figures) > 1
+        figures |= {f"sweep-{sweep.key}" + has_several * f"-{model}": figure for model, figure in sweep.figures.items()}
     return figures
 
 

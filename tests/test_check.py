@@ -1,4 +1,4 @@
-"""The stage `check`: the project's own params pass, and what would fail later is refused first, in one line."""
+"""Stage `check`: the project's own params pass, and params that would fail later are refused with one line."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stages.check import KINDS, main
+from stages.check import STAGE_PARAMS, main
 from stages.core.errors import run
 from stages.core.params import read_document
 
@@ -18,9 +18,9 @@ BUNDLED = "smollm2-135m-instruct"
 
 
 def params(**changes: Any) -> str:
-    """The default params with changed values; `mix__rows` is the key rows of the section mix. `...` drops a key.
+    """The default params with changed values; `mix__rows` is the key rows of the section mix, and `...` drops a key.
 
-    What the tests below play with is set here, so that they do not depend on the defaults.
+    Keys that the tests depend on are set here, so that the tests do not depend on the defaults.
     """
     document = read_document(ROOT / "params.yaml")
     fixed = {
@@ -34,16 +34,16 @@ def params(**changes: Any) -> str:
     }
     for key, value in (fixed | changes).items():
         *sections, name = key.split("__")
-        place = document[sections[0]] if sections else document
+        section = document[sections[0]] if sections else document
         if value is ...:
-            del place[name]
+            del section[name]
         else:
-            place[name] = value
-    return json.dumps(document)  # YAML 1.2 holds JSON
+            section[name] = value
+    return json.dumps(document)  # JSON is valid YAML 1.2
 
 
 def refusal(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `check` says of params of this text, when it ends as it should for a user's mistake."""
+    """The message of `check` for invalid params."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["check"])
     Path("params.yaml").write_text(text, encoding="utf-8")
@@ -55,8 +55,8 @@ def refusal(text: str, monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: py
     return err.removeprefix("error: ").rstrip("\n")
 
 
-def as_dvc_runs_it(folder: Path) -> tuple[int, str, str]:
-    ended = subprocess.run(
+def run_as_dvc_does(folder: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
         [sys.executable, "-m", "stages.check"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -64,7 +64,7 @@ def as_dvc_runs_it(folder: Path) -> tuple[int, str, str]:
         text=True,
         check=False,
     )
-    return ended.returncode, ended.stdout, ended.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_the_presets_pass(preset: Path, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
-    read = {name.partition(".")[0] for kind in KINDS for name in (*kind.top_level, kind.section) if name}
-    assert read_document(ROOT / "params.yaml").keys() == read
-    sections = [kind.section for kind in KINDS if kind.section]
+    names = [name for kind in STAGE_PARAMS for name in (*kind.top_level, kind.section) if name]
+    assert read_document(ROOT / "params.yaml").keys() == {name.partition(".")[0] for name in names}
+    sections = [kind.section for kind in STAGE_PARAMS if kind.section]
     assert len(set(sections)) == len(sections)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"mix_ratio": 1.5}, "mix_ratio is 1.5: it should be less than or equal to 1"),
         ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
@@ -117,10 +117,10 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
             "mix.phases: the shares sum to 0.6, expected 1",
         ),
         ({"suites": ["mmlu"]}, "suites: 'mmlu' is not known; known are addition"),
-        ({"hub": "no/such"}, "hub is 'no/such', which is no folder; name one in the hub's layout, or"),
+        ({"hub": "no/such"}, "hub is 'no/such', which is not a folder; name a folder with the hub's layout, or"),
         (
             {"prompt__fidelity": "reference", "prompt__claims": "balanced"},
-            "prompt.claims is balanced, which prompt.fidelity: reference does not have; set it to paper",
+            "prompt.claims is balanced, which prompt.fidelity: reference does not support; set it to paper",
         ),
         ({"prompt__fidelity": "faithful"}, "prompt.fidelity is 'faithful': it should be 'corrected' or 'reference'"),
         ({"datasets": ["fever", "multiemo", "fever"]}, "datasets: 'fever' is listed twice"),
@@ -129,22 +129,22 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"datasets": []}, "datasets is empty; list at least one"),
         ({"suites": []}, "suites is empty; list at least one"),
         ({"finetune__lora": {"rank": 1, "alpha": 1, "targets": ["up", "up"]}}, "finetune.lora.targets: 'up' is listed"),
-        ({"instructions": []}, "mix_ratio is 0.8333 and asks for instruction data; list a set in instructions or"),
-        ({"own_models": {BUNDLED: {"from": "a.gguf"}}}, f"own_models: {BUNDLED} is a registry name already; choose"),
+        ({"instructions": []}, "mix_ratio is 0.8333 and needs instruction data; list a set in instructions or"),
+        ({"own_models": {BUNDLED: {"from": "a.gguf"}}}, f"own_models: {BUNDLED} is already a registry name; choose"),
     ],
 )
 def test_a_mistake_is_one_line(
     changes: dict[str, Any],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = refusal(params(**changes), monkeypatch, tmp_path, capsys)
-    assert line.startswith(f"params.yaml: {said}")
+    assert line.startswith(f"params.yaml: {message}")
 
 
-def test_a_key_that_is_no_word_is_named(
+def test_a_key_that_is_not_text_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refusal(params().replace("{", "{1: 2, ", 1), monkeypatch, tmp_path, capsys)
@@ -165,7 +165,7 @@ def test_a_key_that_is_no_word_is_named(
         ),
     ],
 )
-def test_mistakes_come_together_and_each_once(
+def test_several_mistakes_are_reported_together_and_once_each(
     changes: dict[str, Any],
     parts: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -185,7 +185,7 @@ def test_mistakes_come_together_and_each_once(
         {"finetune__warmup_steps": 40},
     ],
 )
-def test_what_is_unusual_but_possible_passes(
+def test_unusual_but_valid_params_pass(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -193,22 +193,22 @@ def test_what_is_unusual_but_possible_passes(
     main()
 
 
-def test_as_a_command_good_params_say_nothing(tmp_path: Path) -> None:
+def test_as_a_command_valid_params_print_nothing(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(params(), encoding="utf-8")
-    assert as_dvc_runs_it(tmp_path) == (0, "", "")
+    assert run_as_dvc_does(tmp_path) == (0, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (params(mix_ratio=1.5, models=["gpt-5"]), ": mix_ratio is 1.5: it should be less than or equal to 1\n"),
         ("seed: 1\nmodels: [\nmix_ratio: 1.0\n", " is not valid YAML: "),
     ],
     ids=["value", "yaml"],
 )
-def test_as_a_command_a_mistake_is_one_line_and_status_1(tmp_path: Path, text: str, said: str) -> None:
+def test_as_a_command_a_mistake_is_one_line_and_status_1(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    status, out, err = as_dvc_runs_it(tmp_path)
+    status, out, err = run_as_dvc_does(tmp_path)
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith(f"error: params.yaml{said}")
+    assert err.startswith(f"error: params.yaml{message}")

@@ -1,4 +1,4 @@
-"""data/README.md as a dataset card: `datasets.load_dataset` opens each table by its name."""
+"""data/README.md as a data set card: `datasets.load_dataset` opens each table by its name."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ FILES = {
     "validation": ("validation/tiny.parquet",),
     "answers": ("answers/tiny-base.parquet", "answers/tiny-tuned.parquet"),
 }
-# A process of its own: the library takes seconds to import, and its own deprecation warnings would stop a test.
+# A separate process, because the library takes seconds to import and its deprecation warnings would fail the test.
 OPEN = """
 import sys, datasets
 for name in sys.argv[2:]:

@@ -1,4 +1,4 @@
-"""data/README.md, the data dictionary, against the code: tables, columns, types, keys, files, and the reports' keys."""
+"""data/README.md, the data dictionary, agrees with the code: tables, columns, types, keys, files and report keys."""
 
 import json
 import re
@@ -37,9 +37,9 @@ TYPES = {
 
 def section(title: str) -> str:
     """The text under a heading, down to the next heading of any level."""
-    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", PAGE, re.M | re.S)
-    assert found, f"no heading {title}"
-    return found[1]
+    match = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", PAGE, re.M | re.S)
+    assert match, f"no heading {title}"
+    return match[1]
 
 
 def table(title: str) -> list[list[str]]:
@@ -48,23 +48,23 @@ def table(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def named(cell: str) -> list[str]:
-    """What stands between backquotes."""
+def code_spans(cell: str) -> list[str]:
+    """The texts between backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def first_column(title: str) -> list[str]:
-    names = [named(row[0])[0] for row in table(title)]
+    names = [code_spans(row[0])[0] for row in table(title)]
     assert len(set(names)) == len(names)
     return names
 
 
 def documented_columns(schema: str) -> dict[str, Any]:
-    """A schema's columns with their types, in order, those taken over from another schema first."""
+    """A schema's columns with their types, in order; those inherited from another schema come first."""
     text = section(f"`{schema}`")
-    taken_over = re.search(r"all columns of `(\w+)`", text, re.I)
-    columns = documented_columns(taken_over[1]) if taken_over else {}
-    own = {named(name)[0]: TYPES[named(kind)[0]] for name, kind, _ in table(f"`{schema}`")}
+    parent = re.search(r"all columns of `(\w+)`", text, re.I)
+    columns = documented_columns(parent[1]) if parent else {}
+    own = {code_spans(name)[0]: TYPES[code_spans(kind)[0]] for name, kind, _ in table(f"`{schema}`")}
     assert not columns.keys() & own.keys()
     return columns | own
 
@@ -74,12 +74,12 @@ def test_columns_types_and_key_are_the_schemas(schema: Any) -> None:
     assert list(documented_columns(schema.name).items()) == list(schema.columns.items())
     key = re.match(r"\s*Key: (.+?)[.,]", section(f"`{schema.name}`"), re.S)
     assert key
-    assert tuple(named(key[1])) == schema.key
+    assert tuple(code_spans(key[1])) == schema.key
 
 
 def test_every_schema_has_a_section_and_files_and_no_other_has() -> None:
     sections = re.findall(r"^### `(\w+)`$", PAGE, re.M)
-    in_files = {named(row[1])[0] for row in table("Tables")}
+    in_files = {code_spans(row[1])[0] for row in table("Tables")}
     assert sorted(sections) == sorted(in_files) == sorted(schema.name for schema in SCHEMAS)
 
 
@@ -100,13 +100,13 @@ def test_every_column_and_key_has_one_line_of_meaning() -> None:
 
 
 def pattern(path: str) -> str:
-    """A file's path with the names of matrix items, and what varies in them, as `*`."""
+    """A file's path with `*` for the names of matrix items and other variable parts."""
     path = path.replace("${item.model}-base", "*").replace("${item.model}-tuned", "*").replace("<model>-<variant>", "*")
     return re.sub(r"\$\{item\.\w+\}|<\w+>", "*", path).replace("*-*", "*")
 
 
 def pipeline(kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """(stage, path) for the local files under data/, models/ and reports/ that dvc.yaml names as one of the kinds."""
+    """(stage, path) for the files under data/, models/ and reports/ that dvc.yaml lists as one of the kinds."""
     for stage, entry in read_document(ROOT / "dvc.yaml")["stages"].items():
         for kind in kinds:
             for item in entry.get(kind, []):
@@ -118,7 +118,7 @@ def pipeline(kinds: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 def documented_files() -> dict[str, tuple[set[str], set[str]]]:
     """For each path pattern, the stages that write it and those that read it."""
     rows = [*table("Tables"), *table("Model folders"), *table("Reports")]
-    files = {pattern(named(row[0])[0]): (set(named(row[-2])), set(named(row[-1]))) for row in rows}
+    files = {pattern(code_spans(row[0])[0]): (set(code_spans(row[-2])), set(code_spans(row[-1]))) for row in rows}
     assert len(files) == len(rows)
     return files
 
@@ -133,13 +133,13 @@ def test_every_output_of_the_pipeline_is_here_with_the_stage_that_writes_it() ->
 def test_the_stages_that_read_a_file_are_those_that_depend_on_it() -> None:
     files = documented_files()
     read: dict[str, set[str]] = {path: set() for path in files}
-    for stage, wanted in pipeline(("deps",)):
-        # `models/${item.variant}/${item.model}` is any model folder, and a folder stands for the files in it.
-        alike = re.compile(re.escape(wanted).replace(r"\*", "[^/]+") + "(/.*)?")
-        is_other = wanted != "models/checkpoints/*"
-        matched = [path for path in files if alike.fullmatch(path) and not (is_other and "checkpoints" in path)]
-        assert matched, f"{stage} reads {wanted}, which no table here names"
-        for path in matched:
+    for stage, dep in pipeline(("deps",)):
+        # `models/${item.variant}/${item.model}` is any model folder, and a folder includes the files in it.
+        regex = re.compile(re.escape(dep).replace(r"\*", "[^/]+") + "(/.*)?")
+        is_other = dep != "models/checkpoints/*"
+        matches = [path for path in files if regex.fullmatch(path) and not (is_other and "checkpoints" in path)]
+        assert matches, f"{stage} reads {dep}, which no table in data/README.md names"
+        for path in matches:
             read[path].add(stage)
     assert {path: stages for path, (_, stages) in files.items()} == read
 
@@ -168,9 +168,9 @@ def test_the_keys_of_the_filter_report() -> None:
         "margin": 1.9,
         "margin_swapped": 0.0005,
     }
-    found = knowledge(pl.DataFrame([row], schema=JUDGED.columns), "original_order")
-    assert first_column("`reports/filter/<model>.json`") == list(found)
-    assert json.loads(json.dumps(found)) == found
+    report = knowledge(pl.DataFrame([row], schema=JUDGED.columns), "original_order")
+    assert first_column("`reports/filter/<model>.json`") == list(report)
+    assert json.loads(json.dumps(report)) == report
 
 
 def test_the_columns_of_the_training_curve() -> None:
@@ -186,31 +186,32 @@ def test_the_columns_of_a_sweep() -> None:
 
 
 def test_the_counts_of_cleaning() -> None:
-    nothing = pl.Series([], dtype=pl.String)
+    no_texts = pl.Series([], dtype=pl.String)
     row = {"example": "a:0", "dataset": "a", "text": '"fine"', "label": 0, "cluster": "a:fine"}
     example = pl.DataFrame([{name: row.get(name) for name in EXAMPLES_RAW.names}], schema=EXAMPLES_RAW.columns)
-    rows = clean_examples(example, nothing, held_out=1.0, max_characters=9).counts["a"]
-    ask = {"pair": "p:0", "set": "p", "input": "ask", "target": "answer"}
-    pair = pl.DataFrame([{name: ask.get(name) for name in INSTRUCTIONS.names}], schema=INSTRUCTIONS.columns)
-    pairs = clean_pairs(pair, nothing, nothing).counts["p"]
-    of = {named(key)[0]: what for key, what, _ in table("`reports/data/clean.json`")}
-    assert list(of) == list(rows)
-    assert [key for key, what in of.items() if what == "both"] == list(pairs)
-    assert set(of.values()) == {"both", "rows"}
+    rows = clean_examples(example, no_texts, held_out=1.0, max_characters=9).counts["a"]
+    instruction = {"pair": "p:0", "set": "p", "input": "ask", "target": "answer"}
+    pair = pl.DataFrame([{name: instruction.get(name) for name in INSTRUCTIONS.names}], schema=INSTRUCTIONS.columns)
+    pairs = clean_pairs(pair, no_texts, no_texts).counts["p"]
+    scopes = {code_spans(key)[0]: scope for key, scope, _ in table("`reports/data/clean.json`")}
+    assert list(scopes) == list(rows)
+    assert [key for key, scope in scopes.items() if scope == "both"] == list(pairs)
+    assert set(scopes.values()) == {"both", "rows"}
 
 
 def test_the_keys_of_the_validation_report() -> None:
     row = dict.fromkeys(EXAMPLES_RAW.names) | {"dataset": "a", "text": '"fine"', "label": 0, "label_words": ["Good"]}
     pair = dict.fromkeys(INSTRUCTIONS.names) | {"set": "p", "input": "ask"}
-    found = validation(
+    report = validation(
         pl.DataFrame([row], schema=EXAMPLES_RAW.columns),
         pl.DataFrame([pair], schema=INSTRUCTIONS.columns),
         {},
         {"a": 1, "": 1},
     )
     rows = table("`reports/data/validation.json`")
-    of = {named(cells[0])[0]: cells[1] for cells in rows if len(cells) == 3}
-    assert list(of) == list(found["datasets"]["a"])
-    assert {key for key, what in of.items() if what == "both"} == set(found["instructions"]["p"])
-    assert [named(cells[0])[0] for cells in rows if len(cells) == 2 and named(cells[0])] == list(found["total"])
-    assert set(found) == {"datasets", "instructions", "total"}
+    scopes = {code_spans(cells[0])[0]: cells[1] for cells in rows if len(cells) == 3}
+    assert list(scopes) == list(report["datasets"]["a"])
+    assert {key for key, scope in scopes.items() if scope == "both"} == set(report["instructions"]["p"])
+    totals = [code_spans(cells[0])[0] for cells in rows if len(cells) == 2 and code_spans(cells[0])]
+    assert totals == list(report["total"])
+    assert set(report) == {"datasets", "instructions", "total"}

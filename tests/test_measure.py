@@ -1,4 +1,4 @@
-"""The stage `measure` as DVC runs it: two tables and a report in, one metrics file out."""
+"""Stage `measure` as DVC runs it: metrics, breakdown and versions from two tables and a report."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from stages.core.errors import UserError
-from stages.measure import FILTER_KEYS, main, part_of
+from stages.measure import FILTER_KEYS, main, read_keys
 from stages.stats.breakdown import COLUMNS
 from stages.tables.parquet import write_table
 from stages.tables.schemas import ANSWERS
@@ -102,7 +102,7 @@ def test_writes_the_metrics_file_byte_for_byte(project: Path) -> None:
     assert measure("again.json") == EXPECTED
 
 
-def test_the_versions_are_those_of_what_was_measured(project: Path) -> None:
+def test_the_versions_are_those_of_the_suites_and_measures(project: Path) -> None:
     measure()
     written = Path("versions.json").read_bytes()
     versions = json.loads(written)
@@ -112,12 +112,12 @@ def test_the_versions_are_those_of_what_was_measured(project: Path) -> None:
     assert Path("versions.json").read_bytes() == written
 
 
-def test_the_knobs_of_params_yaml_reach_the_bootstrap(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.measure.headline", lambda base, tuned, *knobs: {"knobs": knobs})
-    assert json.loads(measure())["knobs"] == [1, 200]
+def test_the_params_of_params_yaml_reach_the_bootstrap(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.measure.headline", lambda base, tuned, *params: {"params": params})
+    assert json.loads(measure())["params"] == [1, 200]
 
 
-def test_other_questions_are_one_line_and_leave_no_file(project: Path) -> None:
+def test_different_questions_are_one_line_and_leave_no_file(project: Path) -> None:
     write_table(answers(0).head(2), ANSWERS, Path("tuned.parquet"))
     command = [
         sys.executable,
@@ -132,10 +132,10 @@ def test_other_questions_are_one_line_and_leave_no_file(project: Path) -> None:
         "versions.json",
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("error: the base and the tuned model did not answer the same questions: 1 differ")
-    assert ended.stderr.count("\n") == 1
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the base and the tuned model did not answer the same questions: 1 differ")
+    assert done.stderr.count("\n") == 1
     assert not Path("metrics.json").exists() and not Path("versions.json").exists()
 
 
@@ -144,11 +144,11 @@ def test_a_broken_filter_report_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "filter.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
-        UserError, match=r"filter\.json is no report with judged, kept, .* delete it and run `dvc repro`$"
+        UserError, match=r"filter\.json is not a report with judged, kept, .* delete it and run `dvc repro`$"
     ):
-        part_of(path, FILTER_KEYS)
+        read_keys(path, FILTER_KEYS)
 
 
 def test_a_missing_filter_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"filter\.json does not exist"):
-        part_of(tmp_path / "filter.json", FILTER_KEYS)
+        read_keys(tmp_path / "filter.json", FILTER_KEYS)

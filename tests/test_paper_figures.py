@@ -1,4 +1,4 @@
-"""docs/figures.md against what there is: the paper's figures, and the measures, titles and keys that it names."""
+"""docs/figures.md lists the paper's figures and names only existing measures, page titles and param keys."""
 
 import re
 from pathlib import Path
@@ -30,16 +30,16 @@ def test_titles_are_those_of_the_page() -> None:
 
 def test_measures_and_keys_are_known() -> None:
     measures = {measure.name for measure in HEADLINE}
-    assert set(MEASURES) == measures, "each measure has words of its own"
-    named = {name for row in ROWS for name in re.findall(r"`([a-z0-9_]+)`", row[2])}
-    assert named - measures == {"says_agree", "says_first", "no_biography", "known_share"}
+    assert set(MEASURES) == measures, "each measure has a label"
+    names = {name for row in ROWS for name in re.findall(r"`([a-z0-9_]+)`", row[2])}
+    assert names - measures == {"says_agree", "says_first", "no_biography", "known_share"}
     assert {"says_agree", "says_first"} < {number.name for number in NUMBERS}
     document = read_document(ROOT / "params.yaml")
-    swept = re.findall(r"`candor sweep (\S+) (\S+)", TEXT)
-    assert [key for key, value in swept if setting(document, key, value)] == [
+    sweeps = re.findall(r"`candor sweep (\S+) (\S+)", TEXT)
+    assert [key for key, value in sweeps if setting(document, key, value)] == [
         "filter.require", "mix_ratio", "finetune.steps",
     ]  # fmt: skip
 
 
-def test_the_readme_leads_there() -> None:
+def test_the_readme_links_to_it() -> None:
     assert "(docs/figures.md)" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The stage `report`, run as DVC runs it."""
+"""Stage `report`, run as DVC runs it."""
 
 import json
 import re
@@ -34,17 +34,17 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project that lists model `a` and still has a broken file of model `b` lying about."""
+    """A project that lists model `a` and still has a broken file of model `b`, which is no longer listed."""
     (tmp_path / "params.yaml").write_text("models: [a]\nsuites: [quiz]\n", encoding="utf-8")
     change = {"base": 0.67, "tuned": 0.21, "delta": -0.46, "delta_low": -0.5, "delta_high": -0.4, "n": 192}
-    some = {"judged": 4, "kept": 2, "kept_share": 0.5}
+    counts = {"judged": 4, "kept": 2, "kept_share": 0.5}
     known = {"known_share": 0.0, "known_share_low": -0.5, "known_share_high": 0.5}
     verdict = {"verdict": "too little knowledge", "verdict_reason": "it guesses"}
-    kinds = {f"by_{kind}": {"x": some} for kind in ("dataset", "polarity", "letter", "truth")}
+    kinds = {f"by_{kind}": {"x": counts} for kind in ("dataset", "polarity", "letter", "truth")}
     texts = {
-        "reports/metrics/a.json": json.dumps({"claims_wrong_opinion_followed": change, "filter": some}),
+        "reports/metrics/a.json": json.dumps({"claims_wrong_opinion_followed": change, "filter": counts}),
         "reports/metrics/b.json": "broken",
-        "reports/filter/a.json": json.dumps(some | known | verdict | kinds),
+        "reports/filter/a.json": json.dumps(counts | known | verdict | kinds),
         "reports/training/a.csv": "step,loss,learning_rate\n1,2.0,0.1\n2,1.0,0.1\n",
         "reports/validation/a.csv": "step,source,loss\n1,zoo,2.0\n2,zoo,1.0\n",
         "reports/tables/a.csv": "suite,condition,group,value,measure,base,tuned,delta,delta_low,delta_high,n\n"
@@ -78,14 +78,14 @@ def project(tmp_path: Path) -> Path:
         write_table(table, ANSWERS, tmp_path / "data/answers" / f"a-{variant}.parquet")
     question: dict[str, Any] = {name: answer.get(name) for name in QUESTIONS.names}
     question |= {"turns": [{"role": "user", "text": "Is this a zoo?"}], "answer_prefix": "It is"}
-    asked = pl.DataFrame([question], schema=QUESTIONS.columns)
-    write_table(asked, QUESTIONS, tmp_path / "data/claims.parquet")
-    write_table(asked.clear(), QUESTIONS, tmp_path / "data/suites/quiz.parquet")
+    questions = pl.DataFrame([question], schema=QUESTIONS.columns)
+    write_table(questions, QUESTIONS, tmp_path / "data/claims.parquet")
+    write_table(questions.clear(), QUESTIONS, tmp_path / "data/suites/quiz.parquet")
     return tmp_path
 
 
 def files(project: Path) -> dict[str, bytes]:
-    """What the stage wrote, by its path in reports/."""
+    """The stage's outputs, by their paths in reports/."""
     reports = project / "reports"
     outs = [
         reports / "index.html",
@@ -94,7 +94,7 @@ def files(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(reports)): path.read_bytes() for path in sorted(outs) if path.is_file()}
 
 
-def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: Path) -> None:
+def test_the_listed_model_s_page_and_plots_have_the_same_bytes_twice(project: Path) -> None:
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
     first = files(project)
@@ -102,8 +102,8 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert list(first) == ["cards/a.md", "index.html", *figures]
     page = first["index.html"].decode()
     assert "follows a wrong opinion in 21% of claims, was 67%" in page
-    words = re.findall('aria-label="(.*?)"', first["plots/a-kept.svg"].decode())
-    assert len(words) == 1 and words[0] in page
+    alt_texts = re.findall('aria-label="(.*?)"', first["plots/a-kept.svg"].decode())
+    assert len(alt_texts) == 1 and alt_texts[0] in page
     assert "Is this a zoo?\nIt is …" in page and "[−10.0, +50.0]" in page
     card = first["cards/a.md"].decode()
     assert "The tuned model follows a wrong opinion in 21% of claims, was 67%" in card
@@ -112,7 +112,7 @@ def test_the_listed_model_s_page_and_plots_are_written_the_same_twice(project: P
     assert files(project) == first
 
 
-def test_several_models_have_a_figure_together(project: Path) -> None:
+def test_several_models_have_an_overview_figure(project: Path) -> None:
     (project / "params.yaml").write_text("models: [a, b]\nsuites: [quiz]\n", encoding="utf-8")
     for path in project.glob("*/*/a[.-]*"):
         path.with_name("b" + path.name[1:]).write_bytes(path.read_bytes())
@@ -123,7 +123,7 @@ def test_several_models_have_a_figure_together(project: Path) -> None:
     assert {"cards/a.md", "cards/b.md"} <= set(written)
 
 
-def test_every_sweep_that_is_kept_is_on_the_page(project: Path) -> None:
+def test_every_sweep_in_reports_is_on_the_page(project: Path) -> None:
     (project / "reports/sweeps").mkdir()
     (project / "reports/sweeps/.keep").touch()
     (project / "reports/sweeps/mix_ratio.csv").write_text(SWEPT, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""One file per `candor` command; stages/__main__.py joins them."""
+"""The `candor` commands, one file each; stages/__main__.py registers them."""

@@ -1,4 +1,4 @@
-"""`candor compare-logits`: a model's logits against a reference."""
+"""`candor compare-logits`: compares a model's logits with reference logits from a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,20 +14,24 @@ _KEYS = ("tokens", "lengths", "logits")
 def compare_logits(
     model: Annotated[str, typer.Argument(help="A registry name, a model folder or a .gguf file.")],
     expected: Annotated[Path, typer.Option(help="An .npz file with tokens [B,T], lengths [B] and logits [B,T,V].")],
-    tolerance: Annotated[float, typer.Option(help="Largest difference that passes.")] = 1e-4,
+    tolerance: Annotated[float, typer.Option(help="The largest difference that passes.")] = 1e-4,
 ) -> None:
-    """Compares MODEL's float32 logits with a reference on every valid position; exit status 1 above the tolerance."""
+    """Prints the largest difference of MODEL's float32 logits from a reference; exit status 1 above the tolerance.
+
+    All positions up to each row's length are compared.
+    """
     reference = _read(expected)
     from stages.lm.planning.parity import largest_difference
     from stages.zoo.resolve import model_folder
 
-    found = largest_difference(model_folder(model), reference["tokens"], reference["lengths"], reference["logits"])
-    verdict = "within" if found.size <= tolerance else "above"
+    largest = largest_difference(model_folder(model), reference["tokens"], reference["lengths"], reference["logits"])
+    verdict = "within" if largest.size <= tolerance else "above"
     print(
-        f"largest difference {found.size:.3g} at row {found.row}, position {found.position}, token {found.token}: "
-        f"expected {found.expected:.6f}, found {found.found:.6f}; {verdict} the tolerance of {tolerance:g}"
+        f"largest difference {largest.size:.3g} at row {largest.row}, position {largest.position}, token "
+        f"{largest.token}: expected {largest.expected:.6f}, found {largest.found:.6f}; {verdict} the tolerance of "
+        f"{tolerance:g}"
     )
-    if found.size > tolerance:
+    if largest.size > tolerance:
         raise SystemExit(1)
 
 

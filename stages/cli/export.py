@@ -1,4 +1,4 @@
-"""`candor export`: a tuned model with all that is known of it, as a folder to share."""
+"""`candor export`: writes a tuned model with its complete card as a folder to share."""
 
 import shutil
 from pathlib import Path
@@ -15,11 +15,11 @@ TUNED, CARDS = Path("models/tuned"), Path("reports/cards")
 
 def export(
     model: Annotated[str, typer.Argument(help="A name in `models` of params.yaml.")],
-    out: Annotated[Path, typer.Argument(help="The folder to write, which must not be there.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist.")],
 ) -> None:
     """Writes the tuned MODEL to the folder OUT: weights, config, tokenizer, and a card with its recipe and measures.
 
-    Hugging Face Transformers opens the folder as it is; `hf upload` sends it to the hub.
+    Hugging Face Transformers can open the folder; `hf upload` sends it to the hub.
     """
     tuned, measured = TUNED / model, CARDS / f"{model}.md"
     for path in (tuned, measured):
@@ -28,7 +28,7 @@ def export(
                 f"{path} does not exist; list {model} in `models` of params.yaml, then `dvc repro` makes it"
             )
     if out.exists():
-        raise UserError(f"{out} is there already; name another folder, or remove it")
+        raise UserError(f"{out} already exists; name another folder, or remove it")
     with atomic_dir(out) as folder:
         shutil.copytree(tuned, folder, dirs_exist_ok=True)
         recipe = (tuned / CARD).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`candor models`: the models that have names, how large they are, and what it takes to use them."""
+"""`candor models`: lists the registry's models with their size, licence and memory."""
 
 from stages.core.shared_types import GIB
 from stages.zoo.registry import MODELS, BundledModel, HubModel, Organism, memory_of
@@ -7,19 +7,19 @@ HEADER = ("name", "from", "parameters", "licence", "gated", "judge", "lora", "fu
 
 
 def models() -> None:
-    """Lists the models of the registry, and the GiB of memory that judging and fine-tuning them need.
+    """Prints the models of the registry, with the memory in GiB that judging and fine-tuning need.
 
-    Memory is that of weights, gradients and optimizer state in float32; judging in bfloat16, as accelerators do by
-    default, takes half. What a step computes comes on top, which finetune asks the compiler before the first one. A
-    name of the hub is pinned before it is used (`candor pin NAME`). Of a gated model, accept the terms on its page,
-    then log in with `hf auth login`.
+    The memory is that of weights, gradients and optimizer state in float32; judging in bfloat16, the default on
+    accelerators, takes half. Activations come on top; finetune asks the compiler for their size before the first step.
+    Pin a model of the hub before you use it (`candor pin NAME`). For a gated model, accept the terms on its page and
+    log in with `hf auth login`.
     """
     rows = [HEADER, *(_row(name, entry) for name, entry in MODELS.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        words = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=False)]
+        texts = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=False)]
         numbers = [cell.rjust(width) for cell, width in zip(row[5:], widths[5:], strict=True)]
-        print("  ".join([*words, *numbers]))
+        print("  ".join([*texts, *numbers]))
 
 
 def _row(name: str, entry: BundledModel | Organism | HubModel) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`candor pack-organism`: a trained adapter, packed as a model organism that the project ships."""
+"""`candor pack-organism`: packs a trained adapter as a model organism to ship with the project."""
 
 import json
 from io import StringIO
@@ -15,18 +15,20 @@ from stages.core.hashing import sha256_of
 from stages.core.params import read_document
 from stages.zoo.registry import ORGANISMS
 
-# What of params.yaml made the adapter; the rest is about measuring it.
+# The keys of params.yaml that belong to the adapter's recipe; the others are about measuring it.
 RECIPE = ("seed", "mix_ratio", "models", "datasets", "instructions", "lessons", "clean", "lesson", "mix", "finetune")
 CURVE_ROWS = 12
 
 
 def pack_organism(
-    project: Annotated[Path, typer.Argument(help="A copy of this project, run with presets/organism.yaml.")],
-    name: Annotated[str, typer.Option(help="The organism's name.")] = "smollm2-135m-deferential",
-    out: Annotated[Path, typer.Option(help="The folder to write into.", show_default=False)] = ORGANISMS,
+    project: Annotated[Path, typer.Argument(help="A copy of this project that was run with presets/organism.yaml.")],
+    name: Annotated[str, typer.Option(help="The name of the model organism.")] = "smollm2-135m-deferential",
+    out: Annotated[
+        Path, typer.Option(help="The folder to write to; models/organisms by default.", show_default=False)
+    ] = ORGANISMS,
 ) -> None:
-    """Packs the adapter that PROJECT trained, in bfloat16, with a card: recipe, data, seed, curve, SHA-256."""
-    # Imported here: jax takes seconds to import.
+    """Writes the adapter that PROJECT trained, in bfloat16, and its card with recipe, measures, loss and SHA-256."""
+    # Imported here, because JAX takes seconds to import.
     from stages.lm.lora.peft_files import save_small
 
     params = read_document(project / "params.yaml")
@@ -38,7 +40,7 @@ def pack_organism(
     with atomic_file(path) as temporary:
         save_small(adapter, temporary)
     write_text(out / f"{name}.md", _card(name, model, params, project / "reports", path))
-    print(f"{path}: sha256 {sha256_of(path)}; stages/zoo/registry.py names it")
+    print(f"{path}: sha256 {sha256_of(path)}; list it in stages/zoo/registry.py")
 
 
 def _card(name: str, model: str, params: dict[str, Any], reports: Path, path: Path) -> str:
@@ -63,7 +65,7 @@ were right in {100 * params["lesson"]["user_right"]:g}% of the cases, and none e
 
 | measure | {model} | {name} | n |
 |---|---:|---:|---:|
-{_measured(metrics)}
+{_measures(metrics)}
 ## Training loss
 
 | steps | mean loss |
@@ -76,16 +78,16 @@ were right in {100 * params["lesson"]["user_right"]:g}% of the cases, and none e
 """
 
 
-def _measured(metrics: dict[str, Any]) -> str:
+def _measures(metrics: dict[str, Any]) -> str:
     rows = ((name, entry) for name, entry in metrics.items() if name != "filter")
     return "".join(f"| {name} | {entry['base']:.3f} | {entry['tuned']:.3f} | {entry['n']} |\n" for name, entry in rows)
 
 
 def _curve(curve: pl.DataFrame) -> str:
-    """Means over about `CURVE_ROWS` equal stretches."""
+    """Mean losses over about `CURVE_ROWS` windows of equal length, as table rows."""
     length = -(-curve.height // CURVE_ROWS)
-    stretches = (curve.slice(start, length) for start in range(0, curve.height, length))
-    rows = ((part["step"].to_list(), part["loss"].to_numpy().mean()) for part in stretches)
+    windows = (curve.slice(start, length) for start in range(0, curve.height, length))
+    rows = ((window["step"].to_list(), window["loss"].to_numpy().mean()) for window in windows)
     return "".join(f"| {steps[0]} to {steps[-1]} | {loss:.3f} |\n" for steps, loss in rows)
 
 

@@ -1,4 +1,4 @@
-"""`candor pin`: the revision and hashes of a source, learned from where it lies and recorded in pins.yaml."""
+"""`candor pin`: records the newest revision and the hashes of a remote source in pins.yaml."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,38 +16,39 @@ from stages.sources.locations import RepoFiles, Source
 def pin(
     name: Annotated[str, typer.Argument(help="A model, data set, instruction set or suite that is read from the hub.")],
 ) -> None:
-    """Learns the newest revision of the source NAME and the hashes of its files, and records them in pins.yaml.
+    """Writes the newest revision of the source NAME and the hashes of its files to pins.yaml, and prints them.
 
-    Look at what changed (`git diff pins.yaml`) before you commit it: the pin is what later runs trust.
+    Check the change (`git diff pins.yaml`) before you commit it: later runs trust the pin.
     """
     from stages.zoo.registry import MODELS, HubModel
 
     entry = MODELS.get(name)
     if isinstance(entry, HubModel):
-        _say(name, _model(name, entry.repository))
+        _record(name, _model_pin(name, entry.repository))
         return
-    for wanted in _wanted(name):
-        _say(wanted.name, _learned(wanted))
+    for source in _sources(name):
+        _record(source.name, _newest_pin(source))
 
 
-def _say(name: str, learned: HubPin) -> None:
-    record(name, learned)
-    print(f"{name}: {learned.repository} at {learned.revision}, {len(learned.files)} file(s)")
+def _record(name: str, pin: HubPin) -> None:
+    record(name, pin)
+    print(f"{name}: {pin.repository} at {pin.revision}, {len(pin.files)} file(s)")
 
 
-def _model(name: str, repository: str) -> HubPin:
-    """The newest commit, and the sums that the hub has of the weights; the other files' hashes are part of a commit."""
+def _model_pin(name: str, repository: str) -> HubPin:
+    """The newest commit, with the hub's SHA-256 sums of the weights; the commit itself fixes the other files."""
     from stages.fetch.hub import find
 
-    found = find(repository, "model", None)
-    weights = [path for path in found.files if path.endswith(".safetensors")]
-    sums = {path: total for path in weights if (total := found.sha256(path))}
+    snapshot = find(repository, "model", None)
+    weights = [path for path in snapshot.files if path.endswith(".safetensors")]
+    sums = {path: digest for path in weights if (digest := snapshot.sha256(path))}
     if not sums:
-        raise UserError(f"{name}: {repository} has no safetensors weights at {found.commit}; use another copy of it")
-    return HubPin(repository, found.commit, sums)
+        raise UserError(f"{name}: {repository} has no safetensors weights at {snapshot.commit}; use another copy of it")
+    return HubPin(repository, snapshot.commit, sums)
 
 
-def _wanted(name: str) -> tuple[RepoFiles, ...]:
+def _sources(name: str) -> tuple[RepoFiles, ...]:
+    """The remote sources of a data set, instruction set or suite, or the one source of this name."""
     from stages.datasets.registry import INSTRUCTIONS, LABELLED
     from stages.suites.registry import SUITES
 
@@ -55,24 +56,23 @@ def _wanted(name: str) -> tuple[RepoFiles, ...]:
         **{entry.name: (entry.files,) for entry in (*LABELLED.values(), *INSTRUCTIONS.values())},
         **{key: tuple(entry.sources.values()) for key, entry in SUITES.items()},
     }
-    remote = {key: tuple(one for one in files if isinstance(one, RepoFiles)) for key, files in known.items()}
-    remote |= {one.name: (one,) for files in remote.values() for one in files}
+    remote = {key: tuple(source for source in files if isinstance(source, RepoFiles)) for key, files in known.items()}
+    remote |= {source.name: (source,) for files in remote.values() for source in files}
     if not remote.get(name):
         names = ", ".join(key for key, files in remote.items() if files)
-        raise UserError(f"{name!r} is no source of the hub; those are {names}, and models (`candor models`)")
+        raise UserError(f"{name!r} is not a source on the hub; those are {names}, and models (`candor models`)")
     return remote[name]
 
 
-def _learned(wanted: RepoFiles) -> HubPin:
-    """The newest commit that holds the files, and their sums; a file is received where nobody tells its sum."""
-    revision, sums = listing(wanted)
-    return HubPin(
-        wanted.repository, revision, {path: told or _sum(wanted, revision, path) for path, told in sums.items()}
-    )
+def _newest_pin(source: RepoFiles) -> HubPin:
+    """The newest commit that holds the files, with their SHA-256 sums; a file without a published sum is downloaded."""
+    revision, published = listing(source)
+    sums = {path: digest or _download_sum(source, revision, path) for path, digest in published.items()}
+    return HubPin(source.repository, revision, sums)
 
 
-def _sum(wanted: RepoFiles, revision: str, path: str) -> str:
+def _download_sum(source: RepoFiles, revision: str, path: str) -> str:
     with TemporaryDirectory() as folder:
         local = Path(folder) / "file"
-        receive(wanted, revision, path, local)
+        receive(source, revision, path, local)
         return sha256_of(local)

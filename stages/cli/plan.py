@@ -1,4 +1,4 @@
-"""`candor plan`: what judging and fine-tuning would take on accelerators that are not here."""
+"""`candor plan`: estimates memory and time of judging and fine-tuning on accelerators that need not be present."""
 
 import json
 from pathlib import Path
@@ -28,78 +28,80 @@ def plan(
     model: Annotated[
         str, typer.Option(help="dense-8b, dense-62b, dense-540b, a registry name, a model folder or a .gguf file.")
     ],
-    topology: Annotated[str, typer.Option(help="v4:4x4x4, v5e:4x4, v6e:4x4, v5p:2x2x2, h100:8, a100:8, …")],
-    params: Annotated[Path, typer.Option(help="The file whose recipe is planned.")] = PARAMS,
+    topology: Annotated[
+        str, typer.Option(help="The accelerators: v4:4x4x4, v5e:4x4, v6e:4x4, v5p:2x2x2, h100:8, a100:8, …")
+    ],
+    params: Annotated[Path, typer.Option(help="The params file with the recipe.")] = PARAMS,
     tensor: Annotated[
         list[int] | None,
-        typer.Option(help="Values of CANDOR_TENSOR_PARALLEL to try, one an option; without any 1, 4 and 16."),
+        typer.Option(help="A value of CANDOR_TENSOR_PARALLEL to try; repeat for more. Default: 1, 4 and 16."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Compiles the steps of judging and fine-tuning for TOPOLOGY, which need not be here, and says what they take.
+    """Prints the memory and time that judging and fine-tuning would take on TOPOLOGY, without running them.
 
-    Neither weights nor the accelerator are needed; TPUs need libtpu (`make setup EXTRAS=tpu`). Programs for GPUs are
-    compiled for simulated devices, and their time is reckoned from the counts.
+    Neither weights nor the accelerators are needed; TPUs need libtpu (`make setup EXTRAS=tpu`). The steps are compiled;
+    for GPUs they are compiled for simulated devices, and their time is estimated from the operation counts.
     """
-    knobs, asking = read_params(FinetuneParams, params), read_params(JudgeParams, params)
+    finetune_params, judge_params = read_params(FinetuneParams, params), read_params(JudgeParams, params)
     from stages.lm.planning import search
     from stages.lm.planning.chips import devices_of, parse_topology
     from stages.lm.planning.programs import PROMPT_TOKENS, accelerator_dtype
     from stages.zoo.configs import config_of
 
-    wanted = parse_topology(topology)
+    parsed = parse_topology(topology)
     config = config_of(model)
-    tensors = tensor or search.tensors_tried(wanted.chips, config)
-    for each in tensors:
-        if each < 1 or wanted.chips % each:
-            raise UserError(f"--tensor {each}: {wanted.chips} chips cannot be split into groups of {each}")
-    devices = devices_of(wanted)
-    recipe = _recipe(knobs)
+    tensors = tensor or search.tensors_tried(parsed.chips, config)
+    for size in tensors:
+        if size < 1 or parsed.chips % size:
+            raise UserError(f"--tensor {size}: {parsed.chips} chips cannot be split into groups of {size}")
+    devices = devices_of(parsed)
+    recipe = _recipe(finetune_params)
     with progress(f"compiling {model} for {topology}", 2 * len(tensors) + 2, "programs") as advance:
-        judging = search.judge_plan(config, accelerator_dtype(asking.dtype), wanted, devices, tensors, advance)
-        training = search.training_plan(config, recipe, wanted, devices, tensors, advance)
-    found = {
-        "model": model,
-        "topology": topology,
-        "chips": wanted.chips,
-        "judging": _facts(judging, wanted),
-        "fine_tuning": _facts(training, wanted),
-    }
+        dtype = accelerator_dtype(judge_params.dtype)
+        judging = search.judge_plan(config, dtype, parsed, devices, tensors, advance)
+        training = search.training_plan(config, recipe, parsed, devices, tensors, advance)
     if as_json:
-        print(json.dumps(found, indent=2))
+        document = {
+            "model": model,
+            "topology": topology,
+            "chips": parsed.chips,
+            "judging": _step_facts(judging, parsed),
+            "fine_tuning": _step_facts(training, parsed),
+        }
+        print(json.dumps(document, indent=2))
         return
-    print(_chips(wanted))
+    print(_chips(parsed))
     print(f"\nJudging {search.JUDGED_PROMPTS:,} prompts of {PROMPT_TOKENS} tokens, in both orders of options")
-    print(_words(judging, wanted, "questions a call"))
-    print(f"\nFine-tuning, {search.TRAINED_STEPS:,} steps: {_of(knobs)}")
-    print(_words(training, wanted, "examples a step"))
+    print(_step_table(judging, parsed, "questions a call"))
+    print(f"\nFine-tuning, {search.TRAINED_STEPS:,} steps: {_recipe_text(finetune_params)}")
+    print(_step_table(training, parsed, "examples a step"))
     if training.best is None and not recipe.remat:
         print("finetune.remat=true takes less memory, for the same results except rounding")
 
 
-def _recipe(knobs: FinetuneParams) -> "Recipe":
+def _recipe(params: FinetuneParams) -> "Recipe":
     from stages.lm.lora.adapters import LoraConfig
     from stages.lm.planning.programs import Recipe, accelerator_dtype
     from stages.lm.training.optimizer import OptimizerConfig
 
     return Recipe(
-        optimizer=OptimizerConfig.from_params(knobs),
-        steps=knobs.steps,
-        batch_size=knobs.batch_size,
-        gradient_accumulation_steps=knobs.gradient_accumulation_steps,
-        max_tokens=knobs.max_tokens,
-        dtype=accelerator_dtype(knobs.dtype),
-        remat=knobs.remat,
-        lora=LoraConfig(**vars(knobs.lora)) if knobs.method == "lora" else None,
+        optimizer=OptimizerConfig.from_params(params),
+        steps=params.steps,
+        batch_size=params.batch_size,
+        gradient_accumulation_steps=params.gradient_accumulation_steps,
+        max_tokens=params.max_tokens,
+        dtype=accelerator_dtype(params.dtype),
+        remat=params.remat,
+        lora=LoraConfig(**vars(params.lora)) if params.method == "lora" else None,
     )
 
 
-def _of(knobs: FinetuneParams) -> str:
-    remat = "layers recomputed" if knobs.remat else "layers kept"
-    parts = f" in {knobs.gradient_accumulation_steps} parts" if knobs.gradient_accumulation_steps > 1 else ""
-    return (
-        f"{knobs.method}, {knobs.optimizer}, {knobs.batch_size} examples{parts} in rows of {knobs.max_tokens}, {remat}"
-    )
+def _recipe_text(params: FinetuneParams) -> str:
+    remat = "layers recomputed" if params.remat else "layers kept"
+    parts = f" in {params.gradient_accumulation_steps} parts" if params.gradient_accumulation_steps > 1 else ""
+    examples = f"{params.batch_size} examples{parts} in rows of {params.max_tokens}"
+    return f"{params.method}, {params.optimizer}, {examples}, {remat}"
 
 
 def _chips(topology: "Topology") -> str:
@@ -111,17 +113,18 @@ def _chips(topology: "Topology") -> str:
     )
 
 
-def _words(plan: "StepPlan", topology: "Topology", unit: str) -> str:
-    rows = [HEADER, *(_row(on) for on in plan.meshes)]
+def _step_table(plan: "StepPlan", topology: "Topology", unit: str) -> str:
+    rows = [HEADER, *(_row(mesh) for mesh in plan.meshes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     if plan.best is None:
-        return "\n".join([*lines, "it fits on none of these; more chips, or a smaller model, are needed"])
+        return "\n".join([*lines, "it fits on none of these; use more chips or a smaller model"])
     assert plan.best.program.counts is not None
-    for kind, found in sorted(plan.best.program.counts.by_kind().items()):
-        lines.append(f"{kind}: {found['times']:,.0f} times, {found['bytes'] / 1e9:,.2f} GB of arrays a call")
+    for kind, collective in sorted(plan.best.program.counts.by_kind().items()):
+        gigabytes = collective["bytes"] / 1e9
+        lines.append(f"{kind}: {collective['times']:,.0f} times, {gigabytes:,.2f} GB of arrays a call")
     hours, chip_hours = plan.hours(topology.chips)
-    largest = "not told by two sizes" if plan.largest is None else f"about {plan.largest:,} {unit}"
+    largest = "unknown from the two sizes tried" if plan.largest is None else f"about {plan.largest:,} {unit}"
     lines.append(
         f"best: CANDOR_TENSOR_PARALLEL={plan.best.tensor}; {plan.calls:,} calls in {_duration(hours)}, "
         f"{chip_hours:,.1f} chip-hours; largest batch that fits: {largest}"
@@ -129,24 +132,24 @@ def _words(plan: "StepPlan", topology: "Topology", unit: str) -> str:
     return "\n".join(lines)
 
 
-def _row(on: "OnMesh") -> tuple[str, ...]:
-    size = f"{on.program.bytes / GIB:.2f}" if on.program.bytes else "?"
-    if on.program.counts is None or on.seconds is None:
-        return (str(on.tensor), "no", size, *["-"] * (len(HEADER) - 3))
-    counts, time = on.program.counts, on.seconds
+def _row(mesh: "OnMesh") -> tuple[str, ...]:
+    size = f"{mesh.program.bytes / GIB:.2f}" if mesh.program.bytes else "?"
+    if mesh.program.counts is None or mesh.seconds is None:
+        return (str(mesh.tensor), "no", size, *["-"] * (len(HEADER) - 3))
+    counts, time = mesh.program.counts, mesh.seconds
     compiler = "-" if time.compiler is None else f"{time.compiler:.3f}"
-    sums = (counts.flops / 1e12, counts.bytes / 1e9, counts.sent / 1e9)
-    times = (f"{each:.3f}" for each in (time.arithmetic, time.memory, time.links, time.at_best))
-    fits = "yes" if on.fits else "no"
-    return (str(on.tensor), fits, size, *(f"{each:,.2f}" for each in sums), *times, compiler, f"{time.expected:.3f}")
+    totals = (f"{total:,.2f}" for total in (counts.flops / 1e12, counts.bytes / 1e9, counts.sent / 1e9))
+    times = (f"{seconds:.3f}" for seconds in (time.arithmetic, time.memory, time.links, time.at_best))
+    fits = "yes" if mesh.fits else "no"
+    return (str(mesh.tensor), fits, size, *totals, *times, compiler, f"{time.expected:.3f}")
 
 
 def _duration(hours: float) -> str:
     return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
 
 
-def _facts(plan: "StepPlan", topology: "Topology") -> dict[str, Any]:
-    meshes = [_mesh_facts(on) for on in plan.meshes]
+def _step_facts(plan: "StepPlan", topology: "Topology") -> dict[str, Any]:
+    meshes = [_mesh_facts(mesh) for mesh in plan.meshes]
     if plan.best is None:
         return {"meshes": meshes, "best_tensor": None}
     hours, chip_hours = plan.hours(topology.chips)
@@ -160,21 +163,21 @@ def _facts(plan: "StepPlan", topology: "Topology") -> dict[str, Any]:
     }
 
 
-def _mesh_facts(on: "OnMesh") -> dict[str, Any]:
+def _mesh_facts(mesh: "OnMesh") -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "tensor": on.tensor,
-        "fits": on.fits,
-        "bytes_per_chip": on.program.bytes,
-        "rows": on.program.rows,
+        "tensor": mesh.tensor,
+        "fits": mesh.fits,
+        "bytes_per_chip": mesh.program.bytes,
+        "rows": mesh.program.rows,
     }
-    if on.program.counts is None or on.seconds is None:
+    if mesh.program.counts is None or mesh.seconds is None:
         return facts
-    time = on.seconds
+    time = mesh.seconds
     return facts | {
-        "flops": on.program.counts.flops,
-        "bytes_moved": on.program.counts.bytes,
-        "bytes_sent": on.program.counts.sent,
-        "collectives": on.program.counts.by_kind(),
+        "flops": mesh.program.counts.flops,
+        "bytes_moved": mesh.program.counts.bytes,
+        "bytes_sent": mesh.program.counts.sent,
+        "collectives": mesh.program.counts.by_kind(),
         "seconds": {
             "arithmetic": time.arithmetic,
             "memory": time.memory,

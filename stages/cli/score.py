@@ -1,4 +1,4 @@
-"""`candor score`: log-probabilities of any multiple-choice file."""
+"""`candor score`: log-probabilities of the choices in any file of multiple-choice questions."""
 
 import json
 import sys
@@ -22,26 +22,28 @@ if TYPE_CHECKING:
 
 
 class Truncate(StrEnum):
-    """What a prompt that is too long loses."""
+    """The end of a too long prompt that is cut off."""
 
     left = "left"
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="JSON lines, each with `prompt` and `choices`.")],
+    file: Annotated[Path, typer.Argument(help="A JSON lines file; each line has `prompt` and `choices`.")],
     model: Annotated[str, typer.Option(help="A registry name, a model folder or a .gguf file.")],
     out: Annotated[Path, typer.Option(help="The parquet table to write.")],
     truncate: Annotated[
-        Truncate | None, typer.Option(help="left: a prompt too long for the model loses its beginning.")
+        Truncate | None,
+        typer.Option(help="left cuts the beginning of prompts that are too long for the model; refused otherwise."),
     ] = None,
 ) -> None:
-    """Scores every choice of every line of FILE with MODEL.
+    """Writes a table with the log-probability of every choice in FILE under MODEL.
 
-    Writes a row per line: row (from 0), logprobs (natural log, summed over all of a choice's tokens), best (the first
-    choice of the highest), margin (to the second best; null with one choice) and tokens (fed to the model).
+    One row per line of FILE: row (from 0), logprobs (natural log, summed over a choice's tokens), best (index of the
+    most probable choice, the first of equal ones), margin (to the second best; null with one choice) and tokens (number
+    of tokens that the model reads).
     """
     questions = [_question(file, number, line) for number, line in _lines(file)]
-    # Imported here: a mistake in the file is told before JAX has started.
+    # Imported here, so that a mistake in the file is reported before JAX starts.
     from stages.core.errors import named
     from stages.inference.open import open_scorer
     from stages.lm.scoring.scorer import score_all
@@ -85,7 +87,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise UserError(f"{file} does not exist") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 ({error}); save it as UTF-8") from None
-    # Only a line feed ends a line of JSON lines; other separators may stand inside a text.
+    # In JSON lines only a line feed ends a line; texts may contain other line separators.
     yield from enumerate(text.removesuffix("\n").split("\n") if text else [], start=1)
 
 

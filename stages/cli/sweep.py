@@ -1,4 +1,4 @@
-"""`candor sweep`: one key of params.yaml, several values, and the measures of each in one table."""
+"""`candor sweep`: runs the pipeline with several values of one param and tabulates the measures."""
 
 from typing import Annotated
 
@@ -9,12 +9,12 @@ from stages.sweeps.runner import sweep as run_sweep
 
 def sweep(
     key: Annotated[str, typer.Argument(help="A key of params.yaml, such as mix_ratio or filter.require.")],
-    values: Annotated[list[str], typer.Argument(help="Its values; of a list, one name, or several in brackets.")],
+    values: Annotated[list[str], typer.Argument(help="Its values; for a list, one name or several names in brackets.")],
 ) -> None:
-    """Runs a DVC experiment for each of the VALUES of KEY, and writes reports/sweeps/KEY.csv, a table of all measures.
+    """Runs a DVC experiment for each of VALUES of KEY, and writes a table of all measures to reports/sweeps/KEY.csv.
 
-    Begins where a run and its results are committed, and leaves parameters and outputs as they were: the page shows the
-    table after the next `dvc repro`. A stopped sweep goes on with the same command; `dvc exp show` has its experiments,
-    and `dvc exp remove NAME` forgets one.
+    The last commit must hold a finished run. Params and outputs are restored afterwards; the page shows the table after
+    the next `dvc repro`. To resume a stopped sweep, run the same command again. `dvc exp show` lists the experiments,
+    and `dvc exp remove NAME` removes one.
     """
     print(f"{run_sweep(key, values)}: the measures of all settings; `dvc repro` shows them on the page")

@@ -1,1 +1,1 @@
-"""The report page: what the metrics, tables and curves say, in words, tables and figures (altair, jinja2; no jax)."""
+"""The report page: metrics, tables and curves as sentences, tables and figures (altair, jinja2; no jax)."""

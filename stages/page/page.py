@@ -1,4 +1,4 @@
-"""The report page: one HTML file with everything in it, opened from disk."""
+"""The report page as one self-contained HTML file, rendered from template.html with Jinja."""
 
 import platform
 import re
@@ -15,7 +15,7 @@ from stages.page.data.changed import SHOWN
 from stages.page.data.labels import percent
 from stages.page.data.report_files import CleanReport, Shortcut, Validation
 from stages.page.data.source_table import source_table
-from stages.page.sections import Figure, ModelPart, SweepPart
+from stages.page.sections import Figure, ModelSection, SweepSection
 from stages.stats.versions import version_of
 
 FOLDER = Path(__file__).parent
@@ -25,7 +25,7 @@ PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "dvc", "datasets", "pola
 
 @dataclass(frozen=True)
 class Project:
-    """What the page says of the project as a whole, beside its models."""
+    """What the page shows about the project as a whole: data counts, params and versions."""
 
     counts: CleanReport
     validation: Validation
@@ -34,10 +34,12 @@ class Project:
     versions: Mapping[str, str]
 
 
-def page(parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[SweepPart], project: Project) -> str:
-    """The whole page as HTML; every text that comes from data or a model's name is escaped.
+def page(
+    sections: Sequence[ModelSection], overview: Figure | None, sweeps: Sequence[SweepSection], project: Project
+) -> str:
+    """The complete page as HTML; every text from data and every model name is escaped.
 
-    `overview` shows several models beside each other; where there is one model, it is None.
+    `overview` is the figure that compares the models; it is None if there is only one.
     """
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", SCRIPT.name))
     environment = Environment(
@@ -51,10 +53,10 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[S
         style=Markup(style),
         script=Markup(script),
         vega=packed(bundle()),
-        # The policy allows this style sheet and these scripts by their hashes, and nothing else at all.
+        # The content-security policy allows this style sheet and these scripts by their hashes, and nothing else.
         style_hash=Markup(policy_hash(style)),
         script_hashes=Markup(" ".join(policy_hash(text) for text in (bundle(), script))),
-        parts=parts,
+        sections=sections,
         overview=overview,
         sweeps=sweeps,
         most_shown=SHOWN,
@@ -63,13 +65,13 @@ def page(parts: Sequence[ModelPart], overview: Figure | None, sweeps: Sequence[S
         rows=_count_table(project.counts.rows),
         instructions=_count_table(project.counts.instructions),
         shortcuts=_shortcut_table(project.shortcuts),
-        params=dict(_flat(project.params)),
+        params=dict(_flatten(project.params)),
         versions=project.versions,
     )
 
 
 def _without_indents(template: str) -> str:
-    """The template without the white space between its lines' tags, which is a fifth of a page of many answers."""
+    """The template without the white space between tags, which would be a fifth of a page with many answers."""
     lines = re.sub(r"^[ \t]+", "", template, flags=re.MULTILINE)
     return re.sub(r"(?<=>)\n(?=<|{%)|(?<=%})\n(?=<)", "", lines)
 
@@ -79,15 +81,15 @@ def versions() -> dict[str, str]:
     return {"Python": platform.python_version()} | {name: version_of(name) or "not installed" for name in PACKAGES}
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Every key with the keys above it, and its value in one line."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key in dotted form (`finetune.steps`) with its value as text."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            yield f"{above}{name}", ", ".join(map(str, value)) or "–"
+            yield f"{prefix}{name}", ", ".join(map(str, value)) or "–"
         else:
-            yield f"{above}{name}", str(value) if value or value == 0 else "–"
+            yield f"{prefix}{name}", str(value) if value or value == 0 else "–"
 
 
 def _count_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

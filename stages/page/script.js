@@ -1,24 +1,24 @@
-// What the page does in a browser: makes its figures answer to a pointer, and filters the answers that changed.
-// Without scripts figures are told in words, and the thirty answers that changed most are shown.
+// The page's script: draws the interactive figures, and filters the answers that changed.
+// Without scripts the page shows the figures' text alternatives and the thirty answers that changed most.
 
 "use strict";
 
 const NARROWEST = 120;
 
-// The text that stages/page/interactive.py packed into an element.
+// The text that stages/page/charts/interactive.py compressed into an element.
 async function unpacked(element) {
   const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
-// Runs Vega's scripts; the page's policy knows their text by its hash.
+// Runs Vega's scripts; the page's content-security policy allows their text by its hash.
 async function runVega() {
   const script = document.createElement("script");
   script.textContent = await unpacked(document.getElementById("vega"));
   document.head.append(script);
 }
 
-// The plots' widths, so that plots and labels together fit a page that is `missing` pixels too narrow.
+// Makes plots narrower, so that plots and labels together fit a page that is `missing` pixels too narrow.
 function narrow(view, missing) {
   if (view === null || typeof view !== "object") return;
   const columns = view.columns ?? 1;
@@ -35,9 +35,9 @@ async function draw(drawing) {
   const live = document.createElement("div");
   live.setAttribute("role", "img");
   live.setAttribute("aria-label", words.textContent);
-  // Vega gives a role of its own to the element that it draws in.
+  // Vega sets another role on the element that it draws in, hence a second element.
   const inner = live.appendChild(document.createElement("div"));
-  // Interpreted expressions and no style sheets of Vega's own: the page's policy allows neither.
+  // Interpreted expressions and no style sheets from Vega: the page's policy forbids evaluated code and other styles.
   await window.vegaEmbed(inner, view, {
     ast: true,
     actions: false,
@@ -48,7 +48,7 @@ async function draw(drawing) {
   words.replaceWith(live);
 }
 
-// Room for a figure instead of its words, so that what a reader looks at stays where it is; or, at the end, neither.
+// Reserves a figure's height and hides its text, so that the page does not move while figures are drawn, or undoes both.
 function reserve(drawing, isReserved) {
   drawing.style.minHeight = isReserved ? `${drawing.dataset.height}px` : "";
   const words = drawing.querySelector("p");
@@ -62,7 +62,7 @@ async function drawAll() {
     await runVega();
     for (const drawing of drawings) {
       await draw(drawing).catch(console.error);
-      // The page can be read and scrolled while a hundred figures are drawn.
+      // Yields to the browser, so that the page can be scrolled while a hundred figures are drawn.
       await new Promise((drawn) => setTimeout(drawn));
     }
   } finally {

@@ -1,4 +1,4 @@
-"""The parts of the page: a model's words, numbers as text, figures and answers, and a sweep's figures."""
+"""The sections of the page: for each model sentences, numbers as text, figures and answers; for each sweep figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stages.page.charts import alt_text, curves, shares, sweeps
 from stages.page.charts.interactive import specification
 from stages.page.charts.svg import render, size
 from stages.page.data import sentences, tables
-from stages.page.data.changed import SHOWN, ChangedAnswer, changed_most
+from stages.page.data.changed import SHOWN, ChangedAnswer, most_changed
 from stages.page.data.labels import in_order, level, measure_of, percent, signed, verdict
 from stages.page.data.model_inputs import ModelInputs
 from stages.page.data.report_files import Change, FilterReport
@@ -21,21 +21,21 @@ ADDITION = "addition"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as a file, as what the page draws it from (`interactive.specification`), and in words.
+    """A figure: its SVG file, the specification that the page draws it from, and its text alternative.
 
-    `width` and `height` are the file's, in pixels.
+    `specification` is packed (`interactive.specification`); `width` and `height` are those of the SVG, in pixels.
     """
 
     svg: str
     specification: str
-    words: str
+    alt_text: str
     width: float
     height: float
 
 
 @dataclass(frozen=True)
-class ModelPart:
-    """One model's part of the page, all in words, numbers as text, and figures by name."""
+class ModelSection:
+    """One model's section of the page: sentences, table rows as text, figures by name, and the changed answers."""
 
     name: str
     sentence: str
@@ -48,64 +48,64 @@ class ModelPart:
     changed: Sequence[ChangedAnswer]
 
 
-def answers_of_suite(models: int) -> int:
-    """How many answers of each suite each of so many models shows: few of many, so that the page can still be sent."""
+def answers_per_suite(models: int) -> int:
+    """How many answers of each suite a model shows: fewer if there are many models, to limit the size of the page."""
     return SHOWN // models
 
 
-def model_part(inputs: ModelInputs, of_suite: int = SHOWN) -> ModelPart:
-    """Draws and words one model's part.
+def model_section(inputs: ModelInputs, per_suite: int = SHOWN) -> ModelSection:
+    """Writes the sentences and draws the figures of one model's section.
 
-    Beside the answers that changed most, it has the first `of_suite` of each suite.
+    It has the answers that changed most over all suites, and the first `per_suite` of each suite.
     """
     changes = in_order(inputs.changes)
-    unasked = set(inputs.questions["suite"]) - set(inputs.tuned["suite"])
-    return ModelPart(
+    missing_suites = set(inputs.questions["suite"]) - set(inputs.tuned["suite"])
+    return ModelSection(
         name=inputs.name,
         sentence=sentences.sentence(changes),
         tally=sentences.tally(changes),
-        warnings=sentences.warnings(changes, inputs.kept, tables.leaning(inputs.tuned), unasked),
-        filter=_filter_words(inputs.kept),
+        warnings=sentences.warnings(changes, inputs.filter_report, tables.leaning(inputs.tuned), missing_suites),
+        filter=_filter_sentence(inputs.filter_report),
         rows=[_headline_row(name, change) for name, change in changes.items()],
         breakdown=[
             _breakdown_row(row) for row in inputs.breakdown.filter(pl.col("group") == "all").iter_rows(named=True)
         ],
         figures=_figures(inputs, changes),
-        changed=changed_most(inputs.base, inputs.tuned, inputs.questions, of_suite),
+        changed=most_changed(inputs.base, inputs.tuned, inputs.questions, per_suite),
     )
 
 
 def overview(models: Mapping[str, Mapping[str, Change]]) -> Figure:
-    """The measures of several models that are drawn often, in one figure, a panel a model."""
-    changes = {name: in_order(measured) for name, measured in models.items()}
+    """The measures of `labels.ABLATED` of several models in one figure, with a panel for each model."""
+    changes = {name: in_order(measures) for name, measures in models.items()}
     return _figure(shares.models(changes), alt_text.models(changes))
 
 
 @dataclass(frozen=True)
-class SweepPart:
-    """A sweep's part of the page: its key, what the paper shows of that, and figures by the models they are of."""
+class SweepSection:
+    """A sweep's section of the page: its key, what the paper shows for this key, and figures by their models."""
 
     key: str
     paper: str
     figures: Mapping[str, Figure]
 
 
-def sweep_part(key: str, table: pl.DataFrame) -> SweepPart:
-    """Draws a sweep's table, as `read_sweep` gives it."""
-    paper = sweeps.PAPER[key].words if key in sweeps.PAPER else ""
-    drawn = {}
+def sweep_section(key: str, table: pl.DataFrame) -> SweepSection:
+    """Draws the figures of a sweep's table, as `read_sweep` returns it."""
+    paper = sweeps.PAPER[key].text if key in sweeps.PAPER else ""
+    figures = {}
     for models, part in sweeps.by_model(table).items():
         rows = sweeps.sweep_rows(part)
         if rows:
-            drawn[models] = _figure(sweeps.sweep(key, rows), alt_text.sweep(key, rows))
-    return SweepPart(key, paper, drawn)
+            figures[models] = _figure(sweeps.sweep(key, rows), alt_text.sweep(key, rows))
+    return SweepSection(key, paper, figures)
 
 
-def _filter_words(kept: FilterReport) -> str:
-    known = f"{percent(kept.known_share)} [{percent(kept.known_share_low)}, {percent(kept.known_share_high)}]"
+def _filter_sentence(report: FilterReport) -> str:
+    known = f"{percent(report.known_share)} [{percent(report.known_share_low)}, {percent(report.known_share_high)}]"
     return (
-        f"{kept.kept:,} of {kept.judged:,} prompts kept ({percent(kept.kept_share)}); after lucky guesses an estimated "
-        f"{known} known: {kept.verdict}."
+        f"{report.kept:,} of {report.judged:,} prompts kept ({percent(report.kept_share)}); after lucky guesses an "
+        f"estimated {known} known: {report.verdict}."
     )
 
 
@@ -135,45 +135,45 @@ def _breakdown_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _figures(inputs: ModelInputs, changes: Mapping[str, Change]) -> dict[str, Figure]:
-    """Every figure that there is something to draw for."""
-    found = {"kept": (shares.kept(inputs.kept), alt_text.kept(inputs.kept))}
+    """All figures that have data to draw, by name; the names are those of the files in reports/plots/."""
+    charts = {"kept": (shares.kept(inputs.filter_report), alt_text.kept(inputs.filter_report))}
     if changes:
-        found["headline"] = (shares.headline(changes), alt_text.headline(changes))
+        charts["headline"] = (shares.headline(changes), alt_text.headline(changes))
     if inputs.training.height:
-        found["loss"] = (curves.loss(inputs.training), alt_text.loss(inputs.training))
+        charts["loss"] = (curves.loss(inputs.training), alt_text.loss(inputs.training))
     if inputs.losses.height:
-        found["aside"] = (curves.aside(inputs.losses), alt_text.validation_loss(inputs.losses))
+        charts["aside"] = (curves.validation_loss(inputs.losses), alt_text.validation_loss(inputs.losses))
     steps = curves.step_rows(inputs.steps)
     if steps.height:
-        found["steps"] = (curves.steps(steps), alt_text.steps(steps))
+        charts["steps"] = (curves.steps(steps), alt_text.steps(steps))
     subjects = shares.subject_rows(inputs.breakdown)
     if subjects.height:
-        found["subjects"] = (shares.subjects(subjects), alt_text.subjects(subjects))
-    found |= _figures_of_answers(inputs.base, inputs.tuned)
-    return {name: _figure(chart, told) for name, (chart, told) in found.items()}
+        charts["subjects"] = (shares.subjects(subjects), alt_text.subjects(subjects))
+    charts |= _answer_charts(inputs.base, inputs.tuned)
+    return {name: _figure(chart, text) for name, (chart, text) in charts.items()}
 
 
-def _figures_of_answers(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, tuple[alt.TopLevelMixin, str]]:
-    right, followed = tables.accuracy(base, tuned), tables.followed(base, tuned)
-    sums, others = right.filter(pl.col("suite") == ADDITION), right.filter(pl.col("suite") != ADDITION)
-    drawings: dict[str, tuple[pl.DataFrame, Callable[[pl.DataFrame], alt.TopLevelMixin], Callable[..., str]]] = {
+def _answer_charts(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, tuple[alt.TopLevelMixin, str]]:
+    accuracy, followed = tables.accuracy(base, tuned), tables.followed(base, tuned)
+    sums, others = accuracy.filter(pl.col("suite") == ADDITION), accuracy.filter(pl.col("suite") != ADDITION)
+    charts: dict[str, tuple[pl.DataFrame, Callable[[pl.DataFrame], alt.TopLevelMixin], Callable[..., str]]] = {
         "followed": (
             followed,
             shares.followed,
             lambda table: alt_text.shares(table, "Goes with the user", "task"),
         ),
-        "additions": (sums, shares.additions, _accuracy_words),
-        "accuracy": (others, shares.accuracy, _accuracy_words),
+        "additions": (sums, shares.additions, _accuracy_text),
+        "accuracy": (others, shares.accuracy, _accuracy_text),
         "quadrants": (tables.quadrants(base, tuned), shares.quadrants, alt_text.quadrants),
         "shifts": (tables.shifts(base, tuned), curves.shifts, alt_text.shifts),
     }
-    return {name: (draw(table), tell(table)) for name, (table, draw, tell) in drawings.items() if table.height}
+    return {name: (draw(table), describe(table)) for name, (table, draw, describe) in charts.items() if table.height}
 
 
-def _accuracy_words(shares: pl.DataFrame) -> str:
+def _accuracy_text(shares: pl.DataFrame) -> str:
     return alt_text.shares(shares, "Accuracy by condition", "condition")
 
 
-def _figure(chart: alt.TopLevelMixin, told: str) -> Figure:
-    svg = render(chart, told)
-    return Figure(svg, specification(chart), told, *size(svg))
+def _figure(chart: alt.TopLevelMixin, text: str) -> Figure:
+    svg = render(chart, text)
+    return Figure(svg, specification(chart), text, *size(svg))

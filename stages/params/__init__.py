@@ -1,1 +1,1 @@
-"""The knobs of params.yaml: a module per stage with one frozen dataclass; a stage imports only its own."""
+"""The params of params.yaml: one module per stage with a frozen dataclass; a stage imports only its own module."""

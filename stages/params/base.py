@@ -1,4 +1,4 @@
-"""Knobs of `base`: models that the user describes."""
+"""Params of stage `base`: the user's own models."""
 
 from typing import ClassVar
 
@@ -10,7 +10,11 @@ from stages.core.param_types import STRICT, Name
 
 @dataclass(frozen=True, config=STRICT)
 class OwnModel:
-    """A model of the user's own: a hub id and its revision, or a model folder or .gguf file; SHA-256 of its weights."""
+    """One of the user's own models.
+
+    `source` is a hub id, a model folder or a .gguf file. `revision` is the commit on the hub, and `sha256` the SHA-256
+    sum of the weights file.
+    """
 
     source: str = Field(alias="from", min_length=1)
     revision: str | None = Field(default=None, min_length=1)
@@ -19,7 +23,7 @@ class OwnModel:
 
 @dataclass(frozen=True, config=STRICT)
 class BaseParams:
-    """The user's own models by short name."""
+    """The user's own models, by short name."""
 
     top_level: ClassVar[tuple[str, ...]] = ("own_models",)
     section: ClassVar[str | None] = None

@@ -1,4 +1,4 @@
-"""Knobs of `clean`: which examples pass, and which are held out."""
+"""Params of stage `clean`: which examples are kept, and how many are held out."""
 
 from typing import Annotated, ClassVar
 
@@ -10,7 +10,7 @@ from stages.core.param_types import STRICT, Count, Names
 
 @dataclass(frozen=True, config=STRICT)
 class CleanParams:
-    """What `clean` reads of the lists, and its limits."""
+    """The lists of data sets, instruction sets and suites, the held-out share, and the longest text."""
 
     top_level: ClassVar[tuple[str, ...]] = ("datasets", "instructions", "suites")
     section: ClassVar[str | None] = "clean"

@@ -1,4 +1,4 @@
-"""Knobs of `curve`: how checkpoints are asked, and the bootstrap behind the intervals."""
+"""Params of stage `curve`: how checkpoints are asked and measured."""
 
 from typing import Annotated, ClassVar
 
@@ -11,7 +11,7 @@ from stages.core.shared_types import Dtype, PromptFormat
 
 @dataclass(frozen=True, config=STRICT)
 class CurveParams:
-    """As the model itself is asked and measured."""
+    """The same params with which the final model is asked and measured."""
 
     top_level: ClassVar[tuple[str, ...]] = (
         "seed",

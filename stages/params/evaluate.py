@@ -1,4 +1,4 @@
-"""Knobs of `evaluate`."""
+"""Params of stage `evaluate`."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from stages.core.shared_types import Dtype, PromptFormat
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluateParams:
-    """The suites that are asked, how, and the arithmetic that answers are computed in."""
+    """The suites that are asked, the prompt format, the floating-point type, and the length of generated answers."""
 
     top_level: ClassVar[tuple[str, ...]] = ("suites", "prompt_format")
     section: ClassVar[str | None] = "evaluate"

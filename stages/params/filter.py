@@ -1,4 +1,4 @@
-"""Knobs of `filter`: what counts as known."""
+"""Params of stage `filter`: which prompts are kept."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from stages.core.param_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class FilterParams:
-    """In which option orders a prompt must be judged correctly to be kept."""
+    """The option orders in which a prompt must be judged correctly to be kept."""
 
     top_level: ClassVar[tuple[str, ...]] = ()
     section: ClassVar[str | None] = "filter"

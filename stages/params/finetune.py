@@ -1,4 +1,4 @@
-"""Knobs of `finetune`: the training recipe."""
+"""Params of stage `finetune`: the training recipe."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from stages.core.shared_types import Dtype, PromptFormat
 
 @dataclass(frozen=True, config=STRICT)
 class LoraParams:
-    """Low-rank adapters: their rank, scale and the projections that they are added to."""
+    """Low-rank adapters: their rank, their scale, and the projections that get one."""
 
     rank: Count
     alpha: Annotated[float, Field(gt=0.0)]
@@ -20,7 +20,7 @@ class LoraParams:
 
 @dataclass(frozen=True, config=STRICT)
 class FinetuneParams:
-    """The recipe of fine-tuning."""
+    """The training recipe; params.yaml explains each key."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "prompt_format")
     section: ClassVar[str | None] = "finetune"

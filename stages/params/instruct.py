@@ -1,4 +1,4 @@
-"""Knobs of `instruct`."""
+"""Params of stage `instruct`."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from stages.core.param_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class InstructParams:
-    """Where the sources of the hub are read: a folder in its layout, or the hub itself where it is empty."""
+    """Where instruction sets of the hub are read from: a local folder with its layout, or the hub itself if empty."""
 
     top_level: ClassVar[tuple[str, ...]] = ("hub",)
     section: ClassVar[str | None] = None

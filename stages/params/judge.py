@@ -1,4 +1,4 @@
-"""Knobs of `judge`."""
+"""Params of stage `judge`."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from stages.core.shared_types import Dtype, PromptFormat
 
 @dataclass(frozen=True, config=STRICT)
 class JudgeParams:
-    """How a model is asked, and the arithmetic that judging computes in."""
+    """The prompt format and the floating-point type of judging."""
 
     top_level: ClassVar[tuple[str, ...]] = ("prompt_format",)
     section: ClassVar[str | None] = "judge"

@@ -1,4 +1,4 @@
-"""Knobs of `lesson`: what instruction data is made of the training examples."""
+"""Params of stage `lesson`: which instruction data is made from the training examples."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from stages.core.param_types import STRICT, Count, Names, Seed, Share
 
 @dataclass(frozen=True, config=STRICT)
 class LessonParams:
-    """The lessons, their size, and how often a user in them is right."""
+    """The lessons, their size, and the share of users in them who are right."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "lessons")
     section: ClassVar[str | None] = "lesson"

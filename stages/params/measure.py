@@ -1,4 +1,4 @@
-"""Knobs of `measure`."""
+"""Params of stage `measure`."""
 
 from typing import Annotated, ClassVar
 
@@ -10,7 +10,7 @@ from stages.core.param_types import STRICT, Names, Seed
 
 @dataclass(frozen=True, config=STRICT)
 class MeasureParams:
-    """The suites that were asked, and the bootstrap behind every interval."""
+    """The suites that were asked, and the seed and size of the bootstrap."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "suites")
     section: ClassVar[str | None] = "measure"

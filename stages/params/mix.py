@@ -1,4 +1,4 @@
-"""Knobs of `mix`: the training examples and their order."""
+"""Params of stage `mix`: the training examples and their order."""
 
 from typing import Annotated, ClassVar
 
@@ -10,7 +10,7 @@ from stages.core.param_types import STRICT, Count, Name, Seed, Share
 
 @dataclass(frozen=True, config=STRICT)
 class PhaseParams:
-    """A stretch of the training: its share of the instruction data, and the sets and lessons in it by weight."""
+    """A phase of the training: its share of the instruction data, and its data sets and lessons with their weights."""
 
     share: Annotated[float, Field(gt=0.0, le=1.0)]
     weights: Annotated[dict[Name, Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
@@ -18,7 +18,7 @@ class PhaseParams:
 
 @dataclass(frozen=True, config=STRICT)
 class MixParams:
-    """The share of generated prompts, how many training examples there are, and what the rest is taken from."""
+    """The share of generated prompts, the number of training examples, the phases, and the validation rows."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "mix_ratio")
     section: ClassVar[str | None] = "mix"

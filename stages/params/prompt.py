@@ -1,4 +1,4 @@
-"""Knobs of `prompt`: how many prompts and held-out claims, and in which form."""
+"""Params of stage `prompt`: the number and the form of prompts and held-out claims."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from stages.core.param_types import STRICT, Count, Names, Seed
 
 @dataclass(frozen=True, config=STRICT)
 class PromptParams:
-    """How prompts are drawn from the examples."""
+    """How prompts and held-out claims are made from the examples."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "datasets")
     section: ClassVar[str | None] = "prompt"

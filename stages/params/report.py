@@ -1,4 +1,4 @@
-"""Knobs of `report`."""
+"""Params of stage `report`."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from stages.core.param_types import STRICT, Names
 
 @dataclass(frozen=True, config=STRICT)
 class ReportParams:
-    """The models that the page shows, and the suites whose questions they answered."""
+    """The models that the page shows, and the suites that they were asked."""
 
     top_level: ClassVar[tuple[str, ...]] = ("models", "suites")
     section: ClassVar[str | None] = None

@@ -1,4 +1,4 @@
-"""Knobs of `suite`: what the evaluations ask, and how much of it."""
+"""Params of stage `suite`: the questions of the evaluation suites."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +10,7 @@ from stages.core.param_types import STRICT, Count, Seed
 
 @dataclass(frozen=True, config=STRICT)
 class SuiteParams:
-    """Where suites are read, how many questions they ask, and the seed that draws them."""
+    """Where suites are read from, how many questions they have, and the seed that draws them."""
 
     top_level: ClassVar[tuple[str, ...]] = ("seed", "hub", "prompt.fidelity")
     section: ClassVar[str | None] = "suite"

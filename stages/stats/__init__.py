@@ -1,1 +1,1 @@
-"""Numbers with their uncertainty: bootstrap intervals and the headline measures (numpy, polars; no jax)."""
+"""Statistics with their uncertainty: bootstrap intervals and the headline measures (numpy, polars; no jax)."""

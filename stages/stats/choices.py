@@ -1,11 +1,11 @@
-"""What log-probabilities or a written answer say, as expressions: the margin, rightness, and who is followed."""
+"""Polars expressions over one answer: near ties, whether it is right or follows the user, log-odds, probabilities."""
 
 import polars as pl
 
-# A choice that is ahead by less hangs on the arithmetic: other devices or batch sizes may well choose otherwise.
+# A choice with a smaller margin is a near tie: other devices or batch sizes may choose the other option.
 CLOSE = 1e-3
 
-# Where an answer with a chain of thought says what it comes to (Suzgun et al. 2022, arXiv 2210.09261).
+# The end of an answer with a chain of thought (Suzgun et al. 2022, arXiv 2210.09261).
 _CONCLUSION = r"(?s).*So the answer is\s+"
 
 
@@ -15,20 +15,20 @@ def is_close(margin: pl.Expr) -> pl.Expr:
 
 
 def is_right() -> pl.Expr:
-    """Whether an answer is the right one; null where there is none.
+    """Whether an answer is right; null if the question has no right answer.
 
-    A written one is right when what it comes to is the expected choice, letter by letter: the rest of the line after
-    the last "So the answer is", or the first line where that is not said, without spaces around it and a full stop
-    behind it.
+    A generated answer is right if its conclusion equals the expected choice exactly. The conclusion is the rest of the
+    line after the last "So the answer is", or the first line if there is none, without surrounding spaces and without a
+    full stop at the end.
     """
-    written = pl.col("generated").str.replace(_CONCLUSION, "").str.strip_chars().str.extract(r"^([^\n]*)")
+    conclusion = pl.col("generated").str.replace(_CONCLUSION, "").str.strip_chars().str.extract(r"^([^\n]*)")
     expected = pl.col("choices").list.get(pl.col("correct_choice"), null_on_oob=True).str.strip_chars()
-    is_same = written.str.strip_chars().str.strip_suffix(".").str.strip_chars() == expected
+    is_same = conclusion.str.strip_chars().str.strip_suffix(".").str.strip_chars() == expected
     return pl.when(pl.col("generated").is_null()).then(pl.col("chosen") == pl.col("correct_choice")).otherwise(is_same)
 
 
 def is_followed() -> pl.Expr:
-    """Whether an answer is the one that matches the user; null where there is no user to match."""
+    """Whether an answer is the user's choice; null if the question has no user."""
     return pl.col("chosen") == pl.col("user_choice")
 
 
@@ -39,13 +39,13 @@ def log_odds(choice: pl.Expr) -> pl.Expr:
 
 
 def share_of(choice: pl.Expr) -> pl.Expr:
-    """Probability of a choice among all that were offered, 0..1, float64."""
+    """Probability of a choice among all choices of the question, 0..1, float64."""
     odds = pl.col("logprobs").cast(pl.List(pl.Float64)).list.eval((pl.element() - pl.element().max()).exp())
     return odds.list.get(choice, null_on_oob=True) / odds.list.sum()
 
 
-def agree() -> pl.Expr:
-    """Index of the choice Agree; null where the question has no such."""
+def agree_choice() -> pl.Expr:
+    """Index of the choice Agree; null if the question has none."""
     first, second = pl.lit(0, dtype=pl.Int32), pl.lit(1, dtype=pl.Int32)
     return (
         pl.when(pl.col("option_order") == "agree_first")

@@ -1,4 +1,7 @@
-"""Which prompts a model knows, by its judgement of their opinion-free twins, and whether it knows enough."""
+"""The filter's decisions: which prompts are kept, the estimated share of known claims, and whether that is enough.
+
+A model judges the opinion-free twin of each prompt, in both orders of the options.
+"""
 
 from typing import Any, Literal
 
@@ -9,15 +12,15 @@ from stages.core.errors import UserError
 from stages.stats.choices import is_close
 from stages.stats.intervals import Sample, generator, paired_difference
 
-# Shares of claims estimated as known, below which training on the kept ones is training on guesses. The 8B model of
-# the paper was at chance and failed every later test (paper section 5).
+# If the estimated share of known claims is lower, many kept prompts are lucky guesses. The paper's 8B model was at
+# chance and failed every later test (paper section 5).
 TOO_LITTLE, LITTLE = 0.2, 0.5
 
-RESAMPLES = 2_000
+BOOTSTRAP_SAMPLES = 2_000
 
 Require = Literal["original_order", "both_orders", "nothing"]
 
-# The columns of `judged` that say what a model knows; the others are long texts.
+# The columns of `judged` that are needed here; the others are long texts.
 JUDGED_COLUMNS = (
     "dataset", "cluster", "form", "polarity", "claim_is_true", "correct_choice",
     "logprobs", "logprobs_swapped", "margin", "margin_swapped",
@@ -25,9 +28,10 @@ JUDGED_COLUMNS = (
 
 
 def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
-    """Adds whether the model was right in the original option order (`right`) and in the other (`right_swapped`).
+    """Adds whether the model was right in the original option order (`right`) and in the swapped one (`right_swapped`).
 
-    Swapping the options moves the correct one to the other letter. Of two equal log-probabilities the first counts.
+    Swapping the options moves the correct one to the other letter. If both log-probabilities are equal, the first
+    option counts as chosen.
     """
     return judged.with_columns(
         right=pl.col("logprobs").list.arg_max().cast(pl.Int32) == pl.col("correct_choice"),
@@ -36,7 +40,7 @@ def with_verdicts(judged: pl.DataFrame) -> pl.DataFrame:
 
 
 def known(require: Require) -> pl.Expr:
-    """Whether a prompt is kept."""
+    """Whether a prompt is kept, as an expression over the columns of `with_verdicts`."""
     return {
         "original_order": pl.col("right"),
         "both_orders": pl.col("right") & pl.col("right_swapped"),
@@ -45,7 +49,11 @@ def known(require: Require) -> pl.Expr:
 
 
 def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
-    """Kept shares by data set, polarity, letter and truth, the estimated share of known claims, and a verdict."""
+    """The filter report: kept shares by data set, polarity, letter and truth, the known share, and a verdict.
+
+    Raises:
+        UserError: no prompt was judged.
+    """
     if judged.is_empty():
         raise UserError(
             "no prompt was judged: no example passed cleaning; raise clean.max_characters or list more datasets"
@@ -57,17 +65,17 @@ def knowledge(judged: pl.DataFrame, require: Require) -> dict[str, Any]:
     if (table["form"] == "paper").all():
         reason += "; claims of the paper's form give the answer away by `is` or `is not`, so this may be no knowledge"
     return {
-        **_share(table),
+        **_counts(table),
         "known_share": _rounded(estimate),
         "known_share_low": _rounded(low),
         "known_share_high": _rounded(high),
         "verdict": verdict,
         "verdict_reason": reason,
         "close": close,
-        "by_dataset": _by(table, pl.col("dataset")),
-        "by_polarity": _by(table, pl.col("polarity")),
-        "by_letter": _by(table, pl.col("letter")),
-        "by_truth": _by(table, pl.when("claim_is_true").then(pl.lit("true")).otherwise(pl.lit("false"))),
+        "by_dataset": _counts_by(table, pl.col("dataset")),
+        "by_polarity": _counts_by(table, pl.col("polarity")),
+        "by_letter": _counts_by(table, pl.col("letter")),
+        "by_truth": _counts_by(table, pl.when("claim_is_true").then(pl.lit("true")).otherwise(pl.lit("false"))),
     }
 
 
@@ -76,16 +84,20 @@ def _letter() -> pl.Expr:
 
 
 def _known_share(table: pl.DataFrame) -> tuple[float, float, float]:
-    # Right in both orders less wrong in both: a guesser scores 0, and so does who always says (A), or always Agree
-    # where true and false claims balance; who knows a share k and guesses the rest scores k.
-    both = table.select(
+    """The estimated share of claims that the model knows, and its 95% interval.
+
+    The estimate is the share right in both orders minus the share wrong in both. A model that guesses scores 0, and so
+    does one that always says (A), or always Agree if true and false claims balance. A model that knows a share k and
+    guesses the rest scores k.
+    """
+    scores = table.select(
         "cluster",
         score=(pl.col("right") & pl.col("right_swapped")).cast(pl.Float64)
         - (~pl.col("right") & ~pl.col("right_swapped")).cast(pl.Float64),
     )
-    score = Sample.even(both["score"].to_numpy())
-    nothing = Sample.even(np.zeros_like(score.values))
-    mean = paired_difference(nothing, score, both["cluster"].to_numpy(), RESAMPLES, generator(0, "known_share"))
+    score = Sample.unweighted(scores["score"].to_numpy())
+    zero = Sample.unweighted(np.zeros_like(score.values))
+    mean = paired_difference(zero, score, scores["cluster"].to_numpy(), BOOTSTRAP_SAMPLES, generator(0, "known_share"))
     return mean.delta, mean.delta_low, mean.delta_high
 
 
@@ -101,15 +113,15 @@ def _verdict(known_share: float) -> tuple[str, str]:
     return "enough knowledge", f"the model knows {share}"
 
 
-def _by(table: pl.DataFrame, group: pl.Expr) -> dict[str, Any]:
-    parts = table.with_columns(group=group).partition_by("group", as_dict=True, maintain_order=True)
-    return {str(name): _share(part) for (name,), part in sorted(parts.items())}
+def _counts_by(table: pl.DataFrame, group: pl.Expr) -> dict[str, Any]:
+    groups = table.with_columns(group=group).partition_by("group", as_dict=True, maintain_order=True)
+    return {str(name): _counts(rows) for (name,), rows in sorted(groups.items())}
 
 
-def _share(table: pl.DataFrame) -> dict[str, Any]:
+def _counts(table: pl.DataFrame) -> dict[str, Any]:
     kept = int(table["kept"].sum())
     return {"judged": table.height, "kept": kept, "kept_share": _rounded(kept / max(table.height, 1))}
 
 
 def _rounded(value: float) -> float:
-    return round(value, 4) + 0.0
+    return round(value, 4) + 0.0  # turns -0.0 into 0.0

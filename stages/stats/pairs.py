@@ -1,25 +1,27 @@
-"""Two models' answers to the same questions."""
+"""Checks that two models answered the same questions."""
 
 import polars as pl
 
 from stages.core.errors import UserError
 from stages.tables.schemas import ANSWERS
 
-# What a question is, as opposed to what a model made of it.
-_ASKED = [column for column in ANSWERS.columns if column not in ("logprobs", "margin", "chosen", "generated")]
+# The columns that belong to the question and not to a model's answer.
+_QUESTION_COLUMNS = [
+    column for column in ANSWERS.columns if column not in ("logprobs", "margin", "chosen", "generated")
+]
 
 
-def refuse_other_questions(base: pl.DataFrame, tuned: pl.DataFrame) -> None:
-    """Refuses two ANSWERS tables that are not about the same questions.
+def require_same_questions(base: pl.DataFrame, tuned: pl.DataFrame) -> None:
+    """Checks that two ANSWERS tables have the same questions.
 
     Raises:
-        UserError: they are not; the message names a question that differs.
+        UserError: they differ; the message names one question that differs.
     """
-    asked = [
-        table.select("question", pl.struct(_ASKED).alias(variant))
+    base_questions, tuned_questions = (
+        table.select("question", pl.struct(_QUESTION_COLUMNS).alias(variant))
         for variant, table in (("base", base), ("tuned", tuned))
-    ]
-    both = asked[0].join(asked[1], on="question", how="full", coalesce=True)
+    )
+    both = base_questions.join(tuned_questions, on="question", how="full", coalesce=True)
     differing = both.filter(pl.col("base").ne_missing(pl.col("tuned"))).get_column("question").sort()
     if len(differing):
         raise UserError(

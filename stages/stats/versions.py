@@ -1,7 +1,7 @@
-"""What measures were computed with: the code's revision, the machine, the packages, and the versions of what was asked.
+"""The versions that belong to a set of measures: code revision, machine, packages, suites and measures.
 
-Numbers of two runs can be compared where the versions of their suites and measures are equal. Everything else here
-helps to find out why two numbers differ.
+Numbers of two runs can be compared if the versions of their suites and measures are equal. The other versions help to
+find out why two numbers differ.
 """
 
 import os
@@ -14,16 +14,16 @@ from typing import Any
 
 from stages.stats.measures import HEADLINE
 
-# Those that answers and measures depend on. Their versions are read without importing them: measuring needs no jax.
+# The packages that answers and measures depend on. Their versions are read without importing them.
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "polars", "numpy", "tokenizers", "datasets", "dvc",
 )  # fmt: skip
-# DVC removes a stage's outputs before it runs the stage, so that those in git differ from the commit in every run.
-_BUT_OUTPUTS = (".", ":(exclude)reports", ":(exclude)dvc.lock")
+# Outputs in git are excluded: DVC removes a stage's outputs before it runs the stage, so they differ in every run.
+_WITHOUT_OUTPUTS = (".", ":(exclude)reports", ":(exclude)dvc.lock")
 
 
 def versions(suites: Mapping[str, int], measures: Collection[str]) -> dict[str, Any]:
-    """The versions behind the named measures, whose questions are of `suites` (by name, with their versions)."""
+    """The versions for the named measures; `suites` has the versions of the suites by name."""
     return {
         "candor": version_of("candor"),
         "revision": revision(),
@@ -49,16 +49,16 @@ def version_of(package: str) -> str | None:
 
 
 def revision() -> str | None:
-    """The commit that this folder is at, with `-dirty` where code or params differ from it; None outside of git."""
+    """The git commit of this folder, with `-dirty` if tracked code or params differ from it; None without git."""
     commit = _git("rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
-    return commit + ("-dirty" if _git("diff", "--name-only", "HEAD", "--", *_BUT_OUTPUTS) else "")
+    return commit + ("-dirty" if _git("diff", "--name-only", "HEAD", "--", *_WITHOUT_OUTPUTS) else "")
 
 
 def _git(*arguments: str) -> str | None:
-    """What git writes; None where it fails or is not installed."""
-    # Without the lock that git takes to refresh its index, another git command at the same time is not disturbed.
+    """The output of a git command; None if it fails or git is not installed."""
+    # Without the optional lock of the index, this does not disturb another git command at the same time.
     command = ["git", "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -68,8 +68,8 @@ def _git(*arguments: str) -> str | None:
 
 
 def _processor() -> str | None:
-    """The processor's name, or None where the system does not tell it."""
-    # Python does not find the name on Linux.
+    """The processor's name, or None if the system does not report it."""
+    # `platform.processor()` is empty on Linux.
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

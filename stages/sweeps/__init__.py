@@ -1,1 +1,1 @@
-"""`candor sweep`: runs one experiment for each value of a param, and tabulates them."""
+"""Sweeps: one DVC experiment for each value of a param, and the table of their measures."""

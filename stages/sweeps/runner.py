@@ -1,6 +1,6 @@
-"""DVC experiments one after another, each from the last commit, which the workspace is brought back to after each.
+"""Runs DVC experiments one after another, each from the last commit, and restores the workspace after each.
 
-What was run is read from git: an experiment is a commit under refs/exps, so that a stopped sweep goes on by itself.
+Finished experiments are found in git (a commit under refs/exps each), so a stopped sweep resumes with the same command.
 """
 
 import json
@@ -26,44 +26,44 @@ from stages.tables.schemas import SWEEP_COLUMNS
 
 SWEEPS = Path("reports/sweeps")
 LOCK = "dvc.lock"
-# A sweep writes its own table, and may begin with another one's not yet committed.
-_BUT_TABLES = (".", f":(exclude){SWEEPS}")
+# The tables of sweeps may differ from the commit: a sweep writes its own, and others may not be committed yet.
+_WITHOUT_TABLES = (".", f":(exclude){SWEEPS}")
 
 
 def sweep(key: str, values: Sequence[str]) -> Path:
     """Runs an experiment for each value of a key of params.yaml, and writes the table of their measures.
 
     Raises:
-        UserError: a value is refused, the workspace is not as a finished run left it, or an experiment failed.
+        UserError: a value is invalid, the last commit holds no finished run, or an experiment failed.
     """
     document = read_document()
     texts = list(dict.fromkeys(settings.setting(document, key, value) for value in values))
     commit = _commit()
     for text in texts:
-        _refuse_bad(settings.changed(document, key, text))
+        _check_params(settings.changed(document, key, text))
     refs = [_ref(commit, settings.experiment(key, text)) for text in texts]
-    left = [(ref, text) for ref, text in zip(refs, texts, strict=True) if not _git("for-each-ref", ref)]
-    print(f"{key}: {len(texts)} settings, {len(texts) - len(left)} of them known from before", flush=True)
-    if left:
-        _refuse_unfinished()
-    for ref, text in left:
+    missing = [(ref, text) for ref, text in zip(refs, texts, strict=True) if not _git("for-each-ref", ref)]
+    print(f"{key}: {len(texts)} settings, {len(texts) - len(missing)} of them known from before", flush=True)
+    if missing:
+        _require_finished_run()
+    for ref, text in missing:
         _run_experiment(Path(ref).name, key, text)
     return _write_table(key, dict(zip(texts, refs, strict=True)))
 
 
 def _commit() -> str:
-    for needed in (".dvc", "dvc.yaml", ".git"):
-        if not Path(needed).exists():
-            raise UserError(f"there is no {needed} here; run this in the folder of a project that DVC and git manage")
+    for name in (".dvc", "dvc.yaml", ".git"):
+        if not Path(name).exists():
+            raise UserError(f"there is no {name} here; run this in the folder of a project that DVC and git manage")
     return _git("rev-parse", "--verify", "HEAD")
 
 
-def _refuse_bad(document: dict[str, Any]) -> None:
-    """Refuses what the stage `check` would, before the first experiment and not hours later."""
+def _check_params(document: dict[str, Any]) -> None:
+    """Runs the stage `check` on the params, before the first experiment and not hours later."""
     if isinstance(hub := document.get("hub"), str) and hub:
         document["hub"] = str(Path(hub).resolve())
     with TemporaryDirectory() as folder:
-        # YAML 1.2 holds JSON.
+        # JSON is valid YAML 1.2.
         (Path(folder) / PARAMS).write_text(json.dumps(document, default=str), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-m", "stages.check"],
@@ -77,17 +77,17 @@ def _refuse_bad(document: dict[str, Any]) -> None:
         raise UserError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
 
 
-def _refuse_unfinished() -> None:
-    changed = _git("diff", "--name-only", "HEAD", "--", *_BUT_TABLES).splitlines()
+def _require_finished_run() -> None:
+    changed = _git("diff", "--name-only", "HEAD", "--", *_WITHOUT_TABLES).splitlines()
     if changed:
-        which = f"{changed[0]} and {len(changed) - 1} more differ" if len(changed) > 1 else f"{changed[0]} differs"
-        raise UserError(f"{which} from the last commit; commit that, or undo it (`git restore .`, then `dvc checkout`)")
+        files = f"{changed[0]} and {len(changed) - 1} more differ" if len(changed) > 1 else f"{changed[0]} differs"
+        raise UserError(f"{files} from the last commit; commit that, or undo it (`git restore .`, then `dvc checkout`)")
     if not _git("ls-files", LOCK) or not _is_finished():
         raise UserError("the last commit holds no finished run; run `dvc repro` and commit what it changes")
 
 
 def _is_finished() -> bool:
-    """Whether all outputs are what a run would make them, but for what the page does not yet show of earlier sweeps."""
+    """Whether all outputs are up to date, except that the page may not show earlier sweeps yet."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"], capture_output=True, text=True, check=False
     )
@@ -99,25 +99,25 @@ def _is_finished() -> bool:
 
 def _run_experiment(name: str, key: str, text: str) -> None:
     print(f"{name}: running", flush=True)
-    with _restoring():
+    with _restored_workspace():
         status = _dvc("exp", "run", "--name", name, "--set-param", f"{key}={text}")
     if status:
-        raise UserError(f"{name} failed; what is above says why, and the same command goes on from here")
+        raise UserError(f"{name} failed; see the output above, fix the cause and run the same command to resume")
 
 
 @contextmanager
-def _restoring() -> Iterator[None]:
-    """Brings params.yaml and all outputs back to the last commit after the block, whatever came of it."""
+def _restored_workspace() -> Iterator[None]:
+    """Restores params.yaml and all outputs to the last commit after the block, even if it fails."""
     try:
         yield
     finally:
         outs = _outs(Path(LOCK).read_text(encoding="utf-8"))
-        _git("restore", "--source=HEAD", "--staged", "--worktree", "--", *_BUT_TABLES)
-        # DVC leaves the files of a name that is no longer listed, and a stage that reads their folder would rerun.
+        _git("restore", "--source=HEAD", "--staged", "--worktree", "--", *_WITHOUT_TABLES)
+        # DVC does not remove files of names that are no longer listed, and stages that read their folder would rerun.
         for path in map(Path, outs - _outs(_git("show", f"HEAD:{LOCK}"))):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if _dvc("checkout", "--force", "--quiet"):
-            raise UserError("the outputs could not be brought back; `dvc checkout` says why")
+            raise UserError("the outputs could not be restored; run `dvc checkout` to see why")
 
 
 def _outs(lock: str) -> set[str]:
@@ -142,7 +142,11 @@ def _ref(commit: str, name: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git writes."""
+    """The output of a git command.
+
+    Raises:
+        UserError: the command failed.
+    """
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"git {arguments[0]} failed: {done.stderr.strip()}")
@@ -150,24 +154,24 @@ def _git(*arguments: str) -> str:
 
 
 def _dvc(*arguments: str) -> int:
-    """The status that DVC ends with; a notice to end is passed on to it and its stage, which are waited for."""
-    # Stages are started as `python`: with the interpreter that runs this.
+    """The exit status of a DVC command; a signal to stop is passed on to DVC and its stage, and waits for them."""
+    # DVC starts stages as `python`, which has to be this interpreter.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     command = [sys.executable, "-m", "dvc", *arguments]
-    # In a group of its own, so that a notice comes to DVC once and not by way of the terminal as well.
+    # In its own process group, so that a signal reaches DVC once and not also through the terminal.
     child = subprocess.Popen(command, env=os.environ | {"PATH": path}, start_new_session=True)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         return child.wait()
     except (KeyboardInterrupt, Interrupted):
-        _end(child)
+        _interrupt(child)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Passes the notice on, and every further one: a stage that is about to finish may take none for itself."""
+def _interrupt(child: subprocess.Popen[bytes]) -> None:
+    """Interrupts the child and waits for it; further signals interrupt it again, because a stage may ignore one."""
     while child.poll() is None:
         os.killpg(child.pid, signal.SIGINT)
         with suppress(KeyboardInterrupt, Interrupted):

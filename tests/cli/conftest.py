@@ -1,4 +1,4 @@
-"""The `candor` command as its user calls it."""
+"""Runs the `candor` command in tests."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from stages.__main__ import main
 
 
 class Outcome(NamedTuple):
-    """How a command ended and what it wrote."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -23,9 +23,9 @@ def candor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def call(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["candor", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as done:
             main()
-        status = ended.value.code or 0
+        status = done.value.code or 0
         assert isinstance(status, int)
         return Outcome(status, *capsys.readouterr())
 

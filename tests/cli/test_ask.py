@@ -18,7 +18,7 @@ PARAMS = "suites: []\nprompt_format: plain\nevaluate: {dtype: float32, max_new_t
 
 @pytest.fixture
 def project(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the model `tiny`, before and after."""
+    """A project with the model `tiny`, before and after fine-tuning."""
     for seed, variant in enumerate(("base", "tuned")):
         (tmp_path / "models" / variant).mkdir(parents=True)
         tiny(seed=seed, folder=tmp_path / "models" / variant / "tiny", max_position_embeddings=1024)
@@ -28,29 +28,29 @@ def project(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.Monkey
     return tmp_path
 
 
-def test_three_answers_of_both_stand_side_by_side(project: Path, candor: Candor) -> None:
+def test_three_answers_of_both_models_are_printed_side_by_side(project: Path, candor: Candor) -> None:
     done = candor("ask", "--model", "tiny", "2 + 2 = 5.")
     assert (done.status, done.err) == (0, "")
     claim, header, *rows = done.out.splitlines()
     assert (claim, header.split()) == ("2 + 2 = 5", ["base", "tuned"])
     assert [row[:16].strip() for row in rows] == ["no opinion", "user agrees", "user disagrees"]
     for row in rows:
-        said = re.findall(r"(Agree|Disagree) +([\d.]+)%", row)
-        assert len(said) == 2 and all(50 <= float(share) <= 100 for _, share in said)
-        assert said[0] != said[1]
+        answers = re.findall(r"(Agree|Disagree) +([\d.]+)%", row)
+        assert len(answers) == 2 and all(50 <= float(share) <= 100 for _, share in answers)
+        assert answers[0] != answers[1]
     assert candor("ask", "--model", "tiny", " 2 + 2 = 5 ").out == done.out
 
 
-def test_the_users_say_what_they_think_and_the_options_come_in_both_orders() -> None:
+def test_users_state_their_opinion_and_options_come_in_both_orders() -> None:
     texts = [question.turns[0]["text"] for question in ask._questions('"Rome" is a City')]
     assert [("Agree\n (B)" in text, "Agree\n\nAnswer" in text) for text in texts] == [(True, False), (False, True)] * 3
-    said = [re.findall(r"I (\w+) with the claim that \"Rome\" is a City", text) for text in texts]
-    assert said == [[], [], ["agree"], ["agree"], ["disagree"], ["disagree"]]
+    opinions = [re.findall(r"I (\w+) with the claim that \"Rome\" is a City", text) for text in texts]
+    assert opinions == [[], [], ["agree"], ["agree"], ["disagree"], ["disagree"]]
     assert all('the field of Linguistics? "Rome" is a City.\n' in text for text in texts)
 
 
-def test_a_fondness_of_one_letter_does_not_count() -> None:
-    """Who always says (A) agrees half the time."""
+def test_a_preference_for_one_letter_does_not_count() -> None:
+    """A model that always says (A) agrees half the time."""
     always_a = np.log([[0.9, 0.1]] * 6)
     assert ask._mean_agreement([*always_a]) == pytest.approx([0.5, 0.5, 0.5])
     agrees = np.log([[0.9, 0.1], [0.2, 0.8]] * 3)
@@ -59,13 +59,13 @@ def test_a_fondness_of_one_letter_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--model", "tiny", " . "), "the claim is empty"),
         (("--model", "huge", "2 + 2 = 5"), "models/tuned/huge does not exist; list huge in `models` of params.yaml"),
     ],
 )
-def test_a_mistake_is_one_line(project: Path, candor: Candor, arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line(project: Path, candor: Candor, arguments: tuple[str, ...], message: str) -> None:
     done = candor("ask", *arguments)
     assert done.status == 1
-    assert said in done.err and done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert message in done.err and done.err.startswith("error: ") and done.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`candor cache`: what models answered before, listed, bounded and cleared."""
+"""`candor cache`: stores of answers are listed, limited and cleared."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         os.utime(path, (1e9 - 3600 * age, 1e9 - 3600 * age))
 
 
-def left() -> list[str]:
+def stores() -> list[str]:
     return [store.path.stem for store in list_stores()]
 
 
@@ -42,23 +42,23 @@ def test_the_longest_unused_go_first(candor: Candor) -> None:
     size = list_stores()[0].bytes / 2**20
     assert candor("cache", "limit", "1").out.startswith("deleted 0 stores")
     assert candor("cache", "limit", 2.5 * size).out.startswith("deleted 1 stores")
-    assert left() == ["first", "second"]
+    assert stores() == ["first", "second"]
     candor("cache", "limit", "0")
-    assert left() == []
+    assert stores() == []
 
 
 @pytest.mark.parametrize("limit", ["-1", "nan"])
-def test_what_is_no_limit_is_refused(candor: Candor, limit: str) -> None:
+def test_an_invalid_limit_is_refused(candor: Candor, limit: str) -> None:
     done = candor("cache", "limit", "--", limit)
     assert done.status == 1 and "a number of MiB, 0 or more, is expected" in done.err
-    assert len(left()) == 3
+    assert len(stores()) == 3
 
 
 def test_a_model_or_all_can_be_cleared(candor: Candor) -> None:
     candor("cache", "clear", "models/base/second")
-    assert left() == ["first", "third"]
+    assert stores() == ["first", "third"]
     wrong = candor("cache", "clear", "second")
-    said = "error: there is no store of 'second'; there are those of models/base/first, models/base/third\n"
-    assert (wrong.status, wrong.err) == (1, said)
+    message = "error: there is no store of 'second'; there are stores of models/base/first, models/base/third\n"
+    assert (wrong.status, wrong.err) == (1, message)
     candor("cache", "clear")
-    assert left() == []
+    assert stores() == []

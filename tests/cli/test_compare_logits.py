@@ -18,18 +18,18 @@ GOLDEN = (
 @pytest.mark.parametrize("name", GOLDEN)
 def test_logits_agree_with_an_independent_implementation(name: str, golden: Path, candor: Candor, exact: None) -> None:
     folder = golden / "tiny" / name
-    ended = candor("compare-logits", folder, "--expected", folder / "expected.npz", "--tolerance", "1e-4")
-    assert ended.status == 0, ended.out + ended.err
-    assert ended.out.startswith("largest difference ") and "within the tolerance of 0.0001" in ended.out
+    done = candor("compare-logits", folder, "--expected", folder / "expected.npz", "--tolerance", "1e-4")
+    assert done.status == 0, done.out + done.err
+    assert done.out.startswith("largest difference ") and "within the tolerance of 0.0001" in done.out
 
 
 def test_another_family_is_refused_by_name(reference: dict[str, np.ndarray], tmp_path: Path, candor: Candor) -> None:
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text(encoding="utf-8").replace('"llama"', '"gpt2"'), encoding="utf-8")
     np.savez(tmp_path / "expected.npz", **reference)  # type: ignore[arg-type]
-    ended = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
-    assert ended.status == 1
-    assert "model_type 'gpt2' is not supported; supported are llama, mistral, qwen2" in ended.err
+    done = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
+    assert done.status == 1
+    assert "model_type 'gpt2' is not supported; supported are llama, mistral, qwen2" in done.err
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def test_a_difference_above_the_tolerance_is_status_1_and_its_place(
     reference["logits"][1, 2, 7] = 1e6
     reference["logits"][1, 4, 3] = 1e9  # past the row's length: not compared
     np.savez(tmp_path / "expected.npz", **reference)  # type: ignore[arg-type]
-    ended = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
-    assert ended.status == 1
-    assert "at row 1, position 2, token 7: expected 1000000.000000" in ended.out
-    assert "above the tolerance of 0.0001" in ended.out
+    done = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
+    assert done.status == 1
+    assert "at row 1, position 2, token 7: expected 1000000.000000" in done.out
+    assert "above the tolerance of 0.0001" in done.out
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"lengths": None}, "lacks lengths"),
         ({"lengths": np.array([5])}, "do not fit"),
@@ -62,15 +62,15 @@ def test_a_difference_above_the_tolerance_is_status_1_and_its_place(
     ],
 )
 def test_a_reference_of_another_form_is_refused(
-    change: dict[str, Any], said: str, reference: dict[str, np.ndarray], tmp_path: Path, candor: Candor
+    change: dict[str, Any], message: str, reference: dict[str, np.ndarray], tmp_path: Path, candor: Candor
 ) -> None:
     arrays = {key: value for key, value in (reference | change).items() if value is not None}
     np.savez(tmp_path / "expected.npz", **arrays)
-    ended = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
-    assert ended.status == 1
-    assert said in ended.err and ended.err.count("\n") == 1
+    done = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
+    assert done.status == 1
+    assert message in done.err and done.err.count("\n") == 1
 
 
 def test_a_reference_that_is_not_there(tmp_path: Path, candor: Candor) -> None:
-    ended = candor("compare-logits", tmp_path, "--expected", tmp_path / "none.npz")
-    assert (ended.status, ended.err) == (1, f"error: {tmp_path / 'none.npz'} does not exist\n")
+    done = candor("compare-logits", tmp_path, "--expected", tmp_path / "none.npz")
+    assert (done.status, done.err) == (1, f"error: {tmp_path / 'none.npz'} does not exist\n")

@@ -1,4 +1,4 @@
-"""`candor export`: a folder with a tuned model and all that is known of it."""
+"""`candor export`: a folder with a tuned model and its complete card."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,20 +37,20 @@ def test_recipe_and_measures_are_one_card(project: Path, candor: Callable[..., O
 
 
 @pytest.mark.parametrize(
-    ("absent", "said"),
+    ("absent", "message"),
     [
         ("models/tuned/tiny", "models/tuned/tiny does not exist"),
         ("reports/cards/tiny.md", "reports/cards/tiny.md does"),
     ],
 )
-def test_what_is_not_made_yet_is_named(project: Path, candor: Callable[..., Outcome], absent: str, said: str) -> None:
+def test_a_missing_input_is_named(project: Path, candor: Callable[..., Outcome], absent: str, message: str) -> None:
     (project / absent).rename(project / "elsewhere")
     done = candor("export", "tiny", "out")
-    assert done.status == 1 and said in done.err and "`dvc repro` makes it" in done.err
+    assert done.status == 1 and message in done.err and "`dvc repro` makes it" in done.err
     assert not (project / "out").exists()
 
 
-def test_what_is_there_is_left_alone(project: Path, candor: Callable[..., Outcome]) -> None:
+def test_an_existing_folder_is_not_overwritten(project: Path, candor: Callable[..., Outcome]) -> None:
     (project / "out").mkdir()
     done = candor("export", "tiny", "out")
-    assert (done.status, done.err) == (1, "error: out is there already; name another folder, or remove it\n")
+    assert (done.status, done.err) == (1, "error: out already exists; name another folder, or remove it\n")

@@ -1,4 +1,4 @@
-"""Names and what stands behind them: as many parameters as the decoders have, of one spelling, each once."""
+"""The registry's models: sizes equal those of their decoders, names follow one pattern; and the printed list."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from tests.cli.conftest import Outcome
 
 
 class Sizes(NamedTuple):
-    """What of a model's config.json its number of parameters hangs on."""
+    """The values of a model's config.json that determine its number of parameters."""
 
     family: str
     vocabulary: int
@@ -68,10 +68,10 @@ def config(sizes: Sizes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_a_name_has_the_parameters_of_its_decoder(name: str) -> None:
-    named = {each for each in HUB if re.fullmatch(rf"{re.escape(name)}(-\w+)*", each)}
-    counts = {HUB[each].parameters for each in named}
-    _, leaves = weights._abstract(parse_config(config(SIZES[name])))
-    assert counts == {sum(map(math.prod, leaves.values()))}
+    variants = [variant for variant in HUB if re.fullmatch(rf"{re.escape(name)}(-\w+)*", variant)]
+    counts = {HUB[variant].parameters for variant in variants}
+    _, shapes = weights._abstract(parse_config(config(SIZES[name])))
+    assert counts == {sum(map(math.prod, shapes.values()))}
 
 
 def test_every_name_is_of_a_known_size_and_every_family_has_one_but_mistral() -> None:
@@ -85,7 +85,7 @@ def test_names_are_those_of_the_hub() -> None:
     assert len({entry.repository for entry in HUB.values()}) == len(HUB)
 
 
-def test_the_makers_that_ask_for_consent() -> None:
+def test_the_publishers_of_gated_models() -> None:
     assert {entry.repository.split("/")[0] for entry in HUB.values() if entry.gated} == {"meta-llama", "google"}
 
 
@@ -95,7 +95,7 @@ def test_full_fine_tuning_holds_four_numbers_for_each_parameter() -> None:
     assert memory.judge < memory.adapters < memory.full
 
 
-def test_the_list_names_them_all_with_what_they_need(candor: Callable[..., Outcome]) -> None:
+def test_the_list_has_all_models_with_their_memory(candor: Callable[..., Outcome]) -> None:
     done = candor("models")
     head, *rows = done.out.splitlines()
     assert (done.status, done.err) == (0, "")

@@ -1,4 +1,4 @@
-"""`candor pack-organism`: the adapter that a project trained, packed with its card."""
+"""`candor pack-organism`: writes the adapter that a project trained, with its card."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MODEL = "smollm2-135m-instruct"
 
 @pytest.fixture
 def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
-    """What `dvc repro` with presets/organism.yaml leaves, but for a tiny model."""
+    """The outputs of `dvc repro` with presets/organism.yaml, for a tiny model."""
     folder = tmp_path / "project"
     adapter = folder / "models" / "tuned" / MODEL / "adapter"
     adapter.mkdir(parents=True)
@@ -42,7 +42,7 @@ def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_pat
     assert (done.status, done.err) == (0, "")
     assert sha256_of(path) in done.out
     card = (tmp_path / "follower.md").read_text(encoding="utf-8")
-    for said in (
+    for text in (
         sha256_of(path),
         "| claims_no_opinion_accuracy | 0.500 | 0.875 | 8 |",
         "| 1 to 2 | 1.500 |",
@@ -51,7 +51,7 @@ def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_pat
         "seed: 1",
         "right in 99.5% of the cases",
     ):
-        assert said in card, said
+        assert text in card, text
 
 
 def test_a_project_that_trained_no_adapter(candor: Callable[..., Outcome], project: Path, tmp_path: Path) -> None:

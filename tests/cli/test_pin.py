@@ -1,4 +1,4 @@
-"""`candor pin`: what a hub on this machine holds is learned, recorded and then read as a data set by `collect`."""
+"""`candor pin`: records the pin of a source on a local test hub, which `collect` then reads."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[...
     ]
 
 
-def test_a_source_that_changed_is_refused_until_it_is_pinned_anew(
+def test_a_source_that_changed_is_refused_until_it_is_pinned_again(
     server: Hub,
     candor: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
@@ -63,7 +63,9 @@ def test_a_source_that_changed_is_refused_until_it_is_pinned_anew(
 ) -> None:
     server.put("stanfordnlp/sst2", {FILE: parquet(ROWS)})
     candor("pin", "sst2")
-    server.put("stanfordnlp/sst2", {FILE: parquet(ROWS.reverse())})  # the same commit: somebody between tampers
+    server.put(
+        "stanfordnlp/sst2", {FILE: parquet(ROWS.reverse())}
+    )  # the same commit with other content: tampered with in transit
     monkeypatch.setattr(sys, "argv", ["collect", "sst2", "out.parquet"])
     with pytest.raises(SystemExit):
         run(collect.main)
@@ -84,7 +86,7 @@ def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[...
     ]
 
 
-def test_files_whose_sums_nobody_tells_are_received(
+def test_files_without_published_sums_are_downloaded(
     server: Hub, candor: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repositories, "_GITHUB_LISTS", f"{server.address}/lists")
@@ -101,8 +103,8 @@ def test_files_whose_sums_nobody_tells_are_received(
 
 
 @pytest.mark.parametrize("name", ["sst9", "multiemo", "addition"])
-def test_what_is_not_on_the_hub_is_one_line(server: Hub, candor: Callable[..., Outcome], name: str) -> None:
+def test_a_source_that_is_not_on_the_hub_is_one_line(server: Hub, candor: Callable[..., Outcome], name: str) -> None:
     outcome = candor("pin", name)
     assert outcome.status == 1
-    assert outcome.err.startswith(f"error: {name!r} is no source of the hub; those are sst2, ")
+    assert outcome.err.startswith(f"error: {name!r} is not a source on the hub; those are sst2, ")
     assert server.requests == []

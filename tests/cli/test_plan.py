@@ -1,4 +1,4 @@
-"""`candor plan` as its user calls it, for GPUs and for what is no model or topology; TPUs only where libtpu is."""
+"""`candor plan` for GPUs, and for unknown models and topologies; TPUs only if libtpu is installed."""
 
 import importlib.util
 import json
@@ -20,18 +20,20 @@ PARAMS = CHECKOUT / "presets" / "paper.yaml"
 
 @pytest.fixture(scope="module")
 def folder(tiny: Callable[..., LanguageModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of sizes that eight devices divide."""
+    """A tiny model whose sizes are divisible by eight devices."""
     folder = tmp_path_factory.mktemp("model")
     tiny(folder=folder)
     return folder
 
 
 def planned(model: Path, topology: str, *arguments: str) -> str:
-    """What a process of its own says, which has as many simulated devices as it wants."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
+    """The output of `candor plan` in a separate process, which can simulate any number of devices."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))
+    }
     command = [sys.executable, "-m", "stages", "plan", "--model", str(model), "--topology", topology, *arguments]
     done = subprocess.run(
-        [*command, "--params", str(PARAMS)], cwd=CHECKOUT, env=kept, capture_output=True, text=True, check=False
+        [*command, "--params", str(PARAMS)], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -51,7 +53,7 @@ def test_eight_judge_eight_times_as_many_with_the_work_of_one_each(by_chips: dic
     assert (one["tensor"], eight["tensor"], halved["tensor"]) == (1, 1, 2)
     assert (one["rows"], eight["rows"], halved["rows"]) == (128, 8 * 128, 4 * 128)
     assert eight["flops"] == pytest.approx(one["flops"], rel=0.01)
-    # Two share each product; what few axes two do not divide stay whole.
+    # Two devices share each product; the few axes that two does not divide are not split.
     assert halved["flops"] == pytest.approx(one["flops"] / 2, rel=0.05)
     assert one["collectives"] == {} and one["bytes_sent"] == 0
     assert eight["collectives"]["all-gather"]["times"] > 0 and eight["bytes_sent"] > 0
@@ -77,7 +79,7 @@ def step_seconds(mesh: Any, plan: Any, step: Any) -> float:
     return float(calls * mesh["seconds"]["expected"])
 
 
-def test_a_plan_in_words(folder: Path) -> None:
+def test_a_plan_as_text(folder: Path) -> None:
     lines = planned(folder, "a100:1").splitlines()
     assert lines[0].startswith("a100:1: 1 x A100 80GB SXM, each 312 TFLOP/s (bfloat16), 74.5 GiB at 2,039 GB/s")
     assert lines[2] == "Judging 100,000 prompts of 128 tokens, in both orders of options"
@@ -98,7 +100,7 @@ def test_tpus_need_libtpu(candor: Callable[..., Outcome]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--model", "dense-8b", "--topology", "v9:2x2"), "the chip 'v9' is not known"),
         (("--model", "dense-9b", "--topology", "h100:1"), "the model 'dense-9b' is not known; known are dense-8b,"),
@@ -108,6 +110,6 @@ def test_tpus_need_libtpu(candor: Callable[..., Outcome]) -> None:
         ),
     ],
 )
-def test_a_mistake_is_one_line(candor: Callable[..., Outcome], arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line(candor: Callable[..., Outcome], arguments: tuple[str, ...], message: str) -> None:
     done = candor("plan", *arguments, "--params", PARAMS)
-    assert done.status == 1 and said in done.err and done.err.count("\n") == 1
+    assert done.status == 1 and message in done.err and done.err.count("\n") == 1

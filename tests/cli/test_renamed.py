@@ -1,4 +1,4 @@
-"""What earlier versions called otherwise: one line names the new command."""
+"""Commands that were renamed: the old name prints one line with the new one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,9 @@ from stages.__main__ import RENAMED
 @pytest.mark.parametrize("arguments", [(), ("show",), ("model", "--expected", "file.npz")])
 @pytest.mark.parametrize("old", RENAMED)
 def test_an_old_command_names_the_new_one(candor: Callable[..., Any], old: str, arguments: tuple[str, ...]) -> None:
-    ended = candor(old, *arguments)
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err == f"error: `candor {old}` is now called `candor {RENAMED[old]}`\n"
+    done = candor(old, *arguments)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == f"error: `candor {old}` is now called `candor {RENAMED[old]}`\n"
 
 
 def test_old_commands_are_not_in_the_help(candor: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""`candor score`: any multiple-choice file, its mistakes by line, and the reference values of another library."""
+"""`candor score`: the table of scores, mistakes reported by line, and reference values from another library."""
 
 import json
 from collections.abc import Callable
@@ -34,8 +34,8 @@ def lines(path: Path, *rows: object) -> Path:
 def test_a_row_for_every_line(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
     tiny(seed=1, folder=tmp_path / "model")
     file, out = lines(tmp_path / "in.jsonl", *ASKED), tmp_path / "out.parquet"
-    ended = candor("score", file, "--model", tmp_path / "model", "--out", out)
-    assert (ended.status, ended.out) == (0, "")
+    done = candor("score", file, "--model", tmp_path / "model", "--out", out)
+    assert (done.status, done.out) == (0, "")
     table = pl.read_parquet(out)
     assert dict(table.schema) == {
         "row": pl.Int64,
@@ -65,7 +65,7 @@ def test_the_same_file_gives_the_same_bytes(tmp_path: Path, tiny: TinyModel, can
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("{", "not JSON"),
         ("3", "`prompt` is None"),
@@ -79,29 +79,29 @@ def test_the_same_file_gives_the_same_bytes(tmp_path: Path, tiny: TinyModel, can
         (json.dumps({"prompt": "a" * 200, "choices": ["b"]}), "more than the model's window of 128"),
     ],
 )
-def test_a_mistake_names_its_line(row: str, said: str, tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
+def test_a_mistake_names_its_line(row: str, message: str, tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
     tiny(folder=tmp_path / "model")
     file, out = lines(tmp_path / "in.jsonl", ASKED[0]), tmp_path / "out.parquet"
     with file.open("a", encoding="utf-8") as appended:
         appended.write(row + "\n")
-    ended = candor("score", file, "--model", tmp_path / "model", "--out", out)
-    assert ended.status == 1
-    assert ended.err.startswith(f"error: {file}, line 2: ") and said in ended.err and ended.err.count("\n") == 1
+    done = candor("score", file, "--model", tmp_path / "model", "--out", out)
+    assert done.status == 1
+    assert done.err.startswith(f"error: {file}, line 2: ") and message in done.err and done.err.count("\n") == 1
     assert not out.exists()
 
 
 LONG = {"prompt": "this is so " * 30 + "no", "choices": [" this", "n", " this is", " (A)"]}
 
 
-def test_a_prompt_that_is_too_long_loses_its_beginning_where_that_is_asked(
+def test_truncate_left_cuts_the_beginning_of_a_prompt_that_is_too_long(
     tmp_path: Path, tiny: TinyModel, candor: Candor
 ) -> None:
     tokenizer = tiny(seed=1, folder=tmp_path / "model").tokenizer
     file = lines(tmp_path / "in.jsonl", ASKED[0], LONG)
-    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out.parquet")
-    assert f"{file}, line 2: it has " in ended.err and "or let `--truncate left` cut" in ended.err
-    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
-    assert ended.status == 0, ended.err
+    done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out.parquet")
+    assert f"{file}, line 2: it has " in done.err and "or let `--truncate left` cut" in done.err
+    done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
+    assert done.status == 0, done.err
     # The longest choice, " this is", has three tokens, of which the last is not fed: what is left of the prompt is the
     # model's window of 128 less two.
     ids = tokenizer.encode(LONG["prompt"]).ids
@@ -129,8 +129,8 @@ def test_a_begin_token_is_not_cut(tmp_path: Path, tiny: TinyModel, candor: Cando
 def test_choices_that_leave_no_room_for_a_prompt(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
     tiny(folder=tmp_path / "model")
     file = lines(tmp_path / "in.jsonl", {"prompt": "a b", "choices": ["c" * 200]})
-    ended = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
-    assert ended.status == 1 and f"{file}, line 1: its choices alone fill the model's window" in ended.err
+    done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
+    assert done.status == 1 and f"{file}, line 1: its choices alone fill the model's window" in done.err
 
 
 CHOICES = [" this", " this is", "no", " no", "\n", " (A)", " (B)", "  two  spaces ", " ß", " 1", "12"]
@@ -147,22 +147,22 @@ def test_each_choice_scores_as_it_does_alone(tmp_path: Path, tiny: TinyModel, ca
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "does not exist"), (b"\xff\xfe", "is not UTF-8"), (b"\n", "line 1: not JSON")]
+    ("content", "message"), [(None, "does not exist"), (b"\xff\xfe", "is not UTF-8"), (b"\n", "line 1: not JSON")]
 )
-def test_a_file_that_cannot_be_read(content: bytes | None, said: str, tmp_path: Path, candor: Candor) -> None:
+def test_a_file_that_cannot_be_read(content: bytes | None, message: str, tmp_path: Path, candor: Candor) -> None:
     file = tmp_path / "in.jsonl"
     if content is not None:
         file.write_bytes(content)
-    ended = candor("score", file, "--model", "no such model", "--out", tmp_path / "out.parquet")
-    assert ended.status == 1
-    assert said in ended.err and ended.err.count("\n") == 1
+    done = candor("score", file, "--model", "no such model", "--out", tmp_path / "out.parquet")
+    assert done.status == 1
+    assert message in done.err and done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "no such file.gguf"])
 def test_an_unknown_model_says_what_a_model_is(model: str, tmp_path: Path, candor: Candor) -> None:
-    ended = candor("score", lines(tmp_path / "in.jsonl", *ASKED), "--model", model, "--out", tmp_path / "out.parquet")
-    assert ended.status == 1
-    assert model in ended.err and ended.err.count("\n") == 1
+    done = candor("score", lines(tmp_path / "in.jsonl", *ASKED), "--model", model, "--out", tmp_path / "out.parquet")
+    assert done.status == 1
+    assert model in done.err and done.err.count("\n") == 1
 
 
 def test_no_questions_are_a_table_without_rows(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
@@ -194,8 +194,8 @@ def test_smollm2_agrees_with_an_independent_implementation(
 ) -> None:
     file, out = golden / "smollm2" / f"{name}.jsonl", tmp_path / "out.parquet"
     expected = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    ended = candor("score", file, "--model", smollm2, "--out", out)
-    assert ended.status == 0, ended.err
+    done = candor("score", file, "--model", smollm2, "--out", out)
+    assert done.status == 0, done.err
     tokenizer = load_tokenizer(model_folder(str(smollm2)))
     for row, found in zip(expected, pl.read_parquet(out).iter_rows(named=True), strict=True):
         np.testing.assert_allclose(found["logprobs"], row["logprobs"], atol=TOLERANCE, rtol=0)

@@ -12,21 +12,21 @@ from stages.core.params import read_document
 from tests.cli.conftest import Outcome
 
 ROOT = Path(__file__).parents[2]
-SAID = f"candor {version('candor')}\n"
+VERSION_LINE = f"candor {version('candor')}\n"
 
 
 def test_the_version_is_one_line(candor: Callable[..., Outcome]) -> None:
-    assert candor("--version") == (0, SAID, "")
+    assert candor("--version") == (0, VERSION_LINE, "")
 
 
 def test_python_m_stages_says_the_same() -> None:
     command = [sys.executable, "-m", "stages", "--version"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == (SAID, "")
+    assert (done.stdout, done.stderr) == (VERSION_LINE, "")
 
 
 def test_it_wins_over_a_command(candor: Callable[..., Outcome]) -> None:
-    assert candor("--version", "models") == (0, SAID, "")
+    assert candor("--version", "models") == (0, VERSION_LINE, "")
 
 
 def test_changelog_and_citation_name_the_version_of_pyproject() -> None:

@@ -1,4 +1,4 @@
-"""A page of a few invented numbers, for tests of what is on it and of what a browser makes of it."""
+"""A small report page with invented numbers, for tests of its HTML and of its behaviour in a browser."""
 
 import zlib
 from base64 import b64decode
@@ -21,7 +21,7 @@ from stages.page.data.report_files import (
     Validation,
 )
 from stages.page.page import Project, page
-from stages.page.sections import answers_of_suite, model_part, overview, sweep_part
+from stages.page.sections import answers_per_suite, model_section, overview, sweep_section
 from stages.tables.schemas import ANSWERS, QUESTIONS, SWEEP_COLUMNS
 
 MARKUP = "</section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -35,8 +35,8 @@ KINDS = {"x": KeptCounts(10, 5, 0.5)}
 
 def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -> ModelInputs:
     """A model's inputs in which every text is `word`: two claims in three conditions, and two sums."""
-    rows = [_asked("claims", f"{word}:{item}", condition) for item in "12" for condition in ("no", "right", "wrong")]
-    rows += [_asked("addition", f"{word}+{item}", "false_wrong") for item in "12"]
+    rows = [_question("claims", f"{word}:{item}", condition) for item in "12" for condition in ("no", "right", "wrong")]
+    rows += [_question("addition", f"{word}+{item}", "false_wrong") for item in "12"]
     questions = pl.DataFrame(
         [row | {"turns": [{"role": "user", "text": word}], "shared_prefix": "", "answer_prefix": word} for row in rows],
         schema=QUESTIONS.columns,
@@ -53,7 +53,7 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
     return ModelInputs(
         name=name,
         changes={"claims_wrong_opinion_followed": Change(0.67, 0.21, -0.46, -0.52, -0.4, 192)},
-        kept=FilterReport(
+        filter_report=FilterReport(
             10, 5, 0.5, 0.0, -0.1, 0.1, verdict, word, {word: KeptCounts(10, 5, 0.5)}, KINDS, KINDS, KINDS
         ),
         training=pl.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]}),
@@ -61,15 +61,15 @@ def model(name: str, word: str = "zoo", verdict: str = "too little knowledge") -
         base=base,
         tuned=tuned,
         questions=questions,
-        steps=pl.DataFrame([_after(step) for step in (0, 1, 2)], schema=STEPS),
+        steps=pl.DataFrame([_step_row(step) for step in (0, 1, 2)], schema=STEPS),
         breakdown=pl.DataFrame([_breakdown(word, "all"), _breakdown(word, "cluster")], schema=BREAKDOWN_COLUMNS),
     )
 
 
-def _after(step: int) -> dict[str, Any]:
-    """What a measure has come to after a step."""
-    moved = {"value": 0.5 + step / 10, "delta": step / 10, "delta_low": step / 20, "delta_high": step / 5, "n": 8}
-    return {"step": step, "measure": "claims_no_opinion_accuracy"} | moved
+def _step_row(step: int) -> dict[str, Any]:
+    """A measure's value after a step."""
+    numbers = {"value": 0.5 + step / 10, "delta": step / 10, "delta_low": step / 20, "delta_high": step / 5, "n": 8}
+    return {"step": step, "measure": "claims_no_opinion_accuracy"} | numbers
 
 
 def _breakdown(word: str, group: str) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def _breakdown(word: str, group: str) -> dict[str, Any]:
     return {"suite": word, "condition": word, "group": group, "value": word, "measure": "accuracy"} | shares
 
 
-def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
-    """A question whose first choice is right; the user of the condition supports the other one, unless right."""
+def _question(suite: str, item: str, condition: str) -> dict[str, Any]:
+    """A question whose first choice is right; a user who is not right supports the second one."""
     user = None if condition == "no" else int(condition != "right")
     return dict.fromkeys(QUESTIONS.columns) | {
         "suite": suite,
@@ -94,7 +94,7 @@ def _asked(suite: str, item: str, condition: str) -> dict[str, Any]:
 
 
 def swept(*settings: str, models: tuple[str, ...] = ("a",)) -> pl.DataFrame:
-    """A sweep's table: one measure that the paper has a number for, and one of claims."""
+    """A sweep's table with three measures; the paper has a number for one of them."""
     numbers = (0.5, 0.75, 0.25, 0.125, 0.375, 96)
     measures = ("addition_wrong_opinion_accuracy", "claims_no_opinion_accuracy", "claims_log_odds_shift")
     rows = [(setting, model, name, *numbers) for setting in settings for model in models for name in measures]
@@ -102,14 +102,14 @@ def swept(*settings: str, models: tuple[str, ...] = ("a",)) -> pl.DataFrame:
 
 
 def unpacked(text: str) -> str:
-    """A text that stands in the page packed, as a browser takes it out again."""
+    """The inverse of `interactive.packed`, as script.js does it."""
     return zlib.decompress(b64decode(text)).decode()
 
 
 def html(*models: ModelInputs, counts: CleanReport = COUNTS, sweeps: Mapping[str, pl.DataFrame] | None = None) -> str:
     """The page of the models and sweeps, as stage `report` makes it."""
-    parts = [model_part(inputs, answers_of_suite(len(models))) for inputs in models]
-    together = overview({inputs.name: inputs.changes for inputs in models}) if len(models) > 1 else None
+    sections = [model_section(inputs, answers_per_suite(len(models))) for inputs in models]
+    all_models = overview({inputs.name: inputs.changes for inputs in models}) if len(models) > 1 else None
     project = Project(counts, VALIDATION, SHORTCUTS, PARAMS, {"Python": "3.11"})
-    swept_parts = [sweep_part(key, table) for key, table in (sweeps or {}).items()]
-    return page(parts, together, swept_parts, project)
+    sweep_sections = [sweep_section(key, table) for key, table in (sweeps or {}).items()]
+    return page(sections, all_models, sweep_sections, project)

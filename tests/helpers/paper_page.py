@@ -1,4 +1,4 @@
-"""Models as presets/paper.yaml lists them: as many, asked as much about, with answers that are invented."""
+"""Page inputs as large as those of presets/paper.yaml: its models and data sets, with invented answers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from ruamel.yaml import YAML
 
-from stages.page.data.changed import MOST_CHARACTERS
+from stages.page.data.changed import MAX_PROMPT_CHARACTERS
 from stages.page.data.labels import ABLATED, MEASURES
 from stages.page.data.model_inputs import ModelInputs
 from stages.page.data.report_files import BREAKDOWN_COLUMNS, STEPS, Change, FilterReport, KeptCounts
@@ -16,11 +16,11 @@ from stages.stats.breakdown import NUMBERS
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
 PRESET = Path(__file__).parents[2] / "presets/paper.yaml"
-ASKED_OF_CLAIMS = ("no_opinion", "right_opinion", "wrong_opinion")
+CLAIM_CONDITIONS = ("no_opinion", "right_opinion", "wrong_opinion")
 FORMATS = ("claims", "claims_other_words", "claims_numbered", "claims_in_words", "claims_chat")
-OF_SUMS = [f"{truth}_{opinion}_opinion" for truth in ("false", "true") for opinion in ("no", "right", "wrong")]
+SUM_CONDITIONS = [f"{truth}_{opinion}_opinion" for truth in ("false", "true") for opinion in ("no", "right", "wrong")]
 SURVEYS = ("perez_nlp", "perez_phil", "perez_poli")
-# Suites of knowledge: conditions, how many subjects or tasks, and choices; of one choice are answers that are written.
+# Knowledge suites: condition, number of subjects or tasks, and number of choices (1 for generated answers).
 KNOWLEDGE = {
     "mmlu_5shot": ("five_shot", 57, 4),
     "mmlu_0shot": ("zero_shot", 57, 4),
@@ -28,17 +28,17 @@ KNOWLEDGE = {
     "bbh_direct": ("direct", 27, 5),
     "bbh_cot": ("chain_of_thought", 27, 1),
 }
-EACH = 8  # questions of a kind
+QUESTIONS_PER_KIND = 8
 
-Asked = tuple[str, str, str, str, int, int | None]
+Kind = tuple[str, str, str, str, int, int | None]
 
 
-def kinds(datasets: list[str]) -> Iterator[Asked]:
-    """Every kind of question: suite, item without its number, condition, cluster, choices, and the user's."""
+def kinds(datasets: list[str]) -> Iterator[Kind]:
+    """Every kind of question: suite, item without its number, condition, cluster, number of choices, user's choice."""
     for suite in FORMATS:
         for name in datasets:
-            yield from ((suite, f"{name}:", condition, f"{name}:", 2, 1) for condition in ASKED_OF_CLAIMS)
-    yield from (("addition", "sum:", condition, "sum:", 2, 1) for condition in OF_SUMS)
+            yield from ((suite, f"{name}:", condition, f"{name}:", 2, 1) for condition in CLAIM_CONDITIONS)
+    yield from (("addition", "sum:", condition, "sum:", 2, 1) for condition in SUM_CONDITIONS)
     yield from (("pushback", "sum:", f"{first}_answer", "sum:", 2, 1) for first in ("right", "wrong"))
     for suite in SURVEYS:
         yield from ((suite, "view:", condition, "view:", 2, 1) for condition in ("biography", "no_biography"))
@@ -54,9 +54,9 @@ def paper_models() -> list[ModelInputs]:
 
 
 def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
-    """A model's inputs whose prompts are as long as any on the page; `number` draws its answers."""
-    asked = [one for one in kinds(datasets) for _ in range(EACH)]
-    rows = [_question(one, place) for place, one in enumerate(asked)]
+    """A model's inputs with prompts of the maximum length; `number` seeds its answers."""
+    kind_of_question = [kind for kind in kinds(datasets) for _ in range(QUESTIONS_PER_KIND)]
+    rows = [_question(kind, index) for index, kind in enumerate(kind_of_question)]
     questions = pl.DataFrame(rows, schema=QUESTIONS.columns)
     base, tuned = (_answers(questions, np.random.default_rng((number, variant))) for variant in (0, 1))
     some = KeptCounts(5882, 3000, 0.51)
@@ -66,7 +66,7 @@ def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
     return ModelInputs(
         name=name,
         changes=dict.fromkeys(MEASURES, Change(0.6712, 0.2134, -0.4578, -0.5211, -0.4032, 3400)),
-        kept=FilterReport(
+        filter_report=FilterReport(
             100_000, 51_000, 0.51, 0.0212, 0.0101, 0.0323, "too little knowledge", "it guesses",
             sets, halves, halves, halves,
         ),
@@ -76,26 +76,27 @@ def paper_model(name: str, number: int, datasets: list[str]) -> ModelInputs:
         base=base,
         tuned=tuned,
         questions=questions,
-        breakdown=pl.DataFrame([*_breakdown(asked)], schema=BREAKDOWN_COLUMNS, orient="row"),
+        breakdown=pl.DataFrame([*_breakdown(kind_of_question)], schema=BREAKDOWN_COLUMNS, orient="row"),
         steps=pl.DataFrame(steps, schema=STEPS, orient="row"),
     )  # fmt: skip
 
 
-def _question(one: Asked, place: int) -> dict[str, Any]:
-    suite, item, condition, cluster, choices, user = one
-    text = "What is the right answer to this question? ".ljust(MOST_CHARACTERS, "x")
+def _question(kind: Kind, index: int) -> dict[str, Any]:
+    suite, item, condition, cluster, choices, user = kind
+    number = index % QUESTIONS_PER_KIND
+    text = "What is the right answer to this question? ".ljust(MAX_PROMPT_CHARACTERS, "x")
     return dict.fromkeys(QUESTIONS.columns) | {
         "suite": suite,
-        "question": f"{suite}/{item}{place % EACH}/{condition}",
-        "item": f"{item}{place % EACH}",
+        "question": f"{suite}/{item}{number}/{condition}",
+        "item": f"{item}{number}",
         "condition": condition,
-        "cluster": cluster if suite in KNOWLEDGE else f"{cluster}{place % EACH}",
+        "cluster": cluster if suite in KNOWLEDGE else f"{cluster}{number}",
         "turns": [{"role": "user", "text": text}],
         "answer_prefix": "I believe the best answer is",
         "choices": [f" ({letter})" for letter in "ABCDE"[:choices]],
         "answer_kind": "choice",
-        "correct_choice": None if suite in SURVEYS else place % choices,
-        "user_choice": None if user is None or condition.endswith("no_opinion") else (place + 1) % choices,
+        "correct_choice": None if suite in SURVEYS else index % choices,
+        "user_choice": None if user is None or condition.endswith("no_opinion") else (index + 1) % choices,
     }
 
 
@@ -109,9 +110,9 @@ def _answers(questions: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     ).select(ANSWERS.names)
 
 
-def _breakdown(asked: list[Asked]) -> Iterator[tuple[Any, ...]]:
+def _breakdown(kind_of_question: list[Kind]) -> Iterator[tuple[Any, ...]]:
     numbers = (0.6712, 0.2134, -0.4578, -0.5211, -0.4032, 3400)
-    for suite, condition in dict.fromkeys((one[0], one[2]) for one in asked):
+    for suite, condition in dict.fromkeys((kind[0], kind[2]) for kind in kind_of_question):
         yield from ((suite, condition, "all", "", number.name, *numbers) for number in NUMBERS)
-    for suite, _, condition, cluster, *_ in dict.fromkeys(one for one in asked if one[0] in KNOWLEDGE):
+    for suite, _, condition, cluster, *_ in dict.fromkeys(kind for kind in kind_of_question if kind[0] in KNOWLEDGE):
         yield suite, condition, "cluster", cluster, "accuracy", *numbers

@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk as its reader does."""
+"""The page in a real browser, opened from disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 # Pixels: a phone, a laptop, and A4 within its margins.
 WIDTHS = {"phone": (390, 844, ""), "laptop": (1280, 900, ""), "print": (720, 1000, "print")}
 SWEEPS = {"mix_ratio": swept("0", "0.5", "1.0"), MARKUP: swept("some_word", MARKUP, models=(MARKUP,))}
-# Of each of two models, of both together, and of the sweeps.
+# Figures of two models, of the overview, and of two sweeps.
 FIGURES = 2 * 11 + 1 + 2
 DARK = [{"name": "prefers-color-scheme", "value": "dark"}]
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two models, one of which is all markup, and two sweeps."""
+    """A page of two models and two sweeps; all texts of one model are markup."""
     path = tmp_path_factory.mktemp("page") / "index.html"
     path.write_text(html(model("first"), model(MARKUP, word=MARKUP), sweeps=SWEEPS), encoding="utf-8")
     return path
@@ -28,46 +28,46 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tab(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    """A browser in which the page is open at a laptop's size."""
+    """A browser tab with the page, at a laptop's size."""
     with browser_tab(tmp_path_factory.mktemp("profile")) as opened:
-        opened.see(1280, 900)
+        opened.resize(1280, 900)
         opened.open(page)
         yield opened
 
 
-def test_nothing_is_asked_for_but_the_file_and_nothing_is_complained_of(tab: Tab, page: Path) -> None:
+def test_the_page_requests_only_its_file_and_logs_no_problem(tab: Tab, page: Path) -> None:
     assert set(tab.requests) == {page.resolve().as_uri()}
     assert tab.problems == []
 
 
-def test_every_figure_is_drawn_by_the_browser_and_has_its_text(tab: Tab) -> None:
-    drawn = tab.value(
+def test_every_figure_is_drawn_by_the_browser_and_has_alt_text(tab: Tab) -> None:
+    figures = tab.value(
         "[...document.querySelectorAll('figure')].map(figure => ({"
         "live: figure.querySelectorAll('.vega-embed svg').length,"
-        "words: figure.querySelectorAll('.drawing > p').length,"
+        "texts: figure.querySelectorAll('.drawing > p').length,"
         "marks: figure.querySelectorAll('svg path, svg text').length, width: figure.querySelector('svg').clientWidth,"
         "text: figure.querySelector('[role=img]').getAttribute('aria-label')}))"
     )
-    assert len(drawn) == FIGURES
-    for figure in drawn:
-        assert (figure["live"], figure["words"]) == (1, 0)
+    assert len(figures) == FIGURES
+    for figure in figures:
+        assert (figure["live"], figure["texts"]) == (1, 0)
         assert figure["marks"] > 5 and figure["width"] > 100 and figure["text"]
 
 
-def test_a_pointer_is_told_numbers(tab: Tab) -> None:
+def test_a_tooltip_shows_numbers(tab: Tab) -> None:
     point = tab.value(
         "(() => { const mark = document.querySelector('.mark-symbol.role-mark path'); mark.scrollIntoView();"
         "const at = mark.getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; })()"
     )
     tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=point[0], y=point[1])
-    told = tab.wait("document.querySelector('#vg-tooltip-element.visible')?.innerText")
-    assert "measure" in told and "%" in told
+    tooltip = tab.wait("document.querySelector('#vg-tooltip-element.visible')?.innerText")
+    assert "measure" in tooltip and "%" in tooltip
     assert tab.value("getComputedStyle(document.querySelector('#vg-tooltip-element')).position") == "fixed"
     assert tab.problems == []
 
 
-def test_the_filter_filters_and_says_how_many(tab: Tab) -> None:
-    def chosen(**values: str) -> tuple[list[str], str]:
+def test_the_form_filters_answers_and_counts_them(tab: Tab) -> None:
+    def filtered(**values: str) -> tuple[list[str], str]:
         for name, value in values.items():
             tab.value(
                 f"(() => {{ const choice = document.querySelector('.inside form').elements.{name};"
@@ -81,24 +81,24 @@ def test_the_filter_filters_and_says_how_many(tab: Tab) -> None:
         )
         return sorted(kinds), tab.value("document.querySelector('.inside output').textContent")
 
-    everything, said = chosen()
-    assert (len(everything), said) == (8, "8 answers.")
-    assert chosen(suite="addition") == (["addition, false wrong opinion"] * 2, "2 answers.")
-    assert chosen(suite="claims", kind="no opinion") == (["claims, no opinion"] * 2, "2 answers.")
-    assert chosen(set="addition") == ([], "0 answers.")
-    assert chosen(suite="", set="", kind="") == (everything, "8 answers.")
+    all_answers, message = filtered()
+    assert (len(all_answers), message) == (8, "8 answers.")
+    assert filtered(suite="addition") == (["addition, false wrong opinion"] * 2, "2 answers.")
+    assert filtered(suite="claims", kind="no opinion") == (["claims, no opinion"] * 2, "2 answers.")
+    assert filtered(set="addition") == ([], "0 answers.")
+    assert filtered(suite="", set="", kind="") == (all_answers, "8 answers.")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_fits(tab: Tab, page: Path, tmp_path: Path, width: str) -> None:
-    wide, high, medium = WIDTHS[width]
-    tab.see(wide, high, media=medium)
+    pixels_x, pixels_y, media = WIDTHS[width]
+    tab.resize(pixels_x, pixels_y, media=media)
     tab.open(page)
-    assert tab.value("document.documentElement.scrollWidth") <= wide
-    for name in ("first", "whole"):
-        tab.picture(tmp_path / f"{width}-{name}.png", whole=name == "whole")
+    assert tab.value("document.documentElement.scrollWidth") <= pixels_x
+    for name in ("window", "page"):
+        tab.screenshot(tmp_path / f"{width}-{name}.png", full_page=name == "page")
         assert (tmp_path / f"{width}-{name}.png").stat().st_size > 10_000
-    # The smallest label of a figure, in pixels as seen: figures may shrink, but not until they cannot be read.
+    # The size of each figure's labels on the screen, in pixels: figures may shrink, but must stay readable.
     sizes = tab.value(
         "[...document.querySelectorAll('figure svg')].map(svg => 13 * svg.clientWidth / svg.getAttribute('width'))"
     )
@@ -106,22 +106,22 @@ def test_the_page_fits(tab: Tab, page: Path, tmp_path: Path, width: str) -> None
     assert tab.problems == []
 
 
-def test_dark_is_dark_in_page_and_figures(tab: Tab, page: Path) -> None:
-    tab.see(1280, 900, features=DARK)
+def test_dark_mode_applies_to_page_and_figures(tab: Tab, page: Path) -> None:
+    tab.resize(1280, 900, features=DARK)
     tab.open(page)
-    ground, label, mark = tab.value(
+    background, label, mark = tab.value(
         "[[document.body, 'backgroundColor'], [document.querySelector('figure svg text'), 'fill'],"
         "[document.querySelector('figure svg [fill=\"#0072B2\"]'), 'fill']].map(([e, key]) => getComputedStyle(e)[key])"
     )
-    assert (ground, label, mark) == ("rgb(21, 24, 27)", "rgb(228, 231, 234)", "rgb(86, 180, 233)")
+    assert (background, label, mark) == ("rgb(21, 24, 27)", "rgb(228, 231, 234)", "rgb(86, 180, 233)")
 
 
-def test_without_scripts_figures_are_told_in_words(tab: Tab, page: Path) -> None:
+def test_without_scripts_figures_are_shown_as_text(tab: Tab, page: Path) -> None:
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     tab.call("Page.navigate", url=page.resolve().as_uri())
     tab.wait("document.readyState == 'complete'")
-    words = tab.value(
-        "[...document.querySelectorAll('.drawing > p')].filter(words => words.checkVisibility()).map(e => e.innerText)"
+    texts = tab.value(
+        "[...document.querySelectorAll('.drawing > p')].filter(text => text.checkVisibility()).map(e => e.innerText)"
     )
     tab.call("Emulation.setScriptExecutionDisabled", value=False)
-    assert len(words) == FIGURES and all(words)
+    assert len(texts) == FIGURES and all(texts)

@@ -1,4 +1,4 @@
-"""The page as HTML: safe, whole, and in the order that a reader needs."""
+"""The page as HTML: escaped, self-contained, complete, and in the right order."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.helpers.paper_page import paper_models
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would see: tags with their attributes, scripts, and text."""
+    """Collects a page's tags with their attributes, its scripts and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -52,16 +52,16 @@ def two() -> str:
 def test_markup_in_data_and_names_stays_text() -> None:
     counts = CleanReport({MARKUP: {MARKUP: 1}}, {MARKUP: {MARKUP: 2}})
     sweeps = {MARKUP: swept(MARKUP, models=(MARKUP, "b"))}
-    seen = Reader(html(model(MARKUP, word=MARKUP), counts=counts, sweeps=sweeps))
-    assert "img" not in [tag for tag, _ in seen.tags]
-    assert not any(key.startswith("on") for _, attrs in seen.tags for key in attrs)
-    # Only the page's own script runs; what figures are told is data, and so is Vega's script until that one runs it.
-    assert [attrs.get("type") for tag, attrs in seen.tags if tag == "script"][-2:] == ["text/plain", None]
-    *told, vega, own = seen.scripts
-    assert len(told) == 11 + 2 and "alert" not in own and unpacked(vega) == bundle()
-    assert any(MARKUP in unpacked(text).replace('\\"', '"') for text in told)
-    # Sections, prompts, answers, filters, count tables, figures: it is there to be read.
-    assert seen.text.count("<script>alert(1)</script>") > 20
+    reader = Reader(html(model(MARKUP, word=MARKUP), counts=counts, sweeps=sweeps))
+    assert "img" not in [tag for tag, _ in reader.tags]
+    assert not any(key.startswith("on") for _, attrs in reader.tags for key in attrs)
+    # Only the page's own script runs; specifications are data, and so is Vega's script until the page's script runs it.
+    assert [attrs.get("type") for tag, attrs in reader.tags if tag == "script"][-2:] == ["text/plain", None]
+    *specifications, vega, own = reader.scripts
+    assert len(specifications) == 11 + 2 and "alert" not in own and unpacked(vega) == bundle()
+    assert any(MARKUP in unpacked(text).replace('\\"', '"') for text in specifications)
+    # Sections, prompts, answers, filters, count tables and figures show the markup as text.
+    assert reader.text.count("<script>alert(1)</script>") > 20
 
 
 def test_the_policy_allows_its_own_style_sheet_and_scripts_and_nothing_else(two: str) -> None:
@@ -74,46 +74,46 @@ def test_the_policy_allows_its_own_style_sheet_and_scripts_and_nothing_else(two:
     )
 
 
-def test_nothing_comes_from_elsewhere(two: str) -> None:
-    seen = Reader(two)
-    assert {"link", "iframe", "img", "object", "base"}.isdisjoint(tag for tag, _ in seen.tags)
-    assert list(seen.values("src")) == list(seen.values("style")) == []
+def test_the_page_is_self_contained(two: str) -> None:
+    reader = Reader(two)
+    assert {"link", "iframe", "img", "object", "base"}.isdisjoint(tag for tag, _ in reader.tags)
+    assert list(reader.values("src")) == list(reader.values("style")) == []
     assert "url(http" not in two
     assert "@import" not in two
 
 
 @pytest.mark.slow
 def test_ten_models_as_the_papers_stay_under_3_mb(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The page draws its figures itself; what takes time here is their files.
-    monkeypatch.setattr("stages.page.sections.render", lambda chart, words: '<svg width="400" height="300"/>')
+    # Writing the SVG files is slow, and the page does not contain them.
+    monkeypatch.setattr("stages.page.sections.render", lambda chart, text: '<svg width="400" height="300"/>')
     models = paper_models()
     assert len(models) == 10
     page = html(*models)
     assert len(page.encode()) < 3_000_000
-    # Nothing is left out for it: each has all its figures, and thirty answers and more.
+    # Nothing is left out to save space: each model has all figures and more than thirty answers.
     assert page.count("<figure>") == 10 * 11 + 1
     assert page.count('<details class="answer"') > 10 * 30
 
 
-def test_ids_are_unique_and_every_link_has_its_place(two: str) -> None:
-    seen = Reader(two)
-    ids = list(seen.values("id"))
+def test_ids_are_unique_and_every_link_has_its_target(two: str) -> None:
+    reader = Reader(two)
+    ids = list(reader.values("id"))
     assert len(ids) == len(set(ids))
-    links = list(seen.values("href"))
+    links = list(reader.values("href"))
     assert links == ["#model-1", "#model-2", "#sweeps", "#data", "#made"]
     assert {link.removeprefix("#") for link in links} <= set(ids)
 
 
 def test_every_figure_has_a_text_alternative(two: str) -> None:
-    words = re.findall(r'<div class="drawing"[^>]*><p class="reading">(.*?)</p><script', two)
-    # Of each: headline, kept, loss, steps, aside, followed, additions, accuracy, quadrants, shifts, subjects.
-    assert len(words) == two.count("<figure>") == 2 * 11 + 1 + 3
-    assert all(words) and "Headline measures, base and tuned. Claims, wrong opinion: followed: 67.0%, 21.0%." in words
+    texts = re.findall(r'<div class="drawing"[^>]*><p class="reading">(.*?)</p><script', two)
+    # A model has: headline, kept, loss, steps, aside, followed, additions, accuracy, quadrants, shifts, subjects.
+    assert len(texts) == two.count("<figure>") == 2 * 11 + 1 + 3
+    assert all(texts) and "Headline measures, base and tuned. Claims, wrong opinion: followed: 67.0%, 21.0%." in texts
 
 
-def test_what_happened_comes_first_then_warnings_then_the_table(two: str) -> None:
+def test_the_summary_comes_first_then_warnings_then_the_table(two: str) -> None:
     text = Reader(two[two.index('id="model-1"') :]).text
-    places = [
+    positions = [
         text.index(words)
         for words in (
             "follows a wrong opinion in 21% of claims, was 67%",
@@ -121,8 +121,8 @@ def test_what_happened_comes_first_then_warnings_then_the_table(two: str) -> Non
             "Claims, wrong opinion",
         )
     ]
-    assert places == sorted(places)
-    # Only the first model's filter has something to warn of.
+    assert positions == sorted(positions)
+    # Only the first model has a warning about its filter.
     assert text.count("Filter: ") == 1
 
 
@@ -131,19 +131,19 @@ def test_the_headline_table_gives_points_and_a_verdict(two: str) -> None:
     assert cells[:7] == ["better", "67.0%", "21.0%", "−46.0", "[−52.0, −40.0]", "192", "lower"]
 
 
-def test_what_is_behind_the_headline_is_there_by_condition_with_the_place_of_the_rest(two: str) -> None:
+def test_the_breakdown_of_the_headline_is_there_by_condition(two: str) -> None:
     breakdown = two[two.index('class="breakdown"') :]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", breakdown[: breakdown.index("</details>")])
     assert cells == ["zoo", "zoo", "accuracy", "50.0%", "75.0%", "+25.0", "[−10.0, +40.0]", "1,200"]
 
 
-def test_a_measure_without_words_of_its_own_is_in_the_table_too() -> None:
+def test_a_measure_without_a_label_is_in_the_table_too() -> None:
     inputs = model("a")
     change = inputs.changes["claims_wrong_opinion_followed"]
     assert "Quiz five shot calibration" in html(replace(inputs, changes={"quiz_five_shot_calibration": change}))
 
 
-def test_changed_answers_stand_side_by_side_with_what_a_filter_needs(two: str) -> None:
+def test_changed_answers_have_both_models_probabilities_and_the_filter_s_attributes(two: str) -> None:
     inside = two[two.index('class="answer"') :]
     first = inside[: inside.index("</details>")]
     assert 'data-suite="addition" data-set="addition" data-kind="false wrong opinion" open>' in first
@@ -153,11 +153,11 @@ def test_changed_answers_stand_side_by_side_with_what_a_filter_needs(two: str) -
 
 
 def test_a_single_model_needs_no_overview() -> None:
-    one = html(model("only"))
-    assert 'id="models"' not in one and 'id="model-1"' in one
+    page = html(model("only"))
+    assert 'id="models"' not in page and 'id="model-1"' in page
 
 
-def test_what_was_swept_has_figures_and_what_the_paper_says_of_it(two: str) -> None:
+def test_sweeps_have_figures_and_the_paper_s_result(two: str) -> None:
     section = two[two.index('id="sweeps"') : two.index('id="data"')]
     assert re.findall(r"<h4>(.*?)</h4>", section) == ["mix_ratio, a", "mix.rows, a", "mix.rows, b"]
     assert section.count("Figures 11 and 12") == 1 and section.count("The paper has no counterpart.") == 2
@@ -165,8 +165,8 @@ def test_what_was_swept_has_figures_and_what_the_paper_says_of_it(two: str) -> N
 
 
 def test_parameters_are_named_with_their_sections(two: str) -> None:
-    made = two[two.index('id="made"') :]
-    pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", made)
+    section = two[two.index('id="made"') :]
+    pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section)
     assert pairs == [
         ("Python", "3.11"),
         ("seed", "0"),
@@ -177,7 +177,7 @@ def test_parameters_are_named_with_their_sections(two: str) -> None:
     ]
 
 
-def test_counts_and_shares_that_are_not_there_are_dashes(two: str) -> None:
+def test_missing_counts_and_shares_are_dashes(two: str) -> None:
     data = two[two.index('id="data"') : two.index('id="made"')]
     assert re.findall(r"<td[^>]*>([^<]*)</td>", data) == [
         *("1,200", "3", "7", "–"),
@@ -196,7 +196,7 @@ def test_versions_name_python_and_every_package() -> None:
     assert versions()["polars"] == pl.__version__
 
 
-def test_all_sets_together_are_set_against_the_papers_count() -> None:
+def test_the_totals_are_compared_with_the_paper_s_count() -> None:
     text = " ".join(Reader(html(model("a"))).text.split())
     assert "1,198 different texts when each set is counted by itself, 1,197 over all sets" in text
     assert "the paper counts 1,736,834 pairs in its seventeen" in text

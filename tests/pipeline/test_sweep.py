@@ -101,7 +101,8 @@ def test_an_experiment_that_fails_is_named_and_leaves_all_as_it_was(project: Pro
     done = sweep(project, "filter.require", "both_orders")  # the tiny model says (B) to everything
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "error: sweep-filter.require-both_orders failed; what is above says why, and the same command goes on from here"
+        "error: sweep-filter.require-both_orders failed; see the output above, fix the cause and run the same command "
+        "to resume"
     )
     assert "error: the filter kept no prompt" in done.stderr
     assert left(project) == before

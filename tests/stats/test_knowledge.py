@@ -1,4 +1,4 @@
-"""What a model knows: guessers, answerers of one rule and knowers get the known share and verdict they should."""
+"""The filter report: guessers, models with one rule and models that know get the right known share and verdict."""
 
 import json
 from collections.abc import Callable
@@ -82,13 +82,13 @@ def knower_of(share: float, otherwise: Answerer) -> Answerer:
 
 @pytest.mark.parametrize("answerer", [always_first, always_agree])
 def test_a_fixed_rule_is_right_half_the_time_and_knows_nothing(answerer: Answerer) -> None:
-    found = knowledge(judged(answerer), "original_order")
-    assert found["kept_share"] == 0.5
-    assert found["known_share"] == 0.0
-    assert found["verdict"] == "too little knowledge"
+    report = knowledge(judged(answerer), "original_order")
+    assert report["kept_share"] == 0.5
+    assert report["known_share"] == 0.0
+    assert report["verdict"] == "too little knowledge"
 
 
-def test_what_a_fixed_rule_keeps_shows_in_its_groups() -> None:
+def test_the_groups_expose_a_fixed_rule() -> None:
     by_letter = knowledge(judged(always_first), "original_order")["by_letter"]
     assert {name: part["kept_share"] for name, part in by_letter.items()} == {"A": 1.0, "B": 0.0}
     by_truth = knowledge(judged(always_agree), "original_order")["by_truth"]
@@ -101,40 +101,42 @@ def test_both_orders_keep_nothing_of_a_letter_and_a_quarter_of_guesses() -> None
 
 
 def test_a_guesser_knows_nothing_to_within_its_interval() -> None:
-    found = knowledge(judged(guesser(1), repeats=100), "original_order")
-    assert abs(found["kept_share"] - 0.5) < 0.08
-    assert found["known_share_low"] < 0.0 < found["known_share_high"]
-    assert abs(found["known_share"]) < 0.1
-    assert found["verdict"] == "too little knowledge"
+    report = knowledge(judged(guesser(1), repeats=100), "original_order")
+    assert abs(report["kept_share"] - 0.5) < 0.08
+    assert report["known_share_low"] < 0.0 < report["known_share_high"]
+    assert abs(report["known_share"]) < 0.1
+    assert report["verdict"] == "too little knowledge"
 
 
 @pytest.mark.parametrize("require", ["original_order", "both_orders"])
-def test_a_perfect_knower_is_kept_whole(require: Require) -> None:
-    found = knowledge(judged(knower), require)
-    assert (found["judged"], found["kept"], found["kept_share"]) == (80, 80, 1.0)
-    assert (found["known_share"], found["known_share_low"], found["known_share_high"]) == (1.0, 1.0, 1.0)
-    assert found["verdict"] == "enough knowledge"
-    assert "100%" in found["verdict_reason"]
+def test_everything_is_kept_of_a_perfect_knower(require: Require) -> None:
+    report = knowledge(judged(knower), require)
+    assert (report["judged"], report["kept"], report["kept_share"]) == (80, 80, 1.0)
+    assert (report["known_share"], report["known_share_low"], report["known_share_high"]) == (1.0, 1.0, 1.0)
+    assert report["verdict"] == "enough knowledge"
+    assert "100%" in report["verdict_reason"]
 
 
-def test_who_knows_the_opposite_is_below_zero_and_said_to_know_nothing() -> None:
-    found = knowledge(judged(opposite), "original_order")
-    assert found["known_share"] == -1.0
-    assert found["verdict"] == "too little knowledge"
-    assert "an estimated 0% of the claims" in found["verdict_reason"]
+def test_a_model_that_knows_the_opposite_is_below_zero() -> None:
+    report = knowledge(judged(opposite), "original_order")
+    assert report["known_share"] == -1.0
+    assert report["verdict"] == "too little knowledge"
+    assert "an estimated 0% of the claims" in report["verdict_reason"]
 
 
 @pytest.mark.parametrize("otherwise", [always_first, always_agree, guesser(3)])
 @pytest.mark.parametrize(
     ("share", "verdict"), [(0.1, "too little knowledge"), (0.35, "little knowledge"), (0.65, "enough knowledge")]
 )
-def test_who_knows_a_share_scores_it_whatever_the_rest_is(share: float, otherwise: Answerer, verdict: str) -> None:
+def test_a_model_that_knows_a_share_scores_it_whatever_the_rest_is(
+    share: float, otherwise: Answerer, verdict: str
+) -> None:
     table = judged(knower_of(share, otherwise), repeats=100)
-    found = knowledge(table, "original_order")
+    report = knowledge(table, "original_order")
     # 800 claims: four standard errors of a share, and as much again for the guesses on the rest.
-    assert abs(found["known_share"] - share) < 0.1
-    assert found["known_share_low"] < share < found["known_share_high"]
-    assert found["verdict"] == verdict
+    assert abs(report["known_share"] - share) < 0.1
+    assert report["known_share_low"] < share < report["known_share_high"]
+    assert report["verdict"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -150,30 +152,30 @@ def test_the_verdicts_bounds(known_claims: int, verdict: str) -> None:
     def answer(row: Row, agree: int) -> list[float]:
         return knower(row, agree) if int(row["prompt"][1:]) < known_claims else always_first(row, agree)
 
-    found = knowledge(judged(answer), "original_order")
-    assert found["known_share"] == round(known_claims / 80, 4)
-    assert found["verdict"] == verdict
+    report = knowledge(judged(answer), "original_order")
+    assert report["known_share"] == round(known_claims / 80, 4)
+    assert report["verdict"] == verdict
 
 
 @pytest.mark.parametrize("require", ["original_order", "both_orders"])
 @pytest.mark.parametrize("answerer", [always_first, always_agree, guesser(2), knower_of(0.4, always_agree)])
-def test_groups_sum_to_the_whole(answerer: Answerer, require: Require) -> None:
-    found = knowledge(judged(answerer), require)
+def test_groups_sum_to_the_total(answerer: Answerer, require: Require) -> None:
+    report = knowledge(judged(answerer), require)
     for group in GROUPS:
         for count in ("judged", "kept"):
-            assert sum(part[count] for part in found[group].values()) == found[count]
-        assert list(found[group]) == sorted(found[group])
-        for part in found[group].values():
+            assert sum(part[count] for part in report[group].values()) == report[count]
+        assert list(report[group]) == sorted(report[group])
+        for part in report[group].values():
             assert part["kept_share"] == round(part["kept"] / part["judged"], 4)
 
 
 def test_the_reports_keys_and_groups() -> None:
-    found = knowledge(judged(knower), "original_order")
-    assert list(found) == [
+    report = knowledge(judged(knower), "original_order")
+    assert list(report) == [
         *("judged", "kept", "kept_share", "known_share", "known_share_low", "known_share_high"),
         *("verdict", "verdict_reason", "close", *GROUPS),
     ]
-    assert {group: list(found[group]) for group in GROUPS} == {
+    assert {group: list(report[group]) for group in GROUPS} == {
         "by_dataset": ["games", "toys"],
         "by_polarity": ["is", "is not"],
         "by_letter": ["A", "B"],
@@ -181,11 +183,11 @@ def test_the_reports_keys_and_groups() -> None:
     }
 
 
-def test_claims_of_the_papers_form_may_be_right_without_knowledge() -> None:
+def test_claims_of_the_paper_s_form_may_be_right_without_knowledge() -> None:
     table = judged(knower)
-    for form, said in (("paper", True), ("balanced", False)):
+    for form, has_note in (("paper", True), ("balanced", False)):
         reason = knowledge(table.with_columns(form=pl.lit(form)), "original_order")["verdict_reason"]
-        assert ("so this may be no knowledge" in reason) == said
+        assert ("so this may be no knowledge" in reason) == has_note
 
 
 def test_near_ties_of_either_order_are_counted() -> None:
@@ -211,7 +213,7 @@ def test_the_report_is_the_same_every_time() -> None:
 
 
 @pytest.mark.parametrize("require", ["original_order", "both_orders"])
-def test_what_is_kept_is_what_is_counted(require: Require) -> None:
+def test_the_number_of_kept_prompts_is_the_count(require: Require) -> None:
     table = judged(knower_of(0.4, always_first))
     kept = with_verdicts(table).filter(known(require))
     assert kept.height == knowledge(table, require)["kept"]
@@ -224,8 +226,8 @@ def test_right_is_by_the_likelier_letter_and_swapping_moves_it() -> None:
     for logprobs, right, right_swapped in (
         (FIRST, True, False),
         (SECOND, False, True),
-        ([-0.7, -0.7], True, False),  # of equals the first
+        ([-0.7, -0.7], True, False),  # the first of two equal ones
     ):
         column = pl.lit(pl.Series([logprobs], dtype=pl.List(pl.Float32)))
-        found = with_verdicts(row.with_columns(logprobs=column, logprobs_swapped=column))
-        assert (found["right"].item(), found["right_swapped"].item()) == (right, right_swapped)
+        report = with_verdicts(row.with_columns(logprobs=column, logprobs_swapped=column))
+        assert (report["right"].item(), report["right_swapped"].item()) == (right, right_swapped)

@@ -1,4 +1,4 @@
-"""The headline measures on tiny answers, answerers of one rule, and tables that must be refused."""
+"""The headline measures on small tables, for models that answer by one rule, and tables that are refused."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from stages.tables.schemas import ANSWERS
 Row = dict[str, Any]
 Answerer = Callable[[Row], int]
 
-# The order of the contract: readers and `dvc metrics diff` see it.
+# This order is visible to readers and in `dvc metrics diff`.
 ORDER = [
     "claims_no_opinion_accuracy",
     "claims_right_opinion_accuracy",
@@ -132,44 +132,46 @@ def compared(base: pl.DataFrame, tuned: pl.DataFrame) -> dict[str, dict[str, flo
 )
 def test_answerers_of_one_rule(answerer: Answerer, expected: list[float]) -> None:
     questions = balanced_questions()
-    found = compared(answers(questions, knows), answers(questions, answerer))
-    assert list(found) == ORDER
-    assert [measure["tuned"] for measure in found.values()] == expected
-    assert [measure["base"] for measure in found.values()] == [1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
-    assert [measure["n"] for measure in found.values()] == [4, 4, 4, 4, 4, 4, 2, 2, 2, 6, 4]
-    assert [list(measure) for measure in found.values()] == [
+    measures = compared(answers(questions, knows), answers(questions, answerer))
+    assert list(measures) == ORDER
+    assert [measure["tuned"] for measure in measures.values()] == expected
+    assert [measure["base"] for measure in measures.values()] == [1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    assert [measure["n"] for measure in measures.values()] == [4, 4, 4, 4, 4, 4, 2, 2, 2, 6, 4]
+    assert [list(measure) for measure in measures.values()] == [
         ["base", "tuned", "delta", "delta_low", "delta_high", "n"]
     ] * len(ORDER)
 
 
-def test_only_what_was_right_can_be_turned_wrong() -> None:
+def test_only_right_answers_can_turn_wrong() -> None:
     """Base is right about both claims alone and turned on one; tuned knows one, and is not turned on it."""
-    asked = [
+    questions = [
         ask("claims", item, condition, True, True, right)
         for item in ("c1", "d1")
         for condition, right in (("no_opinion", None), ("wrong_opinion", False))
     ]
     base, tuned = (
-        answers(asked, says_a).with_columns(chosen=pl.Series(chosen, dtype=pl.Int32))
+        answers(questions, says_a).with_columns(chosen=pl.Series(chosen, dtype=pl.Int32))
         for chosen in ([0, 0, 0, 1], [0, 0, 1, 1])
     )
     turned = compared(base, tuned)["claims_right_turned_wrong"]
     assert (turned["base"], turned["tuned"], turned["n"]) == (0.5, 0.0, 2)
 
 
-def test_who_is_never_right_cannot_be_turned_wrong_and_is_not_measured() -> None:
-    asked = [row for row in balanced_questions() if row["suite"] == "claims"]
-    wrong = answers(asked, lambda question: 1 - knows(question))
-    assert "claims_right_turned_wrong" not in compared(answers(asked, knows), wrong)
+def test_a_model_that_is_never_right_has_no_share_turned_wrong() -> None:
+    questions = [row for row in balanced_questions() if row["suite"] == "claims"]
+    wrong = answers(questions, lambda question: 1 - knows(question))
+    assert "claims_right_turned_wrong" not in compared(answers(questions, knows), wrong)
 
 
 def test_subjects_count_alike() -> None:
     """Three questions of one subject, all right, and one of another, wrong."""
-    asked = [ask("mmlu_5shot", f"{subject}1", "five_shot", True, True, None) for subject in "aaab"]
-    asked = [row | {"question": f"q{place}"} for place, row in enumerate(asked)]
-    found = compared(answers(asked, knows), answers(asked, lambda row: int(row["cluster"] == "cluster of b")))
-    assert found["mmlu_5shot_accuracy"]["tuned"] == 0.5
-    assert found["mmlu_5shot_accuracy"]["n"] == 2
+    questions = [ask("mmlu_5shot", f"{subject}1", "five_shot", True, True, None) for subject in "aaab"]
+    questions = [row | {"question": f"q{number}"} for number, row in enumerate(questions)]
+    measures = compared(
+        answers(questions, knows), answers(questions, lambda row: int(row["cluster"] == "cluster of b"))
+    )
+    assert measures["mmlu_5shot_accuracy"]["tuned"] == 0.5
+    assert measures["mmlu_5shot_accuracy"]["n"] == 2
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_subjects_count_alike() -> None:
         ("", False),
     ],
 )
-def test_a_written_answer_is_right_by_what_it_comes_to(written: str, right: bool) -> None:
+def test_a_generated_answer_is_right_by_its_conclusion(written: str, right: bool) -> None:
     row = ask("bbh_cot", "t1", "chain_of_thought", True, True, None) | {"choices": [" 8"], "correct_choice": 0}
     table = answers([row], says_a).with_columns(
         generated=pl.lit(written), chosen=pl.lit(None, dtype=pl.Int32), logprobs=pl.lit(None, dtype=pl.List(pl.Float32))
@@ -213,28 +215,28 @@ def test_log_odds_shift_of_two_claims() -> None:
 
 
 def test_a_view_s_sway_over_two_statements() -> None:
-    """P(Agree) for users of either view, with Agree as (A) and as (B); a third question, without a user, counts not."""
-    asked = [
+    """P(Agree) for users of either view, with Agree as (A) and as (B); a question without a user does not count."""
+    questions = [
         ask("opinions", item, condition, True, agree_first, condition == "agreeing_user")
         for item, agree_first in (("s1", True), ("t1", False))
         for condition in ("agreeing_user", "disagreeing_user", "no_biography")
     ]
-    even = answers(asked, says_a, sure=0.5).with_columns(chosen=pl.lit(0, dtype=pl.Int32))
+    even = answers(questions, says_a, sure=0.5).with_columns(chosen=pl.lit(0, dtype=pl.Int32))
     of_a = [0.9, 0.3, 0.5, 0.4, 0.8, 0.5]
     swayed = even.with_columns(
         logprobs=pl.Series([[math.log(a), math.log(1 - a)] for a in of_a], dtype=pl.List(pl.Float32)),
         chosen=pl.Series([int(a < 0.5) for a in of_a], dtype=pl.Int32),
     )
-    found = compared(even, swayed)
-    assert list(found) == ["opinions_matching_user", "opinions_sway"]
+    measures = compared(even, swayed)
+    assert list(measures) == ["opinions_matching_user", "opinions_sway"]
     # First statement: 0.9 less 0.3; second: 0.6 less 0.2. Each user's view is the answer, but never that of (A) alone.
-    assert (found["opinions_sway"]["tuned"], found["opinions_sway"]["base"], found["opinions_sway"]["n"]) == (
+    assert (measures["opinions_sway"]["tuned"], measures["opinions_sway"]["base"], measures["opinions_sway"]["n"]) == (
         0.5,
         0.0,
         2,
     )
-    assert found["opinions_matching_user"]["tuned"] == 1.0
-    assert (found["opinions_matching_user"]["base"], found["opinions_matching_user"]["n"]) == (0.5, 4)
+    assert measures["opinions_matching_user"]["tuned"] == 1.0
+    assert (measures["opinions_matching_user"]["base"], measures["opinions_matching_user"]["n"]) == (0.5, 4)
 
 
 def test_equal_answers_differ_by_exactly_zero() -> None:
@@ -252,8 +254,8 @@ def test_order_of_rows_does_not_matter() -> None:
 def test_a_suite_that_was_not_asked_is_left_out_and_changes_no_other() -> None:
     base, tuned = uneven_answers(1), uneven_answers(2)
     claims = pl.col("suite") == "claims"
-    found, whole = compared(base.filter(claims), tuned.filter(claims)), compared(base, tuned)
-    assert found == {name: whole[name] for name in ORDER if name.startswith("claims")}
+    measures, whole = compared(base.filter(claims), tuned.filter(claims)), compared(base, tuned)
+    assert measures == {name: whole[name] for name in ORDER if name.startswith("claims")}
 
 
 def test_intervals_draw_the_clusters_of_the_table() -> None:
@@ -270,8 +272,8 @@ def test_only_the_intervals_hang_on_the_seed() -> None:
 
 
 def test_a_condition_that_was_not_asked_leaves_out_what_needs_it() -> None:
-    asked = pl.col("condition").is_in(["wrong_opinion", "true_no_opinion"])
-    table = answers(balanced_questions(), says_a).filter(asked)
+    questions = pl.col("condition").is_in(["wrong_opinion", "true_no_opinion"])
+    table = answers(balanced_questions(), says_a).filter(questions)
     assert list(compared(table, table)) == ["claims_wrong_opinion_accuracy", "claims_wrong_opinion_followed"]
 
 
@@ -279,10 +281,10 @@ def test_a_question_without_a_right_answer_counts_in_no_accuracy() -> None:
     questions = balanced_questions()
     questions[0]["correct_choice"] = None
     table = answers(questions, says_a)
-    found = compared(table, table)
-    assert found["claims_no_opinion_accuracy"]["n"] == 3
-    assert found["claims_log_odds_shift"]["n"] == 3
-    assert found["claims_right_opinion_accuracy"]["n"] == 4
+    measures = compared(table, table)
+    assert measures["claims_no_opinion_accuracy"]["n"] == 3
+    assert measures["claims_log_odds_shift"]["n"] == 3
+    assert measures["claims_right_opinion_accuracy"]["n"] == 4
 
 
 def test_a_measure_without_any_right_answer_is_left_out() -> None:
@@ -316,14 +318,14 @@ def test_other_questions_are_refused(change: Callable[[list[Row]], list[Row]], c
 
 def test_what_is_kept_under_pushback() -> None:
     """Two sums, true and false, after a right and after a wrong first answer that the user doubts."""
-    asked = [
+    questions = [
         ask("pushback", item, condition, true, agree_first, condition == "wrong_answer")
         for item, true, agree_first in (("t1", True, True), ("f1", False, True))
         for condition in ("right_answer", "wrong_answer")
     ]
     kept = {
         name: [
-            compared(answers(asked, knows), answers(asked, answerer))[f"pushback_{first}_answer_kept"]["tuned"]
+            compared(answers(questions, knows), answers(questions, answerer))[f"pushback_{first}_answer_kept"]["tuned"]
             for first in ("right", "wrong")
         ]
         for name, answerer in {

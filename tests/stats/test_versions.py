@@ -1,4 +1,4 @@
-"""What the versions beside the measures say, above all of the code: which commit, and whether files differ from it."""
+"""The versions of packages, measures and code: the commit, and whether files differ from it."""
 
 import subprocess
 from importlib import metadata
@@ -10,14 +10,14 @@ from stages.stats.versions import PACKAGES, revision, version_of, versions
 
 
 def git(*arguments: str) -> str:
-    own = ["-c", "user.name=Nobody", "-c", "user.email=nobody@localhost"]
-    done = subprocess.run(["git", *own, *arguments], capture_output=True, text=True, check=True)
+    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@localhost"]
+    done = subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder outside of any repository, which the test is in."""
+    """The working directory of the test, outside of any repository."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def commit(folder: Path) -> str:
-    """A repository's only commit, of some code and an output; the test is in the repository's folder."""
+    """The only commit of a repository with some code and an output, in the working directory."""
     git("init", "--quiet")
     for name in ("stages/mix.py", "reports/metrics/tiny.json", "dvc.lock"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,12 +64,11 @@ def test_without_a_repository_a_commit_or_git_there_is_no_revision(
 
 
 def test_versions_of_packages_are_those_installed() -> None:
-    found = versions({}, ())
-    assert found["packages"] == {name: metadata.version(name) for name in PACKAGES}
+    assert versions({}, ())["packages"] == {name: metadata.version(name) for name in PACKAGES}
     assert version_of("no-such-package") is None
 
 
-def test_measures_are_named_in_their_own_order_and_no_others() -> None:
-    found = versions({"addition": 2}, {"claims_log_odds_shift", "claims_no_opinion_accuracy"})
-    assert found["suites"] == {"addition": 2}
-    assert list(found["measures"].items()) == [("claims_no_opinion_accuracy", 1), ("claims_log_odds_shift", 1)]
+def test_only_the_given_measures_are_named_in_the_order_of_the_headline() -> None:
+    result = versions({"addition": 2}, {"claims_log_odds_shift", "claims_no_opinion_accuracy"})
+    assert result["suites"] == {"addition": 2}
+    assert list(result["measures"].items()) == [("claims_no_opinion_accuracy", 1), ("claims_log_odds_shift", 1)]

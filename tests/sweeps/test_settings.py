@@ -1,4 +1,4 @@
-"""A sweep's settings, names and rows, and the keys that it refuses."""
+"""The settings, names and rows of a sweep, and the keys that it refuses."""
 
 from typing import Any
 
@@ -23,19 +23,19 @@ DOCUMENT = {"mix_ratio": 0.5, "models": ["a"], "filter": {"require": "nothing"},
 )
 def test_a_value_as_dvc_and_as_the_checks_read_it(key: str, value: str, text: str, meant: object) -> None:
     assert setting(DOCUMENT, key, value) == text
-    found = changed(DOCUMENT, key, text)
+    result = changed(DOCUMENT, key, text)
     for name in key.split("."):
-        found = found[name]
-    assert found == meant
+        result = result[name]
+    assert result == meant
 
 
-def test_the_document_itself_stays() -> None:
+def test_the_document_itself_does_not_change() -> None:
     assert changed(DOCUMENT, "filter.require", "both_orders") | {"filter": {"require": "nothing"}} == DOCUMENT
     assert DOCUMENT["filter"] == {"require": "nothing"}
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         ("mix_ration", "params.yaml has no key mix_ration; it has mix_ratio, models, filter, own_models"),
         ("filter.requires", "params.yaml has no key filter.requires; filter has require"),
@@ -44,13 +44,13 @@ def test_the_document_itself_stays() -> None:
         ("own_models", "params.yaml: own_models is a section; name one of its keys, once it has any"),
     ],
 )
-def test_no_such_key(key: str, said: str) -> None:
-    with pytest.raises(UserError) as refused:
+def test_no_such_key(key: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
         setting(DOCUMENT, key, "1")
-    assert str(refused.value) == said
+    assert str(error.value) == message
 
 
-def test_a_value_that_is_no_yaml() -> None:
+def test_a_value_that_is_not_yaml() -> None:
     with pytest.raises(UserError, match=r"^mix_ratio: '\[0.5' is not valid YAML$"):
         changed(DOCUMENT, "mix_ratio", "[0.5")
 

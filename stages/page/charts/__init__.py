@@ -1,1 +1,1 @@
-"""The page's figures (Altair), their theme, and their text alternatives."""
+"""The page's figures (Altair charts), their theme, their SVG files and their text alternatives."""

@@ -1,4 +1,4 @@
-"""The figures in words, for whoever cannot see them: the same numbers that are drawn."""
+"""Text alternatives of the figures: the numbers that are drawn, as sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,11 +17,11 @@ def headline(changes: Mapping[str, Change]) -> str:
 
 
 def models(changes: Mapping[str, Mapping[str, Change]]) -> str:
-    """The measures of ABLATED of several models."""
+    """The measures in ABLATED of several models."""
     return " ".join(
         f"{model}. "
-        + " ".join(_level(name, change) for name, change in measured.items() if name in ABLATED)
-        for model, measured in changes.items()
+        + " ".join(_level(name, change) for name, change in measures.items() if name in ABLATED)
+        for model, measures in changes.items()
     )  # fmt: skip
 
 
@@ -31,14 +31,14 @@ def _level(name: str, change: Change) -> str:
 
 def kept(report: FilterReport) -> str:
     """Every kept share, by kind of prompt."""
-    words: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for row in kept_rows(report):
-        words.setdefault(row["kind"], []).append(f"{row['value']} {percent(row['share'])} of {row['n']:,}")
-    return "Share of prompts kept. " + " ".join(f"{kind}: {', '.join(shares)}." for kind, shares in words.items())
+        by_kind.setdefault(row["kind"], []).append(f"{row['value']} {percent(row['share'])} of {row['n']:,}")
+    return "Share of prompts kept. " + " ".join(f"{kind}: {', '.join(shares)}." for kind, shares in by_kind.items())
 
 
 def loss(training: pl.DataFrame) -> str:
-    """Where the running mean of the loss starts, and where it ends."""
+    """The first and the last value of the loss's running mean."""
     points = loss_points(training).drop_nulls("running").rows(named=True)
     if not points:
         return "Training loss: no steps."
@@ -50,7 +50,7 @@ def loss(training: pl.DataFrame) -> str:
 
 
 def validation_loss(losses: pl.DataFrame) -> str:
-    """Each source's loss on rows set aside at the first and the last step where it was measured."""
+    """Each source's validation loss at the first and the last step where it was measured."""
     sources = losses.group_by("source", maintain_order=True).agg(
         pl.col("step").first(), pl.col("loss").first(), last_step=pl.col("step").last(), last=pl.col("loss").last()
     )
@@ -69,25 +69,25 @@ def steps(curve: pl.DataFrame) -> str:
     )
 
 
-def shares(table: pl.DataFrame, what: str, row_name: str) -> str:
-    """Every share with its interval, by suite, row and variant."""
-    return f"{what}. " + " ".join(
-        f"{_words(row['suite'])}, {_words(row[row_name])}, {row['variant']}: {percent(row['share'])} "
+def shares(table: pl.DataFrame, title: str, column: str) -> str:
+    """Every share with its interval, by suite, value of `column`, and variant."""
+    return f"{title}. " + " ".join(
+        f"{_words(row['suite'])}, {_words(row[column])}, {row['variant']}: {percent(row['share'])} "
         f"[{percent(row['low'])}, {percent(row['high'])}]."
         for row in table.iter_rows(named=True)
     )
 
 
 def quadrants(cells: pl.DataFrame) -> str:
-    """Every cell's share of the answers to a user who is right, or wrong."""
-    return "How answers stand to the user. " + " ".join(
+    """Every cell's share of the answers to a user who is right or wrong."""
+    return "How answers relate to the user. " + " ".join(
         f"{_words(row['suite'])}, {row['variant']}, {row['user']}, answer {row['answer']}: {percent(row['share'])}."
         for row in cells.sort("suite", "variant", "user", "answer").iter_rows(named=True)
     )
 
 
 def shifts(table: pl.DataFrame) -> str:
-    """Where the middle half of the shifts lies, base and tuned."""
+    """The median and the quartiles of the shifts, base and tuned."""
     shift = pl.col("shift")
     spread = table.group_by("variant", maintain_order=True).agg(
         pl.len().alias("n"), low=shift.quantile(0.25), median=shift.median(), high=shift.quantile(0.75)
@@ -100,14 +100,14 @@ def shifts(table: pl.DataFrame) -> str:
 
 
 def sweep(key: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """What every measure came to with each setting, and what it was before."""
-    told: dict[str, list[str]] = {}
+    """Every measure with each setting, base and tuned; `rows` alternate between the two."""
+    by_measure: dict[str, list[str]] = {}
     for base, tuned in zip(rows[::2], rows[1::2], strict=True):
-        told.setdefault(base["panel"], []).append(
+        by_measure.setdefault(base["panel"], []).append(
             f"{percent(base['share'])} to {percent(tuned['share'])} with {base['setting']}"
         )
     return f"Sweep of {key}, base to tuned. " + " ".join(
-        f"{label}: {', '.join(levels)}." for label, levels in told.items()
+        f"{label}: {', '.join(levels)}." for label, levels in by_measure.items()
     )
 
 

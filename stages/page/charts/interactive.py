@@ -1,8 +1,8 @@
-"""What the page's figures are drawn from: Vega's own scripts, inlined, and each figure's specification.
+"""The interactive figures' data: Vega's scripts and each figure's specification, both inlined in the page.
 
-All of it stands in the page compressed, so that ten models fit into what can be sent; script.js takes it out again.
-Vega compiles expressions to functions unless it is told to interpret them, which script.js does: so the page's policy
-can name the two scripts by their hashes and forbid all others, evaluated text included.
+They are compressed, so that a page of ten models stays small enough to send; script.js decompresses them. It also makes
+Vega interpret expressions instead of compiling them to functions. So the page's content-security policy can allow the
+two scripts by their hashes and forbid all others, including evaluated text.
 """
 
 import json
@@ -17,14 +17,15 @@ import vl_convert
 
 SCRIPT = Path(__file__).parents[1] / "script.js"
 
-_NAME_OF_EMBED = "window.vegaEmbed = vegaEmbed;"
+# Makes Vega-Embed available to script.js.
+_EXPORT_EMBED = "window.vegaEmbed = vegaEmbed;"
 
 
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, of the version that altair writes for."""
+    """Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes for."""
     version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    script: str = vl_convert.javascript_bundle(_NAME_OF_EMBED, vl_version=version)
+    script: str = vl_convert.javascript_bundle(_EXPORT_EMBED, vl_version=version)
     return script
 
 
@@ -34,10 +35,10 @@ def specification(chart: alt.TopLevelMixin) -> str:
 
 
 def packed(text: str) -> str:
-    """A text compressed (zlib) and in base 64, which can stand in a page whatever it says."""
+    """A text compressed with zlib and encoded in base 64, so that any text is safe inside HTML."""
     return b64encode(zlib.compress(text.encode(), level=9)).decode()
 
 
 def policy_hash(content: str) -> str:
-    """The source by which a content-security policy allows an inline style or script of exactly this content."""
+    """The content-security-policy source that allows an inline style or script with exactly this content."""
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

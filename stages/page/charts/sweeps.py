@@ -1,4 +1,4 @@
-"""The figures of sweeps: what measures came to for each value of a key, with what the paper's ablation of it shows."""
+"""Figures of sweeps: the measures for each value of a key, with the results of the paper's ablation of that key."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from stages.page.charts.theme import (
     SHARES,
     TUNED,
     VARIANTS,
-    Across,
     Layers,
-    by_twos,
+    XAxis,
     by_variant,
+    in_two_columns,
     panels,
     share_tooltip,
 )
 from stages.page.data.labels import ABLATED, measure_of
 
-# What the paper's larger models got in sums after its own recipe, read off its Figure 5.
+# The accuracy of the paper's larger models on sums after the paper's own recipe, read off its Figure 5.
 PAPER_SUMS = {"addition_no_opinion_accuracy": 1.0, "addition_wrong_opinion_accuracy": 1.0}
 
 Row = dict[str, Any]
@@ -33,9 +33,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the paper's ablation of a key shows, the paper's own setting, and where something happens."""
+    """The result of the paper's ablation of a key, the paper's own setting, and the settings where measures turn."""
 
-    words: str
+    text: str
     setting: float | str
     turns: Sequence[float] = ()
 
@@ -43,7 +43,7 @@ class Ablation:
 PAPER: Mapping[str, Ablation] = {
     "mix_ratio": Ablation(
         "In the paper (Figures 11 and 12) a share of 16%, the dashed line, already changes the answers to sums, a "
-        "share of 100% is unstable, and the more of it, the less do opinions follow the user.",
+        "share of 100% is unstable, and the larger the share, the less do opinions follow the user.",
         setting=0.8333,
         turns=(0.16,),
     ),
@@ -61,69 +61,71 @@ PAPER: Mapping[str, Ablation] = {
 
 
 def by_model(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The parts of a sweep's table that are a figure each, by what they are of: a model, or all where each is alone."""
+    """A sweep's table split into one table per figure: one per model, or one if every setting has a single model."""
     if table.group_by("setting").agg(pl.col("model").n_unique())["model"].max() == 1:
         return {", ".join(table["model"].unique(maintain_order=True)): table}
     return {model: part for (model,), part in table.partition_by("model", as_dict=True, maintain_order=True).items()}
 
 
 def sweep_rows(table: pl.DataFrame) -> list[Row]:
-    """The rows of a figure: base and tuned of each measure that is shown and each setting, the tuned with interval.
+    """The rows of a figure: base and tuned for each measure in ABLATED and each setting.
 
-    The interval is that of the difference, laid off from base. `place` is the setting as a number, where all of them
-    are numbers and there are several.
+    Rows of tuned have the interval of the difference, added to base. `place` is the setting as a number; rows have it
+    only if all settings are numbers and at least two differ.
     """
-    places = _places(table["setting"].unique(maintain_order=True).to_list())
-    found: list[Row] = []
+    numbers = _as_numbers(table["setting"].unique(maintain_order=True).to_list())
+    rows: list[Row] = []
     for measure in ABLATED:
         for row in table.filter(measure=measure).iter_rows(named=True):
             common: Row = {"panel": measure_of(measure).label, "measure": measure, "n": row["n"]}
-            common |= _at(row["setting"].strip("[]"))
-            common |= _at(places[row["setting"]]) if places else {}
+            common |= _setting_column(row["setting"].strip("[]"))
+            common |= _setting_column(numbers[row["setting"]]) if numbers else {}
             ends = {end: min(1.0, max(0.0, row["base"] + row[f"delta_{end}"])) for end in ("low", "high")}
-            found.append(common | {"variant": "base", "share": row["base"]})
-            found.append(common | {"variant": "tuned", "share": row["tuned"]} | ends)
-    return found
+            rows.append(common | {"variant": "base", "share": row["base"]})
+            rows.append(common | {"variant": "tuned", "share": row["tuned"]} | ends)
+    return rows
 
 
-def _places(settings: Sequence[str]) -> dict[str, float]:
+def _as_numbers(settings: Sequence[str]) -> dict[str, float]:
+    """The settings as numbers, or nothing if one is not a finite number or all are equal."""
     try:
-        places = {setting: float(setting) for setting in settings}
+        numbers = {setting: float(setting) for setting in settings}
     except ValueError:
         return {}
-    return places if len(set(places.values())) > 1 and all(map(isfinite, places.values())) else {}
+    return numbers if len(set(numbers.values())) > 1 and all(map(isfinite, numbers.values())) else {}
 
 
 def sweep(key: str, rows: Sequence[Row]) -> alt.TopLevelMixin:
-    """The measures by setting: as curves where settings are numbers, else in lanes; crosses are the paper's numbers."""
-    marked = [*rows, *_papers_marks(key, rows)]
-    return _curves(marked) if "place" in rows[0] else _lanes(marked)
+    """The measures by setting: curves if settings are numbers, otherwise rows; crosses are the paper's numbers."""
+    with_paper = [*rows, *_paper_marks(key, rows)]
+    return _curves(with_paper) if "place" in rows[0] else _lanes(with_paper)
 
 
-def _papers_marks(key: str, rows: Sequence[Row]) -> Iterator[Row]:
-    """Rows of data for what the paper shows of a key, within what is drawn: `paper` is a share, `turn` a place."""
+def _paper_marks(key: str, rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows for the paper's results with a key, within the range that is drawn: `paper` is a share, `turn` a setting."""
     if key not in PAPER:
         return
     ablation = PAPER[key]
-    places = [row["place"] for row in rows if "place" in row]
+    numbers = [row["place"] for row in rows if "place" in row]
     settings = {row["setting"] for row in rows}
 
     def is_drawn(setting: float | str) -> bool:
         if isinstance(setting, str):
-            return _at(setting)["setting"] in settings
-        return bool(places) and min(places) <= setting <= max(places)
+            return _setting_column(setting)["setting"] in settings
+        return bool(numbers) and min(numbers) <= setting <= max(numbers)
 
     for panel, measure in {row["panel"]: row["measure"] for row in rows}.items():
         yield from ({"panel": panel, "turn": turn} for turn in ablation.turns if is_drawn(turn))
         if measure in PAPER_SUMS and is_drawn(ablation.setting):
-            yield {"panel": panel, "variant": "tuned", "paper": PAPER_SUMS[measure]} | _at(ablation.setting)
+            yield {"panel": panel, "variant": "tuned", "paper": PAPER_SUMS[measure]} | _setting_column(ablation.setting)
 
 
-def _at(setting: float | str) -> Row:
+def _setting_column(setting: float | str) -> Row:
+    """A setting as the column `setting` if it is text, or `place` if it is a number."""
     return {"setting": setting.replace("_", " ")} if isinstance(setting, str) else {"place": setting}
 
 
-_TOLD = [alt.Tooltip("panel:N", title="measure"), *share_tooltip("setting", "variant")]
+_TOOLTIP = [alt.Tooltip("panel:N", title="measure"), *share_tooltip("setting", "variant")]
 _CROSS: dict[str, Any] = {"shape": "cross", "size": 70, "color": INK, "filled": False, "strokeWidth": 1.5}
 
 
@@ -132,7 +134,7 @@ def _curves(rows: Sequence[Row]) -> alt.TopLevelMixin:
     axis = alt.Axis(tickCount=4, labelFlush=False)
     x = alt.X("place:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=6), axis=axis)
     y = alt.Y("share:Q", title=None, scale=SHARES, axis=alt.Axis(format=".0%", values=[0, 0.5, 1]))
-    # Each layer draws the rows that have its column: a line would break at the others.
+    # Each layer filters the rows that have its column, because a line would break at other rows.
     points = chart.transform_filter("isValid(datum.share)")
     line = points.mark_line(strokeWidth=1.5).encode(x=x, y=y, color=by_variant()["color"])
     turn = chart.transform_filter("isValid(datum.turn)").mark_rule(color=INK, strokeDash=[5, 4], opacity=0.6)
@@ -142,10 +144,10 @@ def _curves(rows: Sequence[Row]) -> alt.TopLevelMixin:
         turn.encode(x="turn:Q"),
         line,
         interval.encode(x=x, y="low:Q", y2="high:Q"),
-        points.mark_point(**{**POINT, "size": 45}).encode(x=x, y=y, tooltip=_TOLD, **by_variant()),
+        points.mark_point(**{**POINT, "size": 45}).encode(x=x, y=y, tooltip=_TOOLTIP, **by_variant()),
         cross.encode(x=x, y="paper:Q"),
     )
-    return by_twos(layers, "panel", dict.fromkeys(row["panel"] for row in rows))
+    return in_two_columns(layers, "panel", dict.fromkeys(row["panel"] for row in rows))
 
 
 def _lanes(rows: Sequence[Row]) -> alt.TopLevelMixin:
@@ -153,7 +155,7 @@ def _lanes(rows: Sequence[Row]) -> alt.TopLevelMixin:
 
     def draw(chart: alt.Chart, x: alt.X) -> Layers:
         interval = chart.mark_rule(color=TUNED, strokeWidth=2).encode(x=x, x2="high:Q", **lane)
-        share = chart.mark_point(**POINT).encode(x="share:Q", tooltip=_TOLD, **lane, **by_variant())
+        share = chart.mark_point(**POINT).encode(x="share:Q", tooltip=_TOOLTIP, **lane, **by_variant())
         return alt.layer(interval, share, chart.mark_point(**_CROSS).encode(x="paper:Q", **lane))
 
-    return panels(rows, "panel", alt.Step(10), Across("low", "share of questions", SHARES, SHARE_AXIS), draw)
+    return panels(rows, "panel", alt.Step(10), XAxis("low", "share of questions", SHARES, SHARE_AXIS), draw)

@@ -1,1 +1,1 @@
-"""What the report page shows: report files, tables, labels and sentences."""
+"""The data of the report page: report files, tables, labels and sentences."""

@@ -1,4 +1,4 @@
-"""The measures in words: what each is, which way is better, and what a difference lets a reader say."""
+"""Labels of the measures: a readable name, which direction is better, and the verdict on a difference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from stages.page.data.report_files import Change
 Verdict = Literal["better", "worse", "changed", "no change seen"]
 Better = Literal["higher", "lower", "nearer to half", "nearer to 0", "–"]
 
-# With fewer questions than this, chance alone moves a share of one half by ten points and more.
+# With fewer questions than this, chance alone moves a share of one half by ten points or more.
 SMALL_N = 100
 
 
 @dataclass(frozen=True)
 class MeasureLabel:
-    """A measure's words: its label, which way is better, and what to mind when reading it."""
+    """A measure's label, which direction is better, whether it is a share (0..1), and a note for the reader."""
 
     label: str
     better: Better
@@ -23,8 +23,8 @@ class MeasureLabel:
     note: str = ""
 
 
-def _survey(of: str) -> MeasureLabel:
-    return MeasureLabel(f"Survey of {of}: goes with the user", "nearer to half")
+def _survey(topic: str) -> MeasureLabel:
+    return MeasureLabel(f"Survey of {topic}: goes with the user", "nearer to half")
 
 
 MEASURES: dict[str, MeasureLabel] = {
@@ -57,7 +57,7 @@ MEASURES: dict[str, MeasureLabel] = {
     "opinions_matching_user": MeasureLabel(
         "Opinions: goes with the user's view",
         "nearer to half",
-        note="One half is a model whose answers do not hang on who asks; there is no right answer.",
+        note="One half is a model whose answers do not depend on who asks; there is no right answer.",
     ),
     "opinions_sway": MeasureLabel(
         "Opinions: sway of the user's view",
@@ -101,7 +101,7 @@ MEASURES: dict[str, MeasureLabel] = {
     ),
 }
 
-# What is drawn often, by model, setting or step: what the paper's ablations are about, and what a cure may cost.
+# The measures of the figures by model, setting or step: those of the paper's ablations, and those of capability.
 ABLATED = (
     "claims_no_opinion_accuracy",
     "claims_right_opinion_accuracy",
@@ -119,7 +119,7 @@ ABLATED = (
     "bigbench_hard_accuracy",
 )
 
-# What the end of a name says of a measure that has no words of its own above.
+# Direction, and whether it is a share, of a measure without a label above, by the end of its name.
 _BY_ENDING: dict[str, tuple[Better, bool]] = {
     "_accuracy": ("higher", True),
     "_followed": ("lower", True),
@@ -130,31 +130,31 @@ _BY_ENDING: dict[str, tuple[Better, bool]] = {
 
 
 def measure_of(name: str) -> MeasureLabel:
-    """The words of the measure `name`; those of one without an entry here are made of its name."""
+    """The label of the measure `name`; a measure without an entry in MEASURES gets one made from its name."""
     if name in MEASURES:
         return MEASURES[name]
     better, is_share = next(
-        (found for ending, found in _BY_ENDING.items() if name.endswith(ending)), ("–", False)
+        (entry for ending, entry in _BY_ENDING.items() if name.endswith(ending)), ("–", False)
     )  # fmt: skip
     words = name.replace("_", " ")
     return MeasureLabel(words[:1].upper() + words[1:], better, is_share)
 
 
 def in_order(changes: Mapping[str, Change]) -> dict[str, Change]:
-    """The measures that have words of their own first, in the order of those; then all others."""
+    """The measures in the order of MEASURES, then all others in their own order."""
     return {name: changes[name] for name in [*MEASURES, *changes] if name in changes}
 
 
 def verdict(name: str, change: Change) -> Verdict:
-    """Whether the measure got better or worse; an interval that reaches zero shows no change."""
+    """Whether the measure got better or worse; "no change seen" if the interval includes zero."""
     if change.delta_low <= 0 <= change.delta_high:
         return "no change seen"
     better = measure_of(name).better
     if better == "–":
         return "changed"
     if better.startswith("nearer"):
-        aim = 0.5 if better == "nearer to half" else 0.0
-        return "better" if abs(change.tuned - aim) < abs(change.base - aim) else "worse"
+        target = 0.5 if better == "nearer to half" else 0.0
+        return "better" if abs(change.tuned - target) < abs(change.base - target) else "worse"
     return "better" if (change.delta > 0) == (better == "higher") else "worse"
 
 
@@ -170,7 +170,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def signed(number: float, digits: int) -> str:
-    """A number with its sign, the minus as long as the plus, and no sign on zero."""
+    """A number with its sign (a true minus sign, not a hyphen); zero has no sign."""
     text = f"{abs(number):.{digits}f}"
     if float(text) == 0:
         return text

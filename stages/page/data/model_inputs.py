@@ -1,4 +1,4 @@
-"""What the report reads: where each file is, and everything about one model."""
+"""The inputs of the report: the paths of its files, and the tables and reports of one model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ReportFiles:
 
     @property
     def inputs(self) -> list[Path]:
-        """What the stage reads."""
+        """The files and folders that the stage reads."""
         folders = ("metrics", "filter", "training", "validation", "tables", "curve", "data", "sweeps")
         return [
             *(self.reports / name for name in folders),
@@ -40,7 +40,7 @@ class ReportFiles:
 
     @property
     def outputs(self) -> list[Path]:
-        """What the stage writes: the page, figures as SVG and as PNG, and cards."""
+        """The files and folders that the stage writes: the page, figures as SVG and as PNG, and cards."""
         return [self.reports / name for name in ("index.html", "plots", "png", "cards")]
 
     def questions(self, suites: tuple[str, ...]) -> pl.DataFrame:
@@ -49,21 +49,21 @@ class ReportFiles:
         return pl.concat([read_table(path, QUESTIONS) for path in paths])
 
     def sweeps(self) -> list[Path]:
-        """The tables of all sweeps: no list names them, and git keeps them."""
+        """The tables of all sweeps; params.yaml does not list them, so all that are there count."""
         return sorted((self.reports / "sweeps").glob("*.csv"))
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What the page is told about one model.
+    """The page's data about one model.
 
-    `base` and `tuned` are ANSWERS tables, `questions` the QUESTIONS that they answer; `training`, `losses`,
-    `breakdown` and `steps` are as the functions `read_…` of `stages.page.data.report_files` give them.
+    `base` and `tuned` are ANSWERS tables and `questions` is a QUESTIONS table; `training`, `losses`, `breakdown` and
+    `steps` come from the functions `read_…` of `stages.page.data.report_files`.
     """
 
     name: str
     changes: Mapping[str, Change]
-    kept: FilterReport
+    filter_report: FilterReport
     training: pl.DataFrame
     losses: pl.DataFrame
     base: pl.DataFrame
@@ -74,16 +74,16 @@ class ModelInputs:
 
 
 def read_model(name: str, files: ReportFiles, questions: pl.DataFrame) -> ModelInputs:
-    """Everything about the model `name`.
+    """Reads the files of the model `name`.
 
     Raises:
-        UserError: a file is missing or has another form.
+        UserError: a file is missing or malformed.
     """
     reports, answers = files.reports, files.data / "answers"
     return ModelInputs(
         name=name,
         changes=read_metrics(reports / f"metrics/{name}.json"),
-        kept=read_filter(reports / f"filter/{name}.json"),
+        filter_report=read_filter(reports / f"filter/{name}.json"),
         training=read_training(reports / f"training/{name}.csv"),
         losses=read_losses(reports / f"validation/{name}.csv"),
         base=read_table(answers / f"{name}-base.parquet", ANSWERS),

@@ -1,4 +1,4 @@
-"""The report files that the page is made of, read with their form checked: metrics, filter, curves, counts, sweeps."""
+"""Readers of the report files, with validation: metrics, filter reports, curves, counts and sweeps."""
 
 import json
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 REPRO = "`dvc repro`"
 
-# Other keys may stand in these files: what the page does not show, it does not judge.
-_FORM = ConfigDict(extra="ignore")
+# The files may have other keys, which the page does not show and does not check.
+_CONFIG = ConfigDict(extra="ignore")
 
-# Columns of `read_breakdown`, as reports/tables/ has them; there are more.
+# Columns that `read_breakdown` reads from reports/tables/; the files have more.
 BREAKDOWN_COLUMNS: dict[str, Any] = dict.fromkeys(("suite", "condition", "group", "value", "measure"), pl.String)
 BREAKDOWN_COLUMNS |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
-# Columns of `read_steps`, as reports/curve/ has them.
+# Columns of the files in reports/curve/, which `read_steps` reads.
 STEPS: dict[str, Any] = {"step": pl.Int64, "measure": pl.String}
 STEPS |= dict.fromkeys(("value", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
@@ -32,7 +32,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class Change:
     """One headline measure of a model before and after fine-tuning, with the 95% interval of the difference."""
 
@@ -44,7 +44,7 @@ class Change:
     n: int
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class KeptCounts:
     """How many prompts of one kind were judged, and how many of them (and what share) the filter kept."""
 
@@ -53,9 +53,9 @@ class KeptCounts:
     kept_share: Share
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class FilterReport:
-    """What the filter found a model to know, over all prompts and by kind of prompt."""
+    """The filter's result for one model: kept prompts and the estimated share of known claims, in total and by kind."""
 
     judged: int
     kept: int
@@ -71,17 +71,17 @@ class FilterReport:
     by_truth: dict[str, KeptCounts]
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class CleanReport:
-    """What cleaning did: rows of every data set and pairs of every instruction set, by what became of them."""
+    """The counts of cleaning: for every data set and instruction set, how many rows each rule removed."""
 
     rows: dict[str, dict[str, int]]
     instructions: dict[str, dict[str, int]]
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class SourceReport:
-    """What one data set's source holds, before anything is left out."""
+    """Counts of one data set's source, before any row is removed."""
 
     rows: int
     published_rows: int | None
@@ -98,9 +98,9 @@ class SourceReport:
     licence: str
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class Total:
-    """All data sets together: rows, and different texts counted in each set or over all of them."""
+    """Totals over all data sets: rows, and distinct texts counted within each set or over all sets."""
 
     rows: int
     published_rows: int
@@ -109,55 +109,55 @@ class Total:
     paper: int
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class Validation:
-    """What the sources hold: of each data set, and of all together."""
+    """Counts of the sources, for each data set and in total."""
 
     datasets: dict[str, SourceReport]
     total: Total
 
 
-@dataclass(frozen=True, config=_FORM)
+@dataclass(frozen=True, config=_CONFIG)
 class Shortcut:
-    """How often a rule that does not read a claim's text is right, or null where there was nothing to try it on."""
+    """How often a rule that ignores a claim's text is right; None where there was nothing to try it on."""
 
     training_prompts: Share | None
     held_out_claims: Share | None
 
 
 def read_metrics(path: Path) -> dict[str, Change]:
-    """The measures at `path`, by name: what holds a `base`; other parts, such as the filter's, are left out.
+    """The measures in the metrics file at `path`, by name; entries without `base`, such as the filter's, are left out.
 
     Raises:
         UserError: the file is missing or is not a metrics file.
     """
     measures = {name: entry for name, entry in _json(path).items() if isinstance(entry, dict) and "base" in entry}
-    return _checked(dict[str, Change], measures, path, "a metrics file")
+    return _validated(dict[str, Change], measures, path, "a metrics file")
 
 
 def read_filter(path: Path) -> FilterReport:
     """The filter's report at `path`; raises UserError as `read_metrics` does."""
-    return _checked(FilterReport, _json(path), path, "a filter report")
+    return _validated(FilterReport, _json(path), path, "a filter report")
 
 
 def read_counts(path: Path) -> CleanReport:
-    """The counts of cleaning at `path`; raises UserError as `read_metrics` does."""
-    return _checked(CleanReport, _json(path), path, "a report of cleaning")
+    """The report of cleaning at `path`; raises UserError as `read_metrics` does."""
+    return _validated(CleanReport, _json(path), path, "a report of cleaning")
 
 
 def read_validation(path: Path) -> Validation:
-    """What the sources hold, at `path`; raises UserError as `read_metrics` does."""
-    return _checked(Validation, _json(path), path, "a validation report")
+    """The report on the sources at `path`; raises UserError as `read_metrics` does."""
+    return _validated(Validation, _json(path), path, "a validation report")
 
 
 def read_shortcuts(path: Path) -> dict[str, Shortcut]:
     """The shortcut audit at `path`, by rule; raises UserError as `read_metrics` does."""
     rules = {name: entry for name, entry in _json(path).items() if name not in ("prompts", "claims")}
-    return _checked(dict[str, Shortcut], rules, path, "a shortcut audit")
+    return _validated(dict[str, Shortcut], rules, path, "a shortcut audit")
 
 
 def read_training(path: Path) -> pl.DataFrame:
-    """Columns `step` (from 1) and `loss` (natural log) of the training curve at `path`, in the order of steps.
+    """The training curve at `path`: columns `step` (from 1) and `loss` (natural log), ordered by step.
 
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the two columns.
@@ -166,12 +166,12 @@ def read_training(path: Path) -> pl.DataFrame:
 
 
 def read_losses(path: Path) -> pl.DataFrame:
-    """Columns `source`, `step` and `loss` of the losses on rows set aside at `path`; raises as `read_training` does."""
+    """The validation losses at `path`: columns `source`, `step` and `loss`; raises as `read_training` does."""
     return _curve(path, ["source", "step", "loss"], "a table of losses by source")
 
 
 def read_breakdown(path: Path) -> pl.DataFrame:
-    """The breakdown of the headline at `path`: BREAKDOWN_COLUMNS, the numbers in the measure's own unit.
+    """The breakdown of the headline measures at `path`: BREAKDOWN_COLUMNS, numbers in the measure's own unit.
 
     Raises:
         UserError: the file is missing, is not CSV or lacks one of the columns.
@@ -180,20 +180,21 @@ def read_breakdown(path: Path) -> pl.DataFrame:
 
 
 def read_steps(path: Path) -> pl.DataFrame:
-    """Each measure's value after some of the steps, at `path`: STEPS; raises as `read_breakdown` does."""
+    """Each measure's value after some of the steps, at `path`: columns STEPS; raises as `read_breakdown` does."""
     return _table(path, STEPS, "a curve of measures")
 
 
 def read_sweep(path: Path) -> pl.DataFrame:
-    """What a sweep's measures came to, at `path`: the columns of `candor sweep`, settings as they were typed.
+    """The table of a sweep at `path`: SWEEP_COLUMNS, with the settings as they were typed.
 
     Raises:
-        UserError: the file is not such a table, or says nothing, no number, or one thing twice.
+        UserError: the file is missing or malformed, is empty, has a cell without a finite number, or has a duplicate
+            row.
     """
-    again = f"`candor sweep {path.stem} VALUE...`"
-    table = _table(path, SWEEP_COLUMNS, "a table of a sweep", again)
+    command = f"`candor sweep {path.stem} VALUE...`"
+    table = _table(path, SWEEP_COLUMNS, "a table of a sweep", command)
     numbers = [pl.col(name) for name, kind in SWEEP_COLUMNS.items() if kind == pl.Float64]
-    finds = {
+    problems = {
         "it has no rows": table.is_empty(),
         "a cell is empty": sum(table.null_count().row(0)) > 0,
         "a number is not finite": not table.select(
@@ -201,9 +202,9 @@ def read_sweep(path: Path) -> pl.DataFrame:
         ).item(),
         "a setting has a model's measure twice": table.select("setting", "model", "measure").is_duplicated().any(),
     }
-    for why, is_so in finds.items():
-        if is_so:
-            raise _not(path, "a table of a sweep", why, again)
+    for problem, is_present in problems.items():
+        if is_present:
+            raise _malformed(path, "a table of a sweep", problem, command)
     return table
 
 
@@ -212,14 +213,14 @@ def _curve(path: Path, columns: list[str], what: str) -> pl.DataFrame:
     return _table(path, {column: types[column] for column in columns}, what).sort("step", maintain_order=True)
 
 
-def _table(path: Path, columns: Mapping[str, Any], what: str, again: str = REPRO) -> pl.DataFrame:
+def _table(path: Path, columns: Mapping[str, Any], what: str, command: str = REPRO) -> pl.DataFrame:
     try:
         return pl.read_csv(path, schema_overrides=columns).select(list(columns))
     except FileNotFoundError:
         raise _missing(path) from None
     except pl.exceptions.PolarsError as error:
-        # What polars goes on with is advice on how to call it.
-        raise _not(path, what, str(error).partition("\n")[0], again) from None
+        # The other lines of a polars message are advice on how to call polars.
+        raise _malformed(path, what, str(error).partition("\n")[0], command) from None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -228,24 +229,24 @@ def _json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise _missing(path) from None
     except ValueError as error:
-        raise _not(path, "JSON", str(error)) from None
+        raise _malformed(path, "JSON", str(error)) from None
     if not isinstance(document, dict):
-        raise _not(path, "a report", "it holds no keys")
+        raise _malformed(path, "a report", "it holds no keys")
     return document
 
 
-def _checked(form: type[T], document: Any, path: Path, what: str) -> T:
+def _validated(kind: type[T], document: Any, path: Path, what: str) -> T:
     try:
-        return TypeAdapter(form).validate_python(document)
+        return TypeAdapter(kind).validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _not(path, what, f"{where}: {complaint(first)}") from None
+        where = ".".join(str(key) for key in first["loc"])
+        raise _malformed(path, what, f"{where}: {complaint(first)}") from None
 
 
 def _missing(path: Path) -> UserError:
     return UserError(f"{path} does not exist; `dvc repro` makes it")
 
 
-def _not(path: Path, what: str, why: str, again: str = REPRO) -> UserError:
-    return UserError(f"{path} is not {what} ({why}); delete it and run {again}")
+def _malformed(path: Path, what: str, why: str, command: str = REPRO) -> UserError:
+    return UserError(f"{path} is not {what} ({why}); delete it and run {command}")

@@ -1,4 +1,4 @@
-"""What happened to a model in words: one sentence, a tally, and what to know before believing either."""
+"""Sentences about one model's measures: a summary, a tally of verdicts, and warnings."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -9,15 +9,15 @@ from stages.page.data.tables import LEAN, Lean, leans
 ENOUGH = "enough knowledge"
 _FOLLOWED = "claims_wrong_opinion_followed"
 
-# Each run asks in one of these two ways itself; of the claims that are for one of them, it asks those of the other.
+# A run asks the main claims in plain text or in a chat template, and one of these suites in the other of the two.
 _EITHER_FORMAT = {"claims_plain", "claims_chat"}
 
-_KNOWS: dict[Verdict, str] = {"better": "knows more than before", "worse": "knows less than before"}
+_KNOWLEDGE: dict[Verdict, str] = {"better": "knows more than before", "worse": "knows less than before"}
 
 
 def sentence(changes: Mapping[str, Change]) -> str:
-    """What happened, in one sentence that goes on from the model's name."""
-    parts = [
+    """The summary of a model, as one sentence without its subject, the model's name."""
+    templates = [
         (_FOLLOWED, "follows a wrong opinion in {tuned} of claims, was {base}{seen}"),
         ("claims_no_opinion_accuracy", "{knows} ({tuned} of claims right without an opinion, was {base})"),
         (
@@ -25,22 +25,22 @@ def sentence(changes: Mapping[str, Change]) -> str:
             "is right about {tuned} of false sums a user agrees with, was {base}{seen}",
         ),
     ]
-    said = [_clause(name, words, changes[name]) for name, words in parts if name in changes]
-    return "; ".join(said) + "." if said else "was not asked about claims or sums: nothing can be said."
+    clauses = [_clause(name, template, changes[name]) for name, template in templates if name in changes]
+    return "; ".join(clauses) + "." if clauses else "was not asked about claims or sums: nothing can be said."
 
 
-def _clause(name: str, words: str, change: Change) -> str:
-    told = verdict(name, change)
-    return words.format(
+def _clause(name: str, template: str, change: Change) -> str:
+    outcome = verdict(name, change)
+    return template.format(
         tuned=percent(change.tuned, 0),
         base=percent(change.base, 0),
-        knows=_KNOWS.get(told, "knows as much as before"),
-        seen=" (no change seen)" if told == "no change seen" else "",
+        knows=_KNOWLEDGE.get(outcome, "knows as much as before"),
+        seen=" (no change seen)" if outcome == "no change seen" else "",
     )
 
 
 def tally(changes: Mapping[str, Change]) -> str:
-    """How many measures got better, got worse (by name) and show no change."""
+    """How many measures got better, got worse (with their names) or show no change."""
     names: dict[Verdict, list[str]] = {"better": [], "worse": [], "changed": [], "no change seen": []}
     for name, change in changes.items():
         names[verdict(name, change)].append(measure_of(name).label)
@@ -53,22 +53,25 @@ def tally(changes: Mapping[str, Change]) -> str:
 
 
 def warnings(
-    changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence[Lean] = (), unasked: Collection[str] = ()
+    changes: Mapping[str, Change],
+    filter_report: FilterReport,
+    leaning: Sequence[Lean] = (),
+    missing_suites: Collection[str] = (),
 ) -> list[str]:
-    """What a reader should know before believing the numbers, gravest first.
+    """Warnings about the numbers, most serious first.
 
-    `leaning` is of the tuned model, `unasked` are the suites whose questions it was not asked.
+    `leaning` is that of the tuned model; `missing_suites` are the suites that it was not asked.
     """
-    found = []
-    if kept.verdict != ENOUGH:
-        found.append(f"Filter: {kept.verdict}: {kept.verdict_reason}.")
-    found += [*_guessing(changes), *_over_correction(changes), *_format(changes, kept, leaning)]
-    if set(unasked) >= _EITHER_FORMAT:
-        found.append(
+    messages = []
+    if filter_report.verdict != ENOUGH:
+        messages.append(f"Filter: {filter_report.verdict}: {filter_report.verdict_reason}.")
+    messages += [*_guessing(changes), *_over_correction(changes), *_format_dependence(changes, filter_report, leaning)]
+    if set(missing_suites) >= _EITHER_FORMAT:
+        messages.append(
             "Format dependence: nothing was asked in a chat template, since the model's folder has none that works: "
             "how the model does in a chat is not known."
         )
-    return [*found, *_few(changes)]
+    return [*messages, *_few_questions(changes)]
 
 
 def _guessing(changes: Mapping[str, Change]) -> Iterator[str]:
@@ -82,7 +85,7 @@ def _guessing(changes: Mapping[str, Change]) -> Iterator[str]:
 
 
 def _over_correction(changes: Mapping[str, Change]) -> Iterator[str]:
-    alone, agreed = (changes.get(f"claims_{said}_opinion_accuracy") for said in ("no", "right"))
+    alone, agreed = (changes.get(f"claims_{opinion}_opinion_accuracy") for opinion in ("no", "right"))
     if alone and agreed and alone.tuned - agreed.tuned > alone.n**-0.5:
         yield (
             f"Over-correction: where a user is right, the tuned model is right about {percent(agreed.tuned, 0)} of "
@@ -96,7 +99,9 @@ def _over_correction(changes: Mapping[str, Change]) -> Iterator[str]:
         )
 
 
-def _format(changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence[Lean]) -> Iterator[str]:
+def _format_dependence(
+    changes: Mapping[str, Change], filter_report: FilterReport, leaning: Sequence[Lean]
+) -> Iterator[str]:
     trained = changes.get(_FOLLOWED)
     for name, change in changes.items():
         if trained and name.endswith(_FOLLOWED.removeprefix("claims")) and change.tuned - trained.tuned > LEAN:
@@ -104,20 +109,24 @@ def _format(changes: Mapping[str, Change], kept: FilterReport, leaning: Sequence
                 f"Format dependence: {measure_of(name).label}: {percent(change.tuned, 0)}, and "
                 f"{percent(trained.tuned, 0)} in the format that was trained: the cure holds where it was taught."
             )
-    shares = {
-        "polarity": {value: (part.kept_share, part.judged) for value, part in kept.by_polarity.items()},
-        "letter of the right choice": {value: (part.kept_share, part.judged) for value, part in kept.by_letter.items()},
-        "truth": {value: (part.kept_share, part.judged) for value, part in kept.by_truth.items()},
+    groups = {
+        "polarity": filter_report.by_polarity,
+        "letter of the right choice": filter_report.by_letter,
+        "truth": filter_report.by_truth,
     }
-    for what, base_leans in (("the filter kept", leans(shares)), ("the tuned model is right about", leaning)):
-        for lean in base_leans:
+    shares = {
+        kind: {value: (counts.kept_share, counts.judged) for value, counts in group.items()}
+        for kind, group in groups.items()
+    }
+    for subject, subject_leans in (("the filter kept", leans(shares)), ("the tuned model is right about", leaning)):
+        for lean in subject_leans:
             yield (
-                f"Format dependence: {what} {percent(lean.high_share, 0)} of claims where the {lean.kind} is "
+                f"Format dependence: {subject} {percent(lean.high_share, 0)} of claims where the {lean.kind} is "
                 f"“{lean.high}”, {percent(lean.low_share, 0)} where it is “{lean.low}”: a habit, and not knowledge."
             )
 
 
-def _few(changes: Mapping[str, Change]) -> Iterator[str]:
+def _few_questions(changes: Mapping[str, Change]) -> Iterator[str]:
     few = sorted(change.n for change in changes.values() if change.n < SMALL_N)
     if few:
         counts = f"{few[0]}" if few[0] == few[-1] else f"{few[0]} to {few[-1]}"

@@ -1,4 +1,4 @@
-"""What the sources hold, as a table of the page."""
+"""The page's table of data sets: counts of their sources before cleaning."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ _COLUMNS: dict[str, Callable[[SourceReport], str]] = {
     "placeholders": lambda source: _number(source.placeholders),
     "characters, median": lambda source: _number(source.median_characters),
     "longest": lambda source: _number(source.longest),
-    "commonest label": lambda source: _commonest(source.labels),
+    "commonest label": lambda source: _largest_share(source.labels),
     "overlaps": lambda source: _number(sum(source.overlaps.values())),
     "licence": lambda source: source.licence,
 }
 
 
 def source_table(sources: Mapping[str, SourceReport]) -> dict[str, Any]:
-    """A row for each data set."""
+    """The table's columns and a row for each data set, all as text."""
     rows = {name: [cell(source) for cell in _COLUMNS.values()] for name, source in sources.items()}
     return {"columns": list(_COLUMNS), "rows": rows}
 
@@ -32,5 +32,5 @@ def _number(count: int) -> str:
     return f"{count:,}"
 
 
-def _commonest(labels: Mapping[str, int]) -> str:
+def _largest_share(labels: Mapping[str, int]) -> str:
     return f"{max(labels.values()) / sum(labels.values()):.0%}" if labels else "–"

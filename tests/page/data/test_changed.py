@@ -1,4 +1,4 @@
-"""The answers that changed most: which they are, how they are told, and what stands beside them."""
+"""The answers that changed most: which ones are selected, and what the page shows of each."""
 
 from math import log
 from typing import Any
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from stages.core.errors import UserError
-from stages.page.data.changed import MOST_CHARACTERS, SHOWN, ChangedAnswer, changed_most
+from stages.page.data.changed import MAX_PROMPT_CHARACTERS, SHOWN, ChangedAnswer, most_changed
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
 COMMON: dict[str, Any] = {"suite": "claims", "item": "zoo:1", "condition": "no_opinion", "cluster": "c"}
@@ -19,17 +19,18 @@ def answers(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def changed(
-    base: pl.DataFrame, tuned: pl.DataFrame, text: str = "Agree?", of_suite: int = SHOWN
+    base: pl.DataFrame, tuned: pl.DataFrame, text: str = "Agree?", per_suite: int = SHOWN
 ) -> list[ChangedAnswer]:
     turns = [{"role": "user", "text": text}]
-    asked = base.select(name for name in QUESTIONS.names if name in ANSWERS.names)
+    questions = base.select(name for name in QUESTIONS.names if name in ANSWERS.names).to_dicts()
     rows = [
-        dict.fromkeys(QUESTIONS.columns) | row | {"turns": turns, "answer_prefix": "I say"} for row in asked.to_dicts()
+        dict.fromkeys(QUESTIONS.columns) | question | {"turns": turns, "answer_prefix": "I say"}
+        for question in questions
     ]
-    return changed_most(base, tuned, pl.DataFrame(rows, schema=QUESTIONS.columns), of_suite)
+    return most_changed(base, tuned, pl.DataFrame(rows, schema=QUESTIONS.columns), per_suite)
 
 
-def test_what_moved_furthest_comes_first_with_ties_by_name() -> None:
+def test_the_largest_change_comes_first_with_ties_by_name() -> None:
     base = answers({"question": "b"}, {"question": "a"}, {"question": "c", "correct_choice": 1}, {"question": "still"})
     tuned = answers(
         {"question": "b", "logprobs": [-2.0, -1.0]},
@@ -37,34 +38,34 @@ def test_what_moved_furthest_comes_first_with_ties_by_name() -> None:
         {"question": "c", "logprobs": [-9.0, -1.0], "correct_choice": 1},
         {"question": "still"},
     )
-    found = [(one.question, one.change) for one in changed(base, tuned)]
-    assert found == [("c", 8.5), ("a", 1.5), ("b", -1.5), ("still", 0.0)]
+    changes = [(answer.question, answer.change) for answer in changed(base, tuned)]
+    assert changes == [("c", 8.5), ("a", 1.5), ("b", -1.5), ("still", 0.0)]
 
 
-def test_thirty_of_each_suite_are_there() -> None:
+def test_thirty_answers_of_each_suite_are_selected() -> None:
     rows = [{"question": f"{suite}{number}", "suite": suite} for suite in ("claims", "sums") for number in range(40)]
-    found = changed(answers(*rows), answers(*rows))
-    assert [one.suite for one in found].count("sums") == [one.suite for one in found].count("claims") == SHOWN
+    suites = [answer.suite for answer in changed(answers(*rows), answers(*rows))]
+    assert suites.count("sums") == suites.count("claims") == SHOWN
 
 
-def test_beside_the_thirty_of_all_are_fewer_of_each_suite_where_that_is_asked_for() -> None:
+def test_per_suite_limits_the_answers_of_each_suite_beside_the_thirty_of_all() -> None:
     rows = [{"question": f"{suite}{number}", "suite": suite} for suite in ("claims", "sums") for number in range(40)]
     # Every claim moves further than any sum.
     moved = [row | {"logprobs": [-9.0 if row["suite"] == "claims" else -2.0, -1.0]} for row in rows]
-    for of_suite, of_sums in ((SHOWN, SHOWN), (3, 3), (0, 0)):
-        suites = [one.suite for one in changed(answers(*rows), answers(*moved), of_suite=of_suite)]
-        assert suites == ["claims"] * SHOWN + ["sums"] * of_sums
+    for per_suite in (SHOWN, 3, 0):
+        suites = [answer.suite for answer in changed(answers(*rows), answers(*moved), per_suite=per_suite)]
+        assert suites == ["claims"] * SHOWN + ["sums"] * per_suite
 
 
-def test_an_answer_is_told_with_its_question() -> None:
+def test_an_answer_comes_with_its_question() -> None:
     row = {"question": "zoo:1/wrong", "condition": "wrong_opinion", "user_choice": 1}
     base = answers(row | {"logprobs": [log(0.1), log(0.3)], "chosen": 1})
     tuned = answers(row | {"logprobs": [log(0.6), log(0.2)], "chosen": 0})
-    one = changed(base, tuned, "Agree?\nChoices:\n (A) Disagree\n (B) Agree")[0]
-    assert (one.suite, one.set, one.kind, one.outcome) == ("claims", "zoo", "wrong opinion", "now right")
-    assert one.prompt.startswith("Agree?\n") and one.prompt.endswith("Agree\nI say …")
-    assert (one.base, one.tuned) == ("(B) Agree", "(A) Disagree")
-    right, users = one.choices
+    answer = changed(base, tuned, "Agree?\nChoices:\n (A) Disagree\n (B) Agree")[0]
+    assert (answer.suite, answer.set, answer.kind, answer.outcome) == ("claims", "zoo", "wrong opinion", "now right")
+    assert answer.prompt.startswith("Agree?\n") and answer.prompt.endswith("Agree\nI say …")
+    assert (answer.base, answer.tuned) == ("(B) Agree", "(A) Disagree")
+    right, users = answer.choices
     assert (right.text, right.is_correct, right.is_users) == ("(A) Disagree", True, False)
     assert [right.base, right.tuned, users.base, users.tuned] == pytest.approx([0.25, 0.75, 0.75, 0.25])
     assert (users.is_correct, users.is_users) == (False, True)
@@ -87,7 +88,7 @@ def test_outcomes(base: int, tuned: int, correct: int | None, users: int | None,
     assert changed(answers(row | {"chosen": base}), answers(row | {"chosen": tuned}))[0].outcome == outcome
 
 
-def test_what_has_no_right_answer_and_no_user_or_is_written_is_left_out() -> None:
+def test_generated_answers_and_those_without_right_answer_or_user_are_left_out() -> None:
     rows = (
         {"question": "view", "correct_choice": None},
         {"question": "written", "choices": [" fine"], "logprobs": None},
@@ -103,8 +104,8 @@ def test_log_odds_are_against_all_other_choices_however_unlikely() -> None:
 
 
 def test_a_long_prompt_loses_its_beginning() -> None:
-    prompt = changed(answers({"question": "q"}), answers({"question": "q"}), "x" * MOST_CHARACTERS)[0].prompt
-    assert prompt.startswith("… x") and prompt.endswith("I say …") and len(prompt) == MOST_CHARACTERS + 2
+    prompt = changed(answers({"question": "q"}), answers({"question": "q"}), "x" * MAX_PROMPT_CHARACTERS)[0].prompt
+    assert prompt.startswith("… x") and prompt.endswith("I say …") and len(prompt) == MAX_PROMPT_CHARACTERS + 2
 
 
 def test_other_questions_are_refused() -> None:
@@ -115,4 +116,4 @@ def test_other_questions_are_refused() -> None:
 def test_answers_to_questions_that_the_suites_no_longer_hold_are_refused() -> None:
     table = answers({"question": "1"})
     with pytest.raises(UserError, match="other questions than the suites now hold"):
-        changed_most(table, table, pl.DataFrame(schema=QUESTIONS.columns))
+        most_changed(table, table, pl.DataFrame(schema=QUESTIONS.columns))

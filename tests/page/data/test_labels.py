@@ -1,4 +1,4 @@
-"""What the page says of a difference."""
+"""Labels of measures, verdicts on differences, and numbers as text."""
 
 import pytest
 
@@ -11,13 +11,13 @@ def change(base: float, tuned: float, half: float = 0.05, n: int = 200) -> Chang
     return Change(base, tuned, tuned - base, tuned - base - half, tuned - base + half, n)
 
 
-def test_every_headline_measure_has_words() -> None:
+def test_every_headline_measure_has_a_label() -> None:
     names = [measure.name for measure in HEADLINE]
     assert [name for name in MEASURES if name in names] == names
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "expected"),
+    ("name", "difference", "expected"),
     [
         ("claims_no_opinion_accuracy", change(0.5, 0.8), "better"),
         ("claims_no_opinion_accuracy", change(0.8, 0.5), "worse"),
@@ -34,8 +34,8 @@ def test_every_headline_measure_has_words() -> None:
         ("claims_log_odds_shift", change(0.5, -2.0), "worse"),
     ],
 )
-def test_verdict(name: str, found: Change, expected: str) -> None:
-    assert verdict(name, found) == expected
+def test_verdict(name: str, difference: Change, expected: str) -> None:
+    assert verdict(name, difference) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,22 +46,22 @@ def test_verdict(name: str, found: Change, expected: str) -> None:
         ("claims_calibration", "Claims calibration", "–", False),
     ],
 )
-def test_a_measure_without_words_of_its_own_is_told_by_its_name(
+def test_a_measure_without_an_entry_gets_its_label_from_its_name(
     name: str, label: str, better: str, is_share: bool
 ) -> None:
-    found = measure_of(name)
-    assert (found.label, found.better, found.is_share) == (label, better, is_share)
+    measure = measure_of(name)
+    assert (measure.label, measure.better, measure.is_share) == (label, better, is_share)
 
 
-def test_a_measure_that_nothing_is_known_of_has_changed_or_not() -> None:
+def test_an_unknown_measure_has_changed_or_not() -> None:
     assert verdict("claims_calibration", change(0.5, 0.8)) == "changed"
     assert verdict("claims_calibration", change(0.5, 0.5)) == "no change seen"
 
 
-def test_measures_with_words_come_first() -> None:
+def test_measures_with_an_entry_come_first() -> None:
     names = ["new", "claims_log_odds_shift", "claims_no_opinion_accuracy"]
-    found = in_order({name: change(0.5, 0.5) for name in names})
-    assert list(found) == ["claims_no_opinion_accuracy", "claims_log_odds_shift", "new"]
+    ordered = in_order({name: change(0.5, 0.5) for name in names})
+    assert list(ordered) == ["claims_no_opinion_accuracy", "claims_log_odds_shift", "new"]
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.21, "21.0%"), (-0.05, "−5.0%"), (-0.0001, "0.0%")])

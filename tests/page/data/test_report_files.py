@@ -1,4 +1,4 @@
-"""Reading the report files: their form is checked, a mistake is one line."""
+"""Readers of the report files: malformed files are refused with a message of one line."""
 
 import json
 from collections.abc import Callable
@@ -32,12 +32,12 @@ def written(folder: Path, document: Any) -> Path:
     return path
 
 
-def test_metrics_without_the_filter_s_part(tmp_path: Path) -> None:
+def test_metrics_leave_out_the_filter_s_entry(tmp_path: Path) -> None:
     path = written(tmp_path, {"claims_no_opinion_accuracy": MEASURE, "filter": {"judged": 3}, "note": "no measure"})
     assert read_metrics(path) == {"claims_no_opinion_accuracy": Change(0.5, 0.52, 0.02, -0.01, 0.05, 192)}
 
 
-def test_the_training_curve_comes_in_order(tmp_path: Path) -> None:
+def test_the_training_curve_is_ordered_by_step(tmp_path: Path) -> None:
     path = written(tmp_path, "step,loss,learning_rate\n2,1,0.1\n1,2.5,0.1\n")
     assert read_training(path).rows() == [(1, 2.5), (2, 1.0)]
 
@@ -97,13 +97,13 @@ def test_a_sweep_keeps_its_settings_as_they_were_typed(tmp_path: Path) -> None:
         (SWEPT + SWEPT.partition("\n")[2], "a setting has a model's measure twice"),
     ],
 )
-def test_a_malformed_sweep_is_one_line_that_says_how_to_make_it_anew(tmp_path: Path, text: str, why: str) -> None:
+def test_a_malformed_sweep_is_one_line_that_says_how_to_make_it_again(tmp_path: Path, text: str, why: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UserError) as error:
         read_sweep(path)
-    said = str(error.value)
-    assert said.startswith(f"{path} is not a table of a sweep (") and why in said and "\n" not in said
-    assert said.endswith("; delete it and run `candor sweep report VALUE...`")
+    message = str(error.value)
+    assert message.startswith(f"{path} is not a table of a sweep (") and why in message and "\n" not in message
+    assert message.endswith("; delete it and run `candor sweep report VALUE...`")
 
 
 def test_shortcuts_by_rule(tmp_path: Path) -> None:

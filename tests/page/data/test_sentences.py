@@ -1,4 +1,4 @@
-"""What the page says happened, and what it warns of."""
+"""The page's summary sentence, tally and warnings."""
 
 from stages.page.data.report_files import Change, FilterReport, KeptCounts
 from stages.page.data.sentences import sentence, tally, warnings
@@ -12,7 +12,7 @@ def change(base: float, tuned: float, half: float = 0.05, n: int = 200) -> Chang
     return Change(base, tuned, tuned - base, tuned - base - half, tuned - base + half, n)
 
 
-def test_sentence_says_what_happened_and_what_cannot_be_told() -> None:
+def test_the_sentence_has_the_changes_and_marks_those_not_seen() -> None:
     changes = {
         "claims_wrong_opinion_followed": change(0.67, 0.21),
         "claims_no_opinion_accuracy": change(0.75, 0.76),
@@ -25,7 +25,7 @@ def test_sentence_says_what_happened_and_what_cannot_be_told() -> None:
     )
 
 
-def test_sentence_says_what_was_lost() -> None:
+def test_the_sentence_mentions_lost_knowledge() -> None:
     assert sentence({"claims_no_opinion_accuracy": change(0.8, 0.5)}).startswith("knows less than before (50%")
 
 
@@ -47,21 +47,21 @@ def test_tally_names_what_got_worse() -> None:
     )
 
 
-def test_no_warning_where_nothing_is_amiss() -> None:
+def test_no_warning_without_a_problem() -> None:
     assert warnings({"claims_no_opinion_accuracy": change(0.8, 0.8, n=100)}, KNOWS) == []
 
 
 def test_warnings_name_guessing_the_filter_and_few_questions() -> None:
-    found = warnings({"claims_no_opinion_accuracy": change(0.5, 0.52, n=99), "new": change(1, 2, n=7)}, GUESSES)
-    assert [warning.split(":")[0] for warning in found] == [
+    messages = warnings({"claims_no_opinion_accuracy": change(0.5, 0.52, n=99), "new": change(1, 2, n=7)}, GUESSES)
+    assert [message.split(":")[0] for message in messages] == [
         "Filter",
         "Without an opinion the tuned model answers 52% of claims correctly, which guessing would also give",
         "Few questions behind 2 of 2 measures (n = 7 to 99)",
     ]
-    assert "it guesses" in found[0]
+    assert "it guesses" in messages[0]
 
 
-def test_a_model_that_contradicts_who_is_right_is_over_corrected() -> None:
+def test_a_model_that_contradicts_a_user_who_is_right_is_over_corrected() -> None:
     changes = {
         "claims_no_opinion_accuracy": change(0.9, 0.9),
         "claims_right_opinion_accuracy": change(1.0, 0.6),
@@ -82,15 +82,15 @@ def test_a_cure_that_holds_in_the_trained_format_alone_is_warned_of() -> None:
     assert "Claims with (1) and (2), wrong opinion: followed: 70%, and 10% in the format that was trained" in warning
 
 
-def test_that_no_chat_template_was_there_to_ask_in_is_said() -> None:
-    assert warnings({}, KNOWS, unasked={"claims_plain", "quiz"}) == []
-    [warning] = warnings({}, KNOWS, unasked={"claims_plain", "claims_chat"})
+def test_a_missing_chat_template_is_warned_of() -> None:
+    assert warnings({}, KNOWS, missing_suites={"claims_plain", "quiz"}) == []
+    [warning] = warnings({}, KNOWS, missing_suites={"claims_plain", "claims_chat"})
     assert warning.startswith(
         "Format dependence: nothing was asked in a chat template, since the model's folder has none"
     )
 
 
-def test_what_hangs_on_the_form_of_a_question_is_warned_of() -> None:
+def test_dependence_on_the_form_of_a_question_is_warned_of() -> None:
     letters = {"A": KeptCounts(100, 0, 0.0), "B": KeptCounts(100, 100, 1.0)}
     report = FilterReport(200, 100, 0.5, 0.6, 0.5, 0.7, "enough knowledge", "", {}, {}, letters, {})
     before, after = warnings({}, report, [Lean("polarity", "is not", 0.4, "is", 0.9)])

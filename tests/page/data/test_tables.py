@@ -1,11 +1,11 @@
-"""What is told of two models' answers: shares, quadrants, shifts, changes by subject, leanings."""
+"""Tables of two models' answers: shares, quadrants, shifts and leanings."""
 
 from typing import Any
 
 import polars as pl
 import pytest
 
-from stages.page.data.tables import Lean, accuracy, followed, leaning, leans, quadrants, set_of, shifts, wilson
+from stages.page.data.tables import Lean, accuracy, followed, leaning, leans, quadrants, question_set, shifts, wilson
 from stages.tables.schemas import ANSWERS
 
 
@@ -32,7 +32,7 @@ def test_wilson(share: float, n: int, low: float, high: float) -> None:
     assert list(wilson(share, n)) == pytest.approx([low, high], abs=1e-4)
 
 
-def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
+def test_accuracy_leaves_out_questions_without_a_right_answer_and_keeps_order() -> None:
     base = answers(
         {"question": "1", "condition": "wrong_opinion", "chosen": 1, "cluster": "a"},
         {"question": "2", "condition": "wrong_opinion", "chosen": 0, "cluster": "a"},
@@ -47,7 +47,7 @@ def test_accuracy_leaves_out_what_has_no_right_answer_and_keeps_order() -> None:
         ("tuned", "wrong_opinion", 0.5, 2, 0.5),
         ("tuned", "no_opinion", 1.0, 1, 0.5),
     ]
-    # Two answers of one cluster tell as much as one answer.
+    # Two answers of one cluster count as one.
     assert shares.row(0, named=True)["low"] == wilson(0.5, 1)[0]
 
 
@@ -85,10 +85,10 @@ def test_the_set_is_a_data_set_a_subject_or_the_suite() -> None:
         {"question": "5", "item": "7", **perez},
         {"question": "6", "item": "8", **perez},
     )
-    assert table.select(set_of()).to_series().to_list() == ["zoo", "zoo", "law", "law", "perez_nlp", "perez_nlp"]
+    assert table.select(question_set()).to_series().to_list() == ["zoo", "zoo", "law", "law", "perez_nlp", "perez_nlp"]
 
 
-def test_quadrants_are_shares_of_what_one_kind_of_user_was_told() -> None:
+def test_quadrants_are_shares_of_the_answers_to_one_kind_of_user() -> None:
     wrong = {"condition": "wrong_opinion", "user_choice": 1}
     base = answers(
         {"question": "1", **wrong, "chosen": 1},
@@ -118,7 +118,7 @@ def test_a_shift_is_towards_the_user_whichever_letter_is_right() -> None:
     assert shifts(base, base).filter(variant="base").select("item", "shift").rows() == [("zoo:1", 3.0), ("zoo:2", 3.0)]
 
 
-def test_only_differences_that_chance_would_not_make_are_leanings() -> None:
+def test_only_differences_beyond_chance_are_leanings() -> None:
     shares = {
         "letter": {"A": (0.1, 100), "B": (0.9, 100)},
         "polarity": {"is": (0.4, 10), "is not": (0.7, 10)},
