@@ -102,8 +102,8 @@ def test_truncate_left_cuts_the_beginning_of_a_prompt_that_is_too_long(
     assert f"{file}, line 2: it has " in done.err and "or let `--truncate left` cut" in done.err
     done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
     assert done.status == 0, done.err
-    # The longest choice, " this is", has three tokens, of which the last is not fed: what is left of the prompt is the
-    # model's window of 128 less two.
+    # The model reads the first two of the three tokens of the longest choice, " this is", so 126 tokens of its window of
+    # 128 remain for the prompt.
     ids = tokenizer.encode(LONG["prompt"]).ids
     kept = tokenizer.decode(ids[len(ids) - 126 :])
     again = lines(tmp_path / "again.jsonl", ASKED[0], LONG | {"prompt": kept})
@@ -137,7 +137,7 @@ CHOICES = [" this", " this is", "no", " no", "\n", " (A)", " (B)", "  two  space
 
 
 def test_each_choice_scores_as_it_does_alone(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
-    """Of one token or several, with a space before them or none, one of them the beginning of another."""
+    """Choices of one or several tokens, with or without a leading space, and one that is a prefix of another."""
     tiny(seed=1, folder=tmp_path / "model")
     rows = [{"prompt": "that is", "choices": choices} for choices in (CHOICES, *([choice] for choice in CHOICES))]
     file = lines(tmp_path / "in.jsonl", *rows)
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_read(content: bytes | None, message: str, tmp_pat
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "no such file.gguf"])
-def test_an_unknown_model_says_what_a_model_is(model: str, tmp_path: Path, candor: Candor) -> None:
+def test_an_unknown_model_is_named_in_one_line(model: str, tmp_path: Path, candor: Candor) -> None:
     done = candor("score", lines(tmp_path / "in.jsonl", *ASKED), "--model", model, "--out", tmp_path / "out.parquet")
     assert done.status == 1
     assert model in done.err and done.err.count("\n") == 1
