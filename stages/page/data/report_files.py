@@ -188,8 +188,7 @@ def read_sweep(path: Path) -> pl.DataFrame:
     """The table of a sweep at `path`: SWEEP_COLUMNS, with the settings as they were typed.
 
     Raises:
-        UserError: the file is missing or malformed, is empty, has a cell without a finite number, or has a duplicate
-            row.
+        UserError: the file is missing, malformed or empty, has a number that is not finite, or repeats a row.
     """
     command = f"`candor sweep {path.stem} VALUE...`"
     table = _table(path, SWEEP_COLUMNS, "a table of a sweep", command)
