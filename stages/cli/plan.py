@@ -16,7 +16,7 @@ from stages.params.judge import JudgeParams
 if TYPE_CHECKING:
     from stages.lm.planning.chips import Topology
     from stages.lm.planning.programs import Recipe
-    from stages.lm.planning.search import OnMesh, StepPlan
+    from stages.lm.planning.search import MeshPlan, StepPlan
 
 HEADER = (
     "CANDOR_TENSOR_PARALLEL", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links",
@@ -129,14 +129,14 @@ def _words(plan: "StepPlan", topology: "Topology", unit: str) -> str:
     return "\n".join(lines)
 
 
-def _row(on: "OnMesh") -> tuple[str, ...]:
+def _row(on: "MeshPlan") -> tuple[str, ...]:
     size = f"{on.program.bytes / GIB:.2f}" if on.program.bytes else "?"
     if on.program.counts is None or on.seconds is None:
         return (str(on.tensor), "no", size, *["-"] * (len(HEADER) - 3))
     counts, time = on.program.counts, on.seconds
     compiler = "-" if time.compiler is None else f"{time.compiler:.3f}"
     sums = (counts.flops / 1e12, counts.bytes / 1e9, counts.sent / 1e9)
-    times = (f"{each:.3f}" for each in (time.arithmetic, time.memory, time.links, time.at_best))
+    times = (f"{each:.3f}" for each in (time.arithmetic, time.memory, time.links, time.roofline))
     fits = "yes" if on.fits else "no"
     return (str(on.tensor), fits, size, *(f"{each:,.2f}" for each in sums), *times, compiler, f"{time.expected:.3f}")
 
@@ -160,7 +160,7 @@ def _facts(plan: "StepPlan", topology: "Topology") -> dict[str, Any]:
     }
 
 
-def _mesh_facts(on: "OnMesh") -> dict[str, Any]:
+def _mesh_facts(on: "MeshPlan") -> dict[str, Any]:
     facts: dict[str, Any] = {
         "tensor": on.tensor,
         "fits": on.fits,
@@ -179,7 +179,7 @@ def _mesh_facts(on: "OnMesh") -> dict[str, Any]:
             "arithmetic": time.arithmetic,
             "memory": time.memory,
             "links": time.links,
-            "roofline": time.at_best,
+            "roofline": time.roofline,
             "compiler": time.compiler,
             "expected": time.expected,
         },
