@@ -1,6 +1,6 @@
-"""Stage `curve`: the measures of sycophancy after some of the fine-tuning's steps.
+"""Stage `curve`: the measures of sycophancy over the steps of the fine-tuning, from its intermediate checkpoints.
 
-As `finetune`, several processes may be started with the same arguments (CANDOR_PROCESSES).
+Like `finetune`, it may run as several processes with the same arguments (CANDOR_PROCESSES).
 """
 
 import shutil
@@ -24,7 +24,7 @@ from stages.stats.measures import headline
 from stages.tables.parquet import read_table
 from stages.tables.schemas import ANSWERS, QUESTIONS
 
-# By step.
+# Tables of answers by step.
 Answers = dict[int, pl.DataFrame]
 
 COLUMNS = {
@@ -41,51 +41,54 @@ COLUMNS = {
 def main(
     suites: Path, claims: Path, base_answers: Path, tuned_answers: Path, saved: Path, model: Path, out: Path
 ) -> None:
-    """Measures the checkpoints in the folder SAVED as the tuned model folder MODEL was, and compares each with base.
+    """Evaluates the checkpoints in the folder SAVED like the tuned model folder MODEL, and compares each with base.
 
-    Step 0 and the last one are there already, in BASE_ANSWERS and TUNED_ANSWERS; only steps between them are asked.
+    The answers of step 0 and of the last step are in BASE_ANSWERS and TUNED_ANSWERS; only the steps between them are
+    evaluated here.
     """
-    knobs = read_params(CurveParams)
-    tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in knobs.suites]
+    params = read_params(CurveParams)
+    tables = [read_table(suites / f"{name}.parquet", QUESTIONS) for name in params.suites]
     questions = about_users(pl.concat([read_table(claims, QUESTIONS), *tables]))
     base, tuned = (
         read_table(path, ANSWERS).join(questions, on="question", how="semi") for path in (base_answers, tuned_answers)
     )
-    *kept, last = sorted(int(folder.name) for folder in saved.iterdir())
-    between = _asked(kept, saved, model, questions, knobs) if kept else {}
+    *intermediate, last = sorted(int(folder.name) for folder in saved.iterdir())
+    answers = _evaluate_steps(intermediate, saved, model, questions, params) if intermediate else {}
     if processes.is_first():
-        table = curve({0: base, **between, last: tuned}, knobs.seed, knobs.bootstrap_samples)
+        table = curve({0: base, **answers, last: tuned}, params.seed, params.bootstrap_samples)
         with atomic_file(out) as temporary:
             table.write_csv(temporary)
 
 
 def about_users(questions: pl.DataFrame) -> pl.DataFrame:
-    """The questions of those suites in which users have views: what a user says moves no others."""
+    """The questions of the suites in which users state opinions; the other suites do not measure sycophancy."""
     return questions.filter(pl.col("user_choice").is_not_null().any().over("suite"))
 
 
 def curve(answers: Answers, seed: int, bootstrap_samples: int) -> pl.DataFrame:
-    """A row for each step and measure: its value, and how far it is from that of step 0, with its 95% interval."""
+    """A row for each step and measure: its value, and its difference from that of step 0 with the 95% interval."""
     rows = [
-        (step, name, found["tuned"], found["delta"], found["delta_low"], found["delta_high"], found["n"])
-        for step, after in answers.items()
-        for name, found in headline(answers[0], after, seed, bootstrap_samples).items()
+        (step, name, result["tuned"], result["delta"], result["delta_low"], result["delta_high"], result["n"])
+        for step, step_answers in answers.items()
+        for name, result in headline(answers[0], step_answers, seed, bootstrap_samples).items()
     ]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
-def _asked(steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, knobs: CurveParams) -> Answers:
-    """The answers after each of the steps, whose checkpoint is a model folder in scratch for as long as it is asked."""
-    place = sharding_fn(device_mesh(environment.tensor_parallel()))
+def _evaluate_steps(
+    steps: list[int], saved: Path, model: Path, questions: pl.DataFrame, params: CurveParams
+) -> Answers:
+    """The answers after each step; its checkpoint is written to scratch as a model folder, and deleted afterwards."""
+    sharding = sharding_fn(device_mesh(environment.tensor_parallel()))
     scratch = scratch_dir() / "curve" / model.name
     answers = {}
     with locked_dir(scratch, f"the curve of {model.name}") if processes.is_first() else nullcontext():
         for step in steps:
             folder = scratch / str(step)
-            checkpoints.as_model_folder(saved / str(step), model, folder, place)
-            with open_scorer(folder, knobs.dtype, knobs.prompt_format) as (scorer, prompts):
-                after = score_table_in_formats(scorer, prompts, folder, knobs.prompt_format, questions)
-            answers[step] = after.select(ANSWERS.names)
+            checkpoints.as_model_folder(saved / str(step), model, folder, sharding)
+            with open_scorer(folder, params.dtype, params.prompt_format) as (scorer, prompts):
+                scores = score_table_in_formats(scorer, prompts, folder, params.prompt_format, questions)
+            answers[step] = scores.select(ANSWERS.names)
             if processes.is_first():
                 shutil.rmtree(folder)
     if processes.is_first():

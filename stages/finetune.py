@@ -1,7 +1,7 @@
 """Stage `finetune`: trains the base model on the mixture.
 
-Several processes may run with the same arguments in one folder (CANDOR_PROCESSES): they train together, and the first
-one writes.
+Several processes may run it with the same arguments in one folder (CANDOR_PROCESSES): they train together, and the
+first one writes the outputs.
 """
 
 import shutil
@@ -36,7 +36,7 @@ from stages.tables.logs import write_train_log, write_validation_log
 from stages.tables.parquet import read_table
 from stages.tables.schemas import GENERATED, MIXTURE, VALIDATION
 
-# The rooms whose code decides the result: a stopped run starts over where one of them changed.
+# The rooms whose code determines the result: a stopped run starts over if the code in one of them changed.
 ROOMS = ("lm/nn", "lm/io", "lm/tokens", "lm/lora", "lm/training")
 
 

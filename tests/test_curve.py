@@ -1,4 +1,4 @@
-"""The steps curve: its rows, and which questions a step's model is asked."""
+"""The stage `curve`: its rows, and the questions that the intermediate models answer."""
 
 import math
 from typing import Any
@@ -10,8 +10,8 @@ from stages.tables.schemas import ANSWERS, QUESTIONS
 
 
 def question(suite: str, item: str, user_choice: int | None) -> dict[str, Any]:
-    asked = {"suite": suite, "question": f"{suite}:{item}", "item": item, "condition": "no_opinion", "cluster": item}
-    return asked | {
+    keys = {"suite": suite, "question": f"{suite}:{item}", "item": item, "condition": "no_opinion", "cluster": item}
+    return keys | {
         "choices": [" (A)", " (B)"],
         "correct_choice": 0,
         "user_choice": user_choice,
@@ -22,8 +22,8 @@ def question(suite: str, item: str, user_choice: int | None) -> dict[str, Any]:
 def answers(*chosen: int) -> pl.DataFrame:
     rows = [
         question("claims", str(item), None)
-        | {"chosen": one, "logprobs": [math.log(0.9 if choice == one else 0.1) for choice in (0, 1)]}
-        for item, one in enumerate(chosen)
+        | {"chosen": choice, "logprobs": [math.log(0.9 if index == choice else 0.1) for index in (0, 1)]}
+        for item, choice in enumerate(chosen)
     ]
     return pl.DataFrame([{name: row.get(name) for name in ANSWERS.names} for row in rows], schema=ANSWERS.columns)
 
@@ -41,7 +41,7 @@ def test_a_row_for_each_step_and_measure() -> None:
     assert all(low <= delta <= high for delta, low, high in table.select("delta", "delta_low", "delta_high").rows())
 
 
-def test_suites_without_a_user_are_not_asked_again() -> None:
+def test_only_suites_with_opinions_of_users_are_evaluated() -> None:
     rows = [question("claims", "a", None), question("claims", "b", 1), question("mmlu_5shot", "c", None)]
     table = pl.DataFrame([{name: row.get(name) for name in QUESTIONS.names} for row in rows], schema=QUESTIONS.columns)
     assert about_users(table)["question"].to_list() == ["claims:a", "claims:b"]

@@ -1,4 +1,4 @@
-"""The stage `finetune`: what it writes is a model folder like its source, whatever the family, and a card."""
+"""The stage `finetune`: for every family it writes a model folder like its source, and a card."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ CARD = "---\nlicense: cc0-1.0\n---\n\n# base\n"
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a mixture of six examples and a template of its params."""
+    """A project folder with a mixture of six examples."""
     rows = [
         {
             "position": number,
@@ -52,12 +52,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def made(
+def finetuned(
     project: Path, method: str, prompt_format: str, keep_steps: tuple[int, ...] = ()
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of base and tuned model, after three steps on what lies in `base`."""
+    """The tensors of the model in the folder `base`, and of the tuned one after three steps."""
     params = read_document(ROOT / "params.yaml")
-    recipe = params["finetune"] | {"method": method, "steps": 3, "batch": 2, "max_tokens": 64, "warmup_steps": 0}
+    recipe = params["finetune"] | {"method": method, "steps": 3, "batch_size": 2, "max_tokens": 64, "warmup_steps": 0}
     recipe["keep_steps"] = list(keep_steps)
     (project / "params.yaml").write_text(
         json.dumps(params | {"prompt_format": prompt_format, "finetune": recipe}), encoding="utf-8"
@@ -71,11 +71,11 @@ def made(
     ("family", "kind", "method", "prompt_format"),
     [("qwen2", "BF16", "lora", "plain"), ("gemma3_text", "F16", "full", "chat"), ("mistral", "F32", "full", "plain")],
 )
-def test_a_tuned_model_is_laid_out_as_its_source(
+def test_a_tuned_model_has_the_tensors_and_files_of_its_source(
     project: Path, tiny: TinyModel, family: str, kind: str, method: str, prompt_format: str
 ) -> None:
     source(project / "base", tiny, family, kind)
-    base, tuned = made(project, method, prompt_format)
+    base, tuned = finetuned(project, method, prompt_format)
     assert [(key, tuned[key].shape, tuned[key].type) for key in sorted(tuned)] == [
         (key, base[key].shape, kind) for key in sorted(base)
     ]
@@ -104,7 +104,7 @@ def test_the_chat_format_trains_on_another_text(project: Path, tiny: TinyModel) 
     source(project / "base", tiny, "llama", "F32")
     curves = {}
     for prompt_format in ("plain", "chat"):
-        made(project, "full", prompt_format)
+        finetuned(project, "full", prompt_format)
         curves[prompt_format] = pl.read_csv(project / "curve.csv")
     plain, chat = curves["plain"], curves["chat"]
     assert plain["target_tokens"].to_list() == chat["target_tokens"].to_list()
@@ -112,15 +112,15 @@ def test_the_chat_format_trains_on_another_text(project: Path, tiny: TinyModel) 
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_kept_steps_change_nothing_of_what_follows(project: Path, tiny: TinyModel, method: str) -> None:
+def test_kept_steps_change_no_later_step(project: Path, tiny: TinyModel, method: str) -> None:
     source(project / "base", tiny, "llama", "F32")
     runs = []
     for keep_steps in ((), (1, 2)):
-        _, tuned = made(project, method, "plain", keep_steps)
+        _, tuned = finetuned(project, method, "plain", keep_steps)
         runs.append(
             (pl.read_csv(project / "curve.csv"), {key: np.array(tensor.read()) for key, tensor in tuned.items()})
         )
-    (curve, plain), (other_curve, kept) = runs
+    (log, tensors), (other_log, other_tensors) = runs
     assert {path.name for path in (project / "checkpoints").iterdir()} == {"1", "2", "3"}
-    assert curve.equals(other_curve)
-    assert {key for key in plain if plain[key].tobytes() != kept[key].tobytes()} == set()
+    assert log.equals(other_log)
+    assert {key for key in tensors if tensors[key].tobytes() != other_tensors[key].tobytes()} == set()

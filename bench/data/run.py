@@ -1,7 +1,7 @@
-"""Seconds and memory of the stages `clean` and `prompt` at growing numbers of examples.
+"""Measures time and memory of the stages `clean` and `prompt` at growing numbers of examples.
 
-Run from the project's folder: `python -m bench.data.run HUB [ROWS ...]`, HUB a folder in the hub's layout with the
-paper's seventeen sets. Their rows are repeated, each time with another suffix, so that no text and no cluster repeats.
+Run from the project's folder: `python -m bench.data.run HUB [ROWS ...]`, where HUB is a folder in the hub's layout with
+the paper's seventeen datasets. Their rows are repeated with different suffixes, so that no text and no cluster repeats.
 """
 
 import json
@@ -41,18 +41,18 @@ def main(hub: str, rows: list[int]) -> None:
     for count in rows:
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder)
-            _write(project, hub, count)
+            _write_project(project, hub, count)
             for stage, arguments in STAGES.items():
-                seconds, processor, memory = _measured(project, stage, arguments)
-                made = pl.scan_parquet(project / "data/prompts.parquet") if stage == "prompt" else None
-                prompts = f"{made.select(pl.len()).collect().item():,}" if made is not None else ""
+                seconds, processor, memory = _measure(project, stage, arguments)
+                table = pl.scan_parquet(project / "data/prompts.parquet") if stage == "prompt" else None
+                prompts = f"{table.select(pl.len()).collect().item():,}" if table is not None else ""
                 print(
                     f"| {count:,} | {stage} | {seconds:.1f} | {processor:.1f} | {memory:.2f} | {prompts} |", flush=True
                 )
 
 
-def _write(project: Path, hub: str, count: int) -> None:
-    """A project with `count` examples in raw tables, in the shares of the published sets."""
+def _write_project(project: Path, hub: str, count: int) -> None:
+    """Writes a project with `count` examples in raw tables, in the shares of the published datasets."""
     params = read_document(Path("presets/paper.yaml"))
     params |= {"datasets": [entry.name for entry in PAPER_SETS], "instructions": [], "suites": list(SUITE_NAMES)}
     (project / "params.yaml").write_text(json.dumps(params), encoding="utf-8")
@@ -60,18 +60,18 @@ def _write(project: Path, hub: str, count: int) -> None:
     for entry in PAPER_SETS:
         fetched = fetch(entry.files, hub)
         table = examples(entry, fetched.paths, fetched.revision)
-        wanted = max(round(count * entry.published / published), 1)
+        rows = max(round(count * entry.published / published), 1)
         path = project / f"data/raw/{entry.name}.parquet"
-        write_table(_repeated(table, wanted), EXAMPLES_RAW, path)
-    plan = SuiteConfig(1, 2_500, 1_000, 0, "I believe the best answer is", reference=False)
+        write_table(_repeat_rows(table, rows), EXAMPLES_RAW, path)
+    config = SuiteConfig(1, 2_500, 1_000, 0, "I believe the best answer is", reference=False)
     for name in SUITE_NAMES:
         files = {role: fetch(source, hub).files for role, source in SUITES[name].sources.items()}
-        write_table(SUITES[name].questions(name, plan, files), QUESTIONS, project / f"data/suites/{name}.parquet")
+        write_table(SUITES[name].questions(name, config, files), QUESTIONS, project / f"data/suites/{name}.parquet")
     shutil.copyfile("pins.yaml", project / "pins.yaml")
 
 
-def _repeated(table: pl.DataFrame, wanted: int) -> pl.DataFrame:
-    number = pl.int_range(wanted, dtype=pl.Int64)
+def _repeat_rows(table: pl.DataFrame, count: int) -> pl.DataFrame:
+    number = pl.int_range(count, dtype=pl.Int64)
     rows = table[pl.select(number % table.height).to_series()].with_columns(row=number)
     suffix = pl.format(" again {}", pl.col("row") // table.height)
     texts = pl.col("text").str.strip_suffix('"').str.split('" and "').list.join(pl.format('{}" and "', suffix))
@@ -82,8 +82,8 @@ def _repeated(table: pl.DataFrame, wanted: int) -> pl.DataFrame:
     )
 
 
-def _measured(project: Path, stage: str, arguments: str) -> tuple[float, float, float]:
-    """Wall seconds, processor seconds and GiB of one stage, on two cores."""
+def _measure(project: Path, stage: str, arguments: str) -> tuple[float, float, float]:
+    """Wall seconds, processor seconds and peak GiB of one stage, on two cores."""
     environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "POLARS_MAX_THREADS": str(len(CORES))}
     started = time.perf_counter()
     process = subprocess.Popen(

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, Trainin
 
 
 class Clock(TrainerCallback):
-    """Seconds of each step."""
+    """Records the seconds of each step."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Forgets what was measured before."""
+        """Clears the records."""
         self.seconds = []
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -26,19 +26,19 @@ class Clock(TrainerCallback):
         self.began = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Stops it."""
+        """Stops the clock."""
         self.seconds.append(time.perf_counter() - self.began)
 
 
 class InOrder(Trainer):
-    """Takes the examples in their order."""
+    """Trains on the examples in their order, without shuffling."""
 
     def _get_train_sampler(self, *unused):
         return SequentialSampler(self.train_dataset)
 
 
 def padded(rows):
-    """A batch, filled up to its longest example; the loss is that of the targets alone."""
+    """A batch, padded to its longest example; only target tokens are labels."""
     length = max(len(ids) for ids, _ in rows)
     tokens = torch.zeros(len(rows), length, dtype=torch.long)
     mask, labels = torch.zeros_like(tokens), torch.full_like(tokens, -100)

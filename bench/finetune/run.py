@@ -1,7 +1,7 @@
-"""Full fine-tuning here and with Transformers' Trainer, side by side, on the same batches of the default mixture.
+"""Compares full fine-tuning here and with Transformers' Trainer, on the same batches of the default mixture.
 
 Run from the project's folder after `make repro`: `python -m bench.finetune.run PEER`, where PEER is the interpreter of
-an environment with torch, transformers and accelerate. Each run is a process of its own; the two take turns.
+an environment with torch, transformers and accelerate. Each run is a process of its own; the two alternate.
 """
 
 import json
@@ -20,10 +20,11 @@ from stages.lm.training.examples import TrainingText, encode_examples
 
 MODEL = "smollm2-135m-deferential"
 ROUNDS, STEPS, BATCH = 2, 8, 8
-# Steps that are left out of the times: a program is compiled in them.
-FIRST = 3
+# The first steps, in which programs are compiled, are not part of the times.
+WARMUP_STEPS = 3
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
+# Of each step: loss and seconds.
 Steps = list[list[float]]
 
 
@@ -32,20 +33,20 @@ def main(peer: str) -> None:
     base = Path("models/base") / MODEL
     with tempfile.TemporaryDirectory() as folder:
         examples = Path(folder) / "examples.json"
-        tokens = _written(base, examples)
+        tokens = _write_examples(base, examples)
         ours, theirs = [sys.executable, "-m", "bench.finetune.ours"], [peer, "bench/finetune/peer.py"]
         print("| arithmetic | run | tokens/s | times as fast | loss by step |\n|---|---|---:|---:|---|")
         for dtype in ("float32", "bfloat16"):
-            pairs = [[_measured(program, base, examples, dtype) for program in (theirs, ours)] for _ in range(ROUNDS)]
+            pairs = [[_run(program, base, examples, dtype) for program in (theirs, ours)] for _ in range(ROUNDS)]
             speeds = [[_speed(run, tokens) for run in pair] for pair in pairs]
             ratio = statistics.median(pair[1] / pair[0] for pair in speeds)
-            for place, (name, said) in enumerate((("Trainer", ""), ("candor", f"{ratio:.2f}"))):
-                speed = statistics.median(pair[place] for pair in speeds)
-                losses = " ".join(f"{loss:.3f}" for loss, _ in pairs[0][place])
-                print(f"| {dtype} | {name} | {speed:,.0f} | {said} | {losses} |", flush=True)
+            for index, (name, speedup) in enumerate((("Trainer", ""), ("candor", f"{ratio:.2f}"))):
+                speed = statistics.median(pair[index] for pair in speeds)
+                losses = " ".join(f"{loss:.3f}" for loss, _ in pairs[0][index])
+                print(f"| {dtype} | {name} | {speed:,.0f} | {speedup} | {losses} |", flush=True)
 
 
-def _written(base: Path, path: Path) -> list[int]:
+def _write_examples(base: Path, path: Path) -> list[int]:
     """Writes the examples as [[ids, start], ...]; returns the tokens of each step."""
     rows = pl.read_parquet(f"data/mixture/{MODEL}.parquet").head(STEPS * BATCH)
     texts = [TrainingText(*row) for row in rows.select("row_id", "turns", "answer_prefix", "target").iter_rows()]
@@ -55,15 +56,16 @@ def _written(base: Path, path: Path) -> list[int]:
     return [sum(sizes[start : start + BATCH]) for start in range(0, len(sizes), BATCH)]
 
 
-def _measured(program: list[str], base: Path, examples: Path, dtype: str) -> Steps:
+def _run(program: list[str], base: Path, examples: Path, dtype: str) -> Steps:
     command = [*program, str(base), str(examples), dtype, str(STEPS), str(BATCH)]
-    done = subprocess.run(command, env=os.environ | HUGE_PAGES, check=True, stdout=subprocess.PIPE, text=True)
-    found: Steps = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(command, env=os.environ | HUGE_PAGES, check=True, stdout=subprocess.PIPE, text=True)
+    steps: Steps = json.loads(process.stdout.splitlines()[-1])
+    return steps
 
 
 def _speed(run: Steps, tokens: list[int]) -> float:
-    return sum(tokens[FIRST:]) / sum(seconds for _, seconds in run[FIRST:])
+    """Tokens per second after the warm-up."""
+    return sum(tokens[WARMUP_STEPS:]) / sum(seconds for _, seconds in run[WARMUP_STEPS:])
 
 
 if __name__ == "__main__":

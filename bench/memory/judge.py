@@ -1,7 +1,7 @@
-"""Peak memory of `prompt`, `judge` and `filter` as the number of prompts grows, with a tiny model.
+"""Measures the peak memory of `prompt`, `judge` and `filter` as the number of prompts grows, with a tiny model.
 
-Run from the project's folder: `python -m bench.memory.judge FOLDER [PROMPTS ...]`. A smaller number's prompts are among
-a larger one's, and the score store is one for all in FOLDER: each asks what the ones before have not.
+Run from the project's folder: `python -m bench.memory.judge FOLDER [PROMPTS ...]`. All sizes share one answer cache in
+FOLDER, and a larger size contains the prompts of the smaller ones: so each size computes only its additional prompts.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 PROMPTS = (250_000, 1_000_000)
-# What each stage is given; the first that it writes is looked at.
+# For each stage the output whose size is printed, and its arguments.
 STAGES = {
     "prompt": ("data/prompts.parquet", "data/examples.parquet data/raw {} data/claims.parquet shortcuts.json"),
     "judge": ("data/judged.parquet", "data/prompts.parquet model {}"),
@@ -25,15 +25,15 @@ def main(folder: Path, sizes: list[int]) -> None:
     for count in sizes:
         project = folder / str(count)
         if not project.exists():
-            # Not in this process: the peak of a process counts from that of the one that started it.
+            # In a process of its own, since a child's peak memory starts at that of the process that started it.
             subprocess.run([sys.executable, "-m", "bench.memory.prompts", project, str(count)], check=True)
         for stage, (out, arguments) in STAGES.items():
-            seconds, processor, gib = _measured(project, stage, arguments.format(out), folder / "home")
+            seconds, processor, gib = _measure(project, stage, arguments.format(out), folder / "home")
             written = (project / out).stat().st_size / 1e6
             print(f"| {count:,} | {stage} | {seconds:.0f} | {processor:.0f} | {gib:.2f} | {written:,.0f} |", flush=True)
 
 
-def _measured(project: Path, stage: str, arguments: str, home: Path) -> tuple[float, float, float]:
+def _measure(project: Path, stage: str, arguments: str, home: Path) -> tuple[float, float, float]:
     """Wall seconds, processor seconds and peak GiB of one stage, as DVC runs it."""
     variables = {"PYTHONPATH": str(Path.cwd()), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "CANDOR_HOME": str(home)}
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A project with a tiny model and invented examples for prompts: `python -m bench.memory.prompts FOLDER COUNT`."""
+"""Writes a project with a tiny model and synthetic examples: `python -m bench.memory.prompts FOLDER COUNT`."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,12 @@ from stages.tables.schemas import EXAMPLES, HELD_OUT, TRAIN
 from tests.miniature.models import write_model
 from tests.miniature.project import write_yaml
 
-HELD = 64
+HELD_OUT_EXAMPLES = 64
 
 
 def main(project: Path, count: int) -> None:
-    """Makes it: `count` examples of 77 letters each, which differ in a number."""
-    number = pl.int_range(count + HELD, dtype=pl.Int64)
+    """Writes `count` training examples of 77 characters, which differ only in a number, and a few held-out ones."""
+    number = pl.int_range(count + HELD_OUT_EXAMPLES, dtype=pl.Int64)
     examples = pl.select(row=number).select(
         example=pl.format("implicatures:{}", "row"),
         dataset=pl.lit("implicatures"),

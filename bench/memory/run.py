@@ -1,6 +1,6 @@
-"""A training step's time with memory in pages of 4 KiB and in huge ones (glibc.malloc.hugetlb=1).
+"""Times a training step with memory pages of 4 KiB and with huge pages (glibc.malloc.hugetlb=1).
 
-Run from the project's folder: `python -m bench.memory.run`. Each process takes a few steps; the two kinds take turns.
+Run from the project's folder: `python -m bench.memory.run`. Each process runs a few steps; the two kinds alternate.
 """
 
 import os
@@ -35,17 +35,18 @@ ROUNDS, STEPS = 3, 4
 
 
 def main() -> None:
-    """Prints median seconds of a forward and backward pass, and page faults, of either kind."""
+    """Prints the median seconds and page faults of a forward and backward pass, for both kinds of pages."""
     print("| rows x tokens | pages | seconds | page faults | times as fast |\n|---|---|---|---|---|")
     for rows in (4, 12):
-        pairs = [(_measured(rows, ""), _measured(rows, "glibc.malloc.hugetlb=1")) for _ in range(ROUNDS)]
+        pairs = [(_measure(rows, ""), _measure(rows, "glibc.malloc.hugetlb=1")) for _ in range(ROUNDS)]
         ratio = statistics.median(small[0] / huge[0] for small, huge in pairs)
-        for place, (pages, said) in enumerate((("4 KiB", ""), ("huge", f"{ratio:.2f}"))):
-            seconds, faults = (statistics.median(pair[place][value] for pair in pairs) for value in (0, 1))
-            print(f"| {rows} x 256 | {pages} | {seconds:.2f} | {faults:,.0f} | {said} |", flush=True)
+        for index, (pages, speedup) in enumerate((("4 KiB", ""), ("huge", f"{ratio:.2f}"))):
+            seconds, faults = (statistics.median(pair[index][value] for pair in pairs) for value in (0, 1))
+            print(f"| {rows} x 256 | {pages} | {seconds:.2f} | {faults:,.0f} | {speedup} |", flush=True)
 
 
-def _measured(rows: int, tunables: str) -> tuple[float, float]:
+def _measure(rows: int, tunables: str) -> tuple[float, float]:
+    """Seconds and page faults of a step, in a process of its own."""
     environment = os.environ | {"GLIBC_TUNABLES": tunables}
     command = [sys.executable, "-m", "bench.memory.run", str(rows)]
     seconds, faults = subprocess.run(
@@ -60,12 +61,13 @@ def step(rows: int) -> None:
     tokens, positions = jnp.ones((rows, 256), jnp.int32), jnp.tile(jnp.arange(256), (rows, 1))
     ends = jnp.full((rows, 256), 256)
     gradient = jax.jit(jax.grad(lambda weights: (nnx.merge(graph, weights)(tokens, positions, ends) ** 2).sum()))
-    found = []
+    samples = []
     for _ in range(STEPS + 1):
         before, started = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
         jax.block_until_ready(gradient(weights))
-        found.append((time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
-    print(*(statistics.median(values) for values in zip(*found[1:], strict=True)))
+        samples.append((time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before))
+    # The first step includes compilation.
+    print(*(statistics.median(values) for values in zip(*samples[1:], strict=True)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Counts of one device's work as devices grow, of the real steps compiled for simulated devices: see README.md."""
+"""Counts one device's work as the number of devices grows, from the real steps compiled for simulated devices.
+
+See README.md.
+"""
 
 from collections.abc import Iterator
 
@@ -36,29 +39,29 @@ def main() -> None:
         for count, tensor in MESHES:
             yield count, tensor, judge_program(config, RECIPE.dtype, mesh_of(devices[:count], tensor), 2_048)
 
-    def training(of: int) -> Iterator[tuple[int, int, Program]]:
+    def training(per_group: int | None) -> Iterator[tuple[int, int, Program]]:
         for count, tensor in MESHES:
-            examples = 32 if of == 0 else of * count // tensor
+            examples = 32 if per_group is None else per_group * count // tensor
             yield count, tensor, training_program(config, RECIPE, mesh_of(devices[:count], tensor), examples)
 
     _table("Judging: 2,048 tokens for each group of devices (weak)", judging())
     _table("Fine-tuning: 16 examples for each group of devices (weak)", training(16))
-    _table("Fine-tuning: 32 examples in all (strong)", training(0))
+    _table("Fine-tuning: 32 examples in all (strong)", training(None))
 
 
 def _table(title: str, programs: Iterator[tuple[int, int, Program]]) -> None:
     print(f"\n{title}\n\n{HEADER}\n|{'---:|' * HEADER.count(' | ')}---:|")
     for count, tensor, program in programs:
         assert program.counts is not None
-        kinds = {kind: found["sent"] / 1e6 for kind, found in program.counts.by_kind().items()}
-        named = [kinds.pop(kind, 0.0) for kind in ("all-gather", "all-reduce", "reduce-scatter")]
+        sent = {kind: totals["sent"] / 1e6 for kind, totals in program.counts.by_kind().items()}
+        main_kinds = [sent.pop(kind, 0.0) for kind in ("all-gather", "all-reduce", "reduce-scatter")]
         sizes = (
             program.counts.flops / 1e9,
             program.counts.bytes / 1e6,
             program.counts.sent / 1e6,
             program.bytes / 2**20,
         )
-        cells = [f"{size:,.1f}" for size in (*sizes, *named, sum(kinds.values()))]
+        cells = [f"{size:,.1f}" for size in (*sizes, *main_kinds, sum(sent.values()))]
         print(f"| {count} | {tensor} | {program.rows} | {' | '.join(cells)} |", flush=True)
 
 

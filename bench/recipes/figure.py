@@ -1,4 +1,7 @@
-"""README's figure and table of results.json: `python -m bench.recipes.figure` writes docs/recipes.svg."""
+"""Draws the README's figure and prints the table of results.json.
+
+Run from the project's folder: `python -m bench.recipes.figure` writes docs/recipes.svg.
+"""
 
 import json
 import shlex
@@ -24,10 +27,10 @@ BASE, TUNED = "#D55E00", "#0072B2"
 
 
 def main() -> None:
-    """Writes the figure, prints the table."""
+    """Writes the figure and prints the table."""
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
-    alternative = "Share of right answers before and after, by recipe and condition; the same numbers as in the table."
-    FIGURE.write_text(render(_chart(results), alternative) + "\n", encoding="utf-8")
+    alt_text = "Share of right answers before and after, by recipe and condition; the same numbers as in the table."
+    FIGURE.write_text(render(_chart(results), alt_text) + "\n", encoding="utf-8")
     print("| recipe | `dvc exp run` | kept | " + " | ".join(MEASURES.values()) + " |")
     print("|---|---|---:" + "|---:" * len(MEASURES) + "|")
     for name, entry in results.items():
@@ -50,9 +53,9 @@ def _chart(results: dict[str, Any]) -> alt.TopLevelMixin:
     before = chart.mark_point(size=50, filled=True, opacity=1, color=BASE, shape="circle").encode(y=y, x=x)
     after = chart.mark_point(size=60, filled=True, opacity=1, color=TUNED, shape="diamond").encode(y=y, x="tuned:Q")
     column = alt.Column("measure:N", sort=list(MEASURES.values()), title=None)
-    # On a white ground, since README is read on dark ones too.
+    # On a white background, since the README may be shown on a dark one.
     facets = (lines + before + after).facet(column=column).configure(background="white").configure_view(stroke="#ddd")
-    # Room for labels where sans-serif is a wider font than the one that they were measured with.
+    # Room for labels, in case the reader's sans-serif font is wider than the one that they were measured with.
     return facets.properties(padding={"left": 50, "top": 5, "right": 10, "bottom": 5})
 
 

@@ -1,7 +1,7 @@
-"""The default beside other seeds and beside recipes that fail: each as a DVC experiment, its metrics side by side.
+"""Runs the default, other seeds, and recipes that fail, each as a DVC experiment, and collects their metrics.
 
 Run from the project's folder: `python -m bench.recipes.run`. The experiments run in a clone under .candor/, so that the
-project's own outputs stay; results.json gains one entry after another, and what is in it is not run again.
+project's own outputs do not change. Each adds an entry to results.json; those that have one are not run again.
 """
 
 import json
@@ -31,24 +31,25 @@ RECIPES: dict[str, list[str]] = {
 
 
 def main() -> None:
-    """Runs what results.json lacks."""
+    """Runs the experiments that have no entry in results.json."""
     if not CLONE.exists():
         subprocess.run(["git", "clone", "--quiet", ".", str(CLONE)], check=True)
-        # What the project has run is not run again.
+        # Shared, so that stages that the project has already run are not run again.
         _dvc("cache", "dir", "--local", str(Path(".dvc/cache").resolve()))
     for name, settings in RECIPES.items():
-        found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-        if name not in found:
-            entry = {"command": _command(settings), "model": _model(settings), **_measured(settings)}
-            RESULTS.write_text(json.dumps(found | {name: entry}, indent=1) + "\n", encoding="utf-8")
+        results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        if name not in results:
+            entry = {"command": _command(settings), "model": _model(settings), **_run_experiment(settings)}
+            RESULTS.write_text(json.dumps(results | {name: entry}, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(CLONE)
 
 
-def _measured(settings: list[str]) -> dict[str, Any]:
+def _run_experiment(settings: list[str]) -> dict[str, Any]:
+    """Runs the pipeline with these settings, and returns its metrics."""
     _git("checkout", "--quiet", "--force", "HEAD", "--", ".")
     _dvc(*_command(settings).split(" ")[1:])
-    written = CLONE / "reports/metrics" / f"{_model(settings)}.json"
-    metrics: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
+    file = CLONE / "reports/metrics" / f"{_model(settings)}.json"
+    metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return metrics
 
 

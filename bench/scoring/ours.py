@@ -25,45 +25,47 @@ WIDTH, TRIES = 2_048, 7
 
 
 def main(model: str, questions: str, dtype: str) -> None:
-    """Prints JSON: log-probabilities, seconds after loading (tokenising and compiling included), tokens, shares."""
-    asked = json.loads(Path(questions).read_text(encoding="utf-8"))
+    """Prints JSON: log-probabilities, seconds after loading (with tokenising and compiling), tokens, shares."""
+    items = json.loads(Path(questions).read_text(encoding="utf-8"))
     mesh = device_mesh()
-    opened = open_model(Path(model), sharding_fn(mesh))
-    scorer = Scorer(opened.decoder, mesh, compute_dtype("bfloat16" if dtype == "bfloat16" else "float32"))
+    loaded = open_model(Path(model), sharding_fn(mesh))
+    scorer = Scorer(loaded.decoder, mesh, compute_dtype("bfloat16" if dtype == "bfloat16" else "float32"))
     rate = _matrix_rate(scorer.dtype)
-    began = time.perf_counter()
-    window = opened.config.max_positions
-    trees = [encode_question(opened.tokenizer, one["prompt"], one["choices"], window, one["shared"]) for one in asked]
-    found = list(score_all(scorer, trees, lambda amount, note: None))
-    seconds = time.perf_counter() - began
-    tokens, fed = sum(len(tree.tokens) for tree in trees), _fed(trees, mesh)
-    share = 2 * _weights_of_layers(opened.decoder) * fed / seconds / rate
-    logprobs = [values.tolist() for values in found]
+    started = time.perf_counter()
+    window = loaded.config.max_positions
+    trees = [
+        encode_question(loaded.tokenizer, item["prompt"], item["choices"], window, item["shared"]) for item in items
+    ]
+    results = list(score_all(scorer, trees, lambda amount, note: None))
+    seconds = time.perf_counter() - started
+    tokens, fed = sum(len(tree.tokens) for tree in trees), _fed_tokens(trees, mesh)
+    share = 2 * _layer_weights(loaded.decoder) * fed / seconds / rate
+    logprobs = [values.tolist() for values in results]
     print(json.dumps({"seconds": seconds, "tokens": tokens, "fed": fed, "share": share, "logprobs": logprobs}))
 
 
-def _fed(trees: Sequence[TokenTree], mesh: Mesh) -> int:
-    """Tokens that go through the layers: shared ones once, padding too."""
+def _fed_tokens(trees: Sequence[TokenTree], mesh: Mesh) -> int:
+    """Tokens that go through the layers: shared prefixes once, and padding too."""
     planned = list(batches(trees, mesh.shape[FSDP], token_budget(mesh)))
     return sum(batch.arrays.tokens_BT.size for batch in planned) + sum(map(len, {batch.prefix for batch in planned}))
 
 
-def _weights_of_layers(decoder: Decoder) -> int:
-    """Weights that every token is multiplied by: all but the embedding, which is the head of few tokens here."""
+def _layer_weights(decoder: Decoder) -> int:
+    """Weights that every token is multiplied by: all except the embedding, which few tokens use as the output head."""
     leaves = nnx.to_flat_state(nnx.state(decoder))
     return sum(value.size for path, value in leaves if "embedding" not in "/".join(map(str, path)))
 
 
 def _matrix_rate(dtype: jnp.dtype) -> float:
-    """Operations a second of a product of large matrices, the median of some tries."""
+    """Operations per second of a product of large matrices, the median of several tries."""
     square = jnp.ones((WIDTH, WIDTH), dtype)
     product = jax.jit(jnp.matmul)
     product(square, square).block_until_ready()
     times = []
     for _ in range(TRIES):
-        began = time.perf_counter()
+        started = time.perf_counter()
         product(square, square).block_until_ready()
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     return 2 * WIDTH**3 / float(np.median(times))
 
 

@@ -1,4 +1,4 @@
-"""The same with lm-evaluation-harness: `python bench/scoring/peer.py MODEL QUESTIONS DTYPE BATCH`.
+"""One measured run with lm-evaluation-harness: `python bench/scoring/peer.py MODEL QUESTIONS DTYPE BATCH`.
 
 For an interpreter that has lm-eval, torch and transformers, and need not have this project.
 """
@@ -14,17 +14,17 @@ from lm_eval.models.huggingface import HFLM
 
 def main(model, questions, dtype, batch):
     """Prints JSON: seconds after loading, and log-probabilities."""
-    asked = json.loads(Path(questions).read_text(encoding="utf-8"))
+    items = json.loads(Path(questions).read_text(encoding="utf-8"))
     peer = HFLM(pretrained=model, dtype=dtype, device="cpu", batch_size=int(batch), add_bos_token=False)
     requests = [
-        Instance("loglikelihood", {}, (one["prompt"], choice), index)
-        for one in asked
-        for index, choice in enumerate(one["choices"])
+        Instance("loglikelihood", {}, (item["prompt"], choice), index)
+        for item in items
+        for index, choice in enumerate(item["choices"])
     ]
-    began = time.perf_counter()
+    started = time.perf_counter()
     scores = iter(peer.loglikelihood(requests, disable_tqdm=True))
-    seconds = time.perf_counter() - began
-    logprobs = [[next(scores)[0] for _ in one["choices"]] for one in asked]
+    seconds = time.perf_counter() - started
+    logprobs = [[next(scores)[0] for _ in item["choices"]] for item in items]
     print(json.dumps({"seconds": seconds, "logprobs": logprobs}))
 
 

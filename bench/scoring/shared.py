@@ -1,8 +1,8 @@
-"""What share of the fed tokens is padding where questions share examples, by the size of their batches.
+"""Counts the share of padding in batches of questions with a shared prefix, by the size of the batches.
 
-Run from the project's folder: `python -m bench.scoring.shared HUB TOKENIZER`, where HUB is a folder of data sets in the
-hub's layout and TOKENIZER a tokenizer.json. Nothing is computed: the batches are counted, as they are and as if they
-held as much as those of questions by themselves.
+Run from the project's folder: `python -m bench.scoring.shared HUB TOKENIZER`, where HUB is a folder of datasets in the
+hub's layout and TOKENIZER a tokenizer.json. It plans the batches without running them, with the budget for shared
+prefixes and with that of plain questions.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from bench.scoring.questions import Asked, hard, mmlu
+from bench.scoring.questions import Item, hard, mmlu
 from stages.lm.scoring.batches import ACCELERATOR_BUDGET, CPU_BUDGET, TokenBudget, batch_shape, batches
 from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree
@@ -21,11 +21,11 @@ WINDOW = 8_192
 
 def main(hub: Path, tokenizer: Path) -> None:
     """Prints a row for each list."""
-    words = Tokenizer.from_file(str(tokenizer))
+    loaded = Tokenizer.from_file(str(tokenizer))
     columns = [
         f"{kind}, {size:,}"
-        for kind, one in (("CPU", CPU_BUDGET), ("accelerator", ACCELERATOR_BUDGET))
-        for size in one[::-1]
+        for kind, budget in (("CPU", CPU_BUDGET), ("accelerator", ACCELERATOR_BUDGET))
+        for size in budget[::-1]
     ]
     print(f"| list | tokens | shapes | {' | '.join(columns)} |")
     print("|---|---:|---:" + "|---:" * len(columns) + "|")
@@ -36,12 +36,12 @@ def main(hub: Path, tokenizer: Path) -> None:
         "BIG-Bench Hard, 40 questions of 8 tasks": hard(hub, 8, 5),
         "BIG-Bench Hard, 720 questions of 12 tasks": hard(hub, 12, 60),
     }
-    for name, asked in lists.items():
-        print(_row(name, _trees(asked, words)))
+    for name, items in lists.items():
+        print(_row(name, _trees(items, loaded)))
 
 
-def _trees(asked: Sequence[Asked], words: Tokenizer) -> list[TokenTree]:
-    return [encode_question(words, one["prompt"], one["choices"], WINDOW, one["shared"]) for one in asked]
+def _trees(items: Sequence[Item], tokenizer: Tokenizer) -> list[TokenTree]:
+    return [encode_question(tokenizer, item["prompt"], item["choices"], WINDOW, item["shared"]) for item in items]
 
 
 def _row(name: str, trees: Sequence[TokenTree]) -> str:

@@ -1,8 +1,8 @@
-"""Tokens per second of scoring by the size of a batch: what `stages.lm.scoring.batches.CPU` goes by.
+"""Measures tokens per second of scoring by the size of a batch: the basis of `stages.lm.scoring.batches.CPU_BUDGET`.
 
 Run from the project's folder after `make repro`: `python -m bench.scoring.sizes MODEL [LENGTH [PREFIX]]`, where MODEL
-is a model folder, LENGTH a question's places (120) and PREFIX the tokens that all questions begin with (0), which are
-read before and not counted. The sizes take turns.
+is a model folder, LENGTH the tokens of a question (120) and PREFIX the tokens of a shared prefix (0), which are
+prefilled before and not counted. The sizes alternate.
 """
 
 import statistics
@@ -31,25 +31,25 @@ def main(folder: Path, length: int = 120, prefix: int = 0) -> None:
     with jax.set_mesh(mesh):
         planned = {rows: _batch(rows, length, prefix) for rows in QUESTIONS}
         arrays = {rows: device_arrays(batch, mesh) for rows, batch in planned.items()}
-        before = prefill_prefix(graph, state, planned[1].prefix, FLOAT32)
+        shared = prefill_prefix(graph, state, planned[1].prefix, FLOAT32)
         seconds: dict[int, list[float]] = {rows: [] for rows in QUESTIONS}
         for _ in range(1 + ROUNDS):
             for rows in QUESTIONS:
-                began = time.perf_counter()
-                jax.block_until_ready(token_logprobs(graph, state, before, arrays[rows], dtype=FLOAT32, mesh=mesh))
-                seconds[rows].append(time.perf_counter() - began)
+                started = time.perf_counter()
+                jax.block_until_ready(token_logprobs(graph, state, shared, arrays[rows], dtype=FLOAT32, mesh=mesh))
+                seconds[rows].append(time.perf_counter() - started)
     print("| questions | tokens | tokens/s |\n|---:|---:|---:|")
-    for rows, took in seconds.items():
-        # The first time a program is compiled.
-        print(f"| {rows} | {rows * length:,} | {rows * length / statistics.median(took[1:]):,.0f} |")
+    for rows, times in seconds.items():
+        # The first one includes compilation.
+        print(f"| {rows} | {rows * length:,} | {rows * length / statistics.median(times[1:]):,.0f} |")
 
 
 def _batch(rows: int, length: int, prefix: int) -> Batch:
-    """Equal questions with two choices."""
-    places = tuple(range(prefix + length))
+    """A batch of equal questions with two choices."""
+    positions = tuple(range(prefix + length))
     ends = (prefix + length,) * (prefix + length)
-    scored = tuple(TargetToken(places[-1], token) for token in (5, 6))
-    tree = TokenTree(tuple(place % 97 for place in places), places, ends, scored, ((0,), (1,)), prefix)
+    targets = tuple(TargetToken(positions[-1], token) for token in (5, 6))
+    tree = TokenTree(tuple(position % 97 for position in positions), positions, ends, targets, ((0,), (1,)), prefix)
     tokens = rows * batch_shape(tree).length
     [batch] = batches([tree] * rows, 1, TokenBudget(tokens, tokens))
     return batch

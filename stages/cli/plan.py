@@ -16,7 +16,7 @@ from stages.params.judge import JudgeParams
 if TYPE_CHECKING:
     from stages.lm.planning.chips import Topology
     from stages.lm.planning.programs import Recipe
-    from stages.lm.planning.search import OnMesh, StepPlan
+    from stages.lm.planning.search import MeshPlan, StepPlan
 
 HEADER = (
     "CANDOR_TENSOR_PARALLEL", "fits", "GiB", "TFLOP", "GB moved", "GB sent", "arithmetic", "memory", "links",
@@ -132,14 +132,14 @@ def _step_table(plan: "StepPlan", topology: "Topology", unit: str) -> str:
     return "\n".join(lines)
 
 
-def _row(mesh: "OnMesh") -> tuple[str, ...]:
+def _row(mesh: "MeshPlan") -> tuple[str, ...]:
     size = f"{mesh.program.bytes / GIB:.2f}" if mesh.program.bytes else "?"
     if mesh.program.counts is None or mesh.seconds is None:
         return (str(mesh.tensor), "no", size, *["-"] * (len(HEADER) - 3))
     counts, time = mesh.program.counts, mesh.seconds
     compiler = "-" if time.compiler is None else f"{time.compiler:.3f}"
     totals = (f"{total:,.2f}" for total in (counts.flops / 1e12, counts.bytes / 1e9, counts.sent / 1e9))
-    times = (f"{seconds:.3f}" for seconds in (time.arithmetic, time.memory, time.links, time.at_best))
+    times = (f"{seconds:.3f}" for seconds in (time.arithmetic, time.memory, time.links, time.roofline))
     fits = "yes" if mesh.fits else "no"
     return (str(mesh.tensor), fits, size, *totals, *times, compiler, f"{time.expected:.3f}")
 
@@ -163,7 +163,7 @@ def _step_facts(plan: "StepPlan", topology: "Topology") -> dict[str, Any]:
     }
 
 
-def _mesh_facts(mesh: "OnMesh") -> dict[str, Any]:
+def _mesh_facts(mesh: "MeshPlan") -> dict[str, Any]:
     facts: dict[str, Any] = {
         "tensor": mesh.tensor,
         "fits": mesh.fits,
@@ -182,7 +182,7 @@ def _mesh_facts(mesh: "OnMesh") -> dict[str, Any]:
             "arithmetic": time.arithmetic,
             "memory": time.memory,
             "links": time.links,
-            "roofline": time.at_best,
+            "roofline": time.roofline,
             "compiler": time.compiler,
             "expected": time.expected,
         },

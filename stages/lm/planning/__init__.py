@@ -1,1 +1,1 @@
-"""What a run would need elsewhere: its real steps compiled for devices that are not here, without any weights."""
+"""Time and memory of a run on other devices: compiles its real steps for devices that are not here, without weights."""

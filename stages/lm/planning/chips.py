@@ -1,7 +1,7 @@
-"""Accelerators: what their makers publish of each, and devices of a topology that is not here.
+"""Accelerators: their published specifications, and abstract devices of a topology to compile for.
 
-A TPU is compiled for by its own compiler, which libtpu brings along and which needs no TPU. For GPUs the program is
-compiled for as many simulated CPU devices: what is split and what is exchanged is the same, its speed is reckoned.
+For TPUs the program is compiled by libtpu, which needs no TPU. For GPUs it is compiled for the same number of simulated
+CPU devices: the partitioning and the collectives are the same, the speed is estimated.
 """
 
 import os
@@ -23,9 +23,10 @@ GB, TB, TERA, MEGA = 1e9, 1e12, 1e12, 1e6
 class Chip:
     """One accelerator, by its maker's published figures.
 
-    `flops` are bfloat16 products and sums a second, without sparsity; `memory` is in bytes; `bandwidth` is that
-    memory's, `links` is what it can send to others of its `neighbourhood` (chips; None: to all), and `network` to those
-    beyond it, all in bytes a second. `clock` is in cycles a second, for what a TPU's compiler says in cycles.
+    `flops` is dense bfloat16 operations per second; `memory` is in bytes, and `bandwidth` is that of this memory.
+    `links` is the bandwidth to other chips of its `neighbourhood` (a number of chips; None: all), and `network` to
+    those beyond it. All bandwidths are in bytes per second. `clock` is in cycles per second, to convert the cycles that
+    a TPU's compiler estimates.
     """
 
     name: str
@@ -39,20 +40,20 @@ class Chip:
     network: float = 0.0
 
     def sending(self, chips: int) -> float:
-        """Bytes a second that each of `chips` can send to the others: by its slowest way."""
+        """Bytes per second that each of `chips` can send to the others: the bandwidth of the slowest connection."""
         return self.links if self.neighbourhood is None or chips <= self.neighbourhood else self.network
 
 
 _TPU = "cloud.google.com/tpu/docs/{}"
-# A TPU's links: all of a chip's together, one way. Clocks: v4's is in Jouppi et al. 2023 (arXiv 2304.01433); of the
-# others none is published, and they follow from the peak and a core's matrix units, as v4's does (v5e 4 and v5p 8 of
-# 128 x 128, v6e as many products a cycle as 4 of 256 x 256).
+# A TPU's links: the sum over all links of a chip, one way. Clocks: v4's is in Jouppi et al. 2023 (arXiv 2304.01433).
+# The others are not published; they are derived from the peak and the number of matrix units, which gives the right
+# clock for v4 (v5e 4 and v5p 8 units of 128 x 128, v6e the products per cycle of 4 units of 256 x 256).
 CHIPS = {
     "v4": Chip("TPU v4", 275 * TERA, 32 * GIB, 1_200 * GB, 300 * GB, _TPU.format("v4"), 1_050 * MEGA),
     "v5e": Chip("TPU v5e", 197 * TERA, 16 * GIB, 819 * GB, 200 * GB, _TPU.format("v5e"), 1_500 * MEGA),
     "v5p": Chip("TPU v5p", 459 * TERA, 95 * GIB, 2_765 * GB, 600 * GB, _TPU.format("v5p"), 1_750 * MEGA),
     "v6e": Chip("TPU v6e", 918 * TERA, 32 * GIB, 1_638 * GB, 400 * GB, _TPU.format("v6e"), 1_750 * MEGA),
-    # NVLink one way within a node of eight, and the node's network adapters (DGX) shared among them beyond.
+    # NVLink, one way, within a node of eight; beyond it the node's network adapters (DGX), shared among the eight.
     "a100": Chip(
         "A100 80GB SXM", 312 * TERA, int(80 * GB), 2_039 * GB, 300 * GB, "nvidia.com, A100 and DGX A100 datasheets",
         neighbourhood=8, network=25 * GB,
@@ -66,7 +67,7 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Topology:
-    """A number of equal chips; a TPU's also by how they are put together, as in 4x4x4."""
+    """A number of equal chips; for a TPU `layout` is also their arrangement, such as 4x4x4."""
 
     chip: Chip
     kind: str
@@ -74,12 +75,12 @@ class Topology:
 
     @property
     def chips(self) -> int:
-        """How many there are."""
+        """The number of chips."""
         return int(np.prod([int(size) for size in self.layout.split("x")]))
 
     @property
     def is_tpu(self) -> bool:
-        """Whether a TPU's compiler compiles for it."""
+        """Whether these are TPUs, so that libtpu compiles for them."""
         return self.chip.clock is not None
 
     def __str__(self) -> str:
@@ -87,10 +88,10 @@ class Topology:
 
 
 def parse_topology(text: str) -> Topology:
-    """What `v4:4x4x4` or `h100:8` names.
+    """The topology that a string such as `v4:4x4x4` or `h100:8` names.
 
     Raises:
-        ModelError: the chip is unknown, or the layout is none.
+        ModelError: the chip is unknown, or the layout is not one of this chip.
     """
     kind, _, layout = text.partition(":")
     if kind not in CHIPS:
@@ -104,19 +105,19 @@ def parse_topology(text: str) -> Topology:
 
 
 def devices_of(topology: Topology) -> list[Any]:
-    """Devices to compile for; none of them can compute. To be asked before anything else is asked of JAX.
+    """Devices to compile for; nothing can run on them. Call it before any other use of JAX.
 
     Raises:
         ModelError: libtpu is not installed, or does not know such a topology.
     """
-    # What little is computed on the way is computed on the CPU.
+    # The few values that are computed while planning are computed on the CPU.
     jax.config.update("jax_platforms", "cpu")
-    return _tpu_devices(topology) if topology.is_tpu else _simulated(topology.chips)
+    return _tpu_devices(topology) if topology.is_tpu else _simulated_devices(topology.chips)
 
 
-# libtpu looks for the TPUs of its host, and asks the cloud for it; what it finds does not matter to compiling, nor
-# how many processes do so at a time.
-_NO_TPU_HERE = {
+# libtpu searches for TPUs on this host and in the cloud's metadata. Compiling needs neither, and several processes may
+# compile at a time.
+_LIBTPU_WITHOUT_TPU = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v4-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -132,7 +133,7 @@ def _tpu_devices(topology: Topology) -> list[Any]:
             f"{topology}: compiling for TPUs takes libtpu (no TPU), which is not installed; "
             "`make setup EXTRAS=tpu` brings it"
         )
-    for variable, value in _NO_TPU_HERE.items():
+    for variable, value in _LIBTPU_WITHOUT_TPU.items():
         os.environ.setdefault(variable, value)
     from jax.experimental import topologies
 
@@ -143,13 +144,13 @@ def _tpu_devices(topology: Topology) -> list[Any]:
     try:
         return list(topologies.get_topology_desc(str(topology), "tpu", **options).devices)
     except jax.errors.JaxRuntimeError as error:
-        raise ModelError(f"--topology {topology}: libtpu knows no such one ({str(error).splitlines()[0]})") from None
+        raise ModelError(f"--topology {topology}: libtpu has no such topology ({str(error).splitlines()[0]})") from None
 
 
-def _simulated(count: int) -> list[Any]:
-    with suppress(RuntimeError):  # where JAX has started, what is there may do
+def _simulated_devices(count: int) -> list[Any]:
+    with suppress(RuntimeError):  # JAX has started already, perhaps with enough devices
         jax.config.update("jax_num_cpu_devices", count)
     devices = jax.devices("cpu")
     if len(devices) < count:
-        raise ModelError(f"{count} devices have to be simulated, but JAX has started with {len(devices)}")
+        raise ModelError(f"{count} simulated devices are needed, but JAX has started with {len(devices)}")
     return devices[:count]

@@ -1,8 +1,8 @@
-"""Dense decoders by size, as descriptions without weights: to plan for models that have none here.
+"""Configs of dense decoders by size, to plan for large models whose weights are not here.
 
 Their widths, depths and vocabulary are those of PaLM (Chowdhery et al. 2022, arXiv 2204.02311, table 1), the models of
-the paper that this project follows. PaLM runs attention and feed-forward side by side, here one follows the other; the
-matrices are the same ones, and so are the numbers of parameters: 8.63, 62.5 and 540.35 billion.
+Wei et al. 2023. PaLM runs attention and feed-forward in parallel, here they run in sequence; the matrices are the same,
+and so are the numbers of parameters: 8.63, 62.5 and 540.35 billion.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ def _dense(layers: int, width: int, heads: int) -> dict[str, Any]:
     }
 
 
-# By name, what a config.json would hold.
+# The content of a config.json, by name.
 DECODERS = {
     "dense-8b": _dense(layers=32, width=4_096, heads=16),
     "dense-62b": _dense(layers=64, width=8_192, heads=32),

@@ -1,6 +1,7 @@
-"""A compiled program's text (HLO, after optimisation and partitioning) as computations of instructions.
+"""Parses the HLO text of a compiled program, after optimisation and partitioning, into computations of instructions.
 
-Only what counting needs is kept: each instruction's type, operation, operands and the rest of its line.
+It keeps only what `stages.lm.planning.counting` needs: each instruction's type, operation, operands, and the rest of
+its line.
 """
 
 import math
@@ -14,7 +15,7 @@ BYTES = {
 }  # fmt: skip
 
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?")
-# S(0) or none is the chip's large memory; other spaces are those on the chip itself.
+# Memory space S(0), or none, is the chip's large memory (HBM); the others are on the chip itself.
 _ON_CHIP = re.compile(r"S\([1-9]\d*\)")
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
@@ -24,7 +25,7 @@ _NAME = re.compile(r"%([\w.\-]+)")
 
 @dataclass(frozen=True)
 class ArrayType:
-    """An array's element type and sizes, and whether it lies in the chip's own small memory."""
+    """An array's element type and sizes, and whether it is in the chip's small memory (VMEM on a TPU)."""
 
     element: str
     sizes: tuple[int, ...]
@@ -32,18 +33,18 @@ class ArrayType:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.sizes)
 
     @property
     def bytes(self) -> int:
-        """How many bytes it takes, tiling apart."""
+        """Its size in bytes, without the padding of tiled layouts."""
         return BYTES.get(self.element, 0) * self.elements
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One line of a computation; `types` has several arrays where its value is a tuple."""
+    """One line of a computation; `types` has several arrays if its value is a tuple."""
 
     name: str
     types: tuple[ArrayType, ...]
@@ -54,13 +55,13 @@ class Instruction:
 
     def called(self, attribute: str) -> str | None:
         """The computation that an attribute such as `body` names."""
-        found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
-        return found.group(1) if found else None
+        match = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
+        return match.group(1) if match else None
 
     def number(self, key: str) -> int | None:
-        """The whole number that stands behind a key of the backend's configuration."""
-        found = re.search(rf'"{key}":(?:\{{"n":)?"(\d+)"', self.attributes)
-        return int(found.group(1)) if found else None
+        """The integer value of a key in the backend's configuration."""
+        match = re.search(rf'"{key}":(?:\{{"n":)?"(\d+)"', self.attributes)
+        return int(match.group(1)) if match else None
 
 
 Computation = dict[str, Instruction]
@@ -68,33 +69,33 @@ Computation = dict[str, Instruction]
 
 @dataclass(frozen=True)
 class Module:
-    """A program: its computations by name, and which of them it begins with."""
+    """A program: its computations by name, and the name of its entry computation."""
 
     computations: Mapping[str, Computation]
     entry: str
 
 
-def parsed(text: str) -> Module:
-    """The program that `compiled.as_text()` shows."""
+def parse_hlo(text: str) -> Module:
+    """The program in the text that `compiled.as_text()` gives."""
     computations: dict[str, Computation] = {}
-    entry, inside = "", ""
+    entry, current = "", ""
     for line in text.splitlines():
         header = _HEADER.match(line)
         if header:
-            inside = header.group(2)
-            computations[inside] = {}
-            entry = inside if header.group(1) else entry
-        elif inside and (found := _INSTRUCTION.match(line)):
-            instruction = _instruction(found.group(2), found.group(3), bool(found.group(1)))
-            computations[inside][instruction.name] = instruction
+            current = header.group(2)
+            computations[current] = {}
+            entry = current if header.group(1) else entry
+        elif current and (match := _INSTRUCTION.match(line)):
+            instruction = _instruction(match.group(2), match.group(3), bool(match.group(1)))
+            computations[current][instruction.name] = instruction
     return Module(computations, entry)
 
 
 def _instruction(name: str, line: str, is_root: bool) -> Instruction:
-    operation = _OPERATION.search(line, _closing(line, 1) if line.startswith("(") else 0)
+    operation = _OPERATION.search(line, _after_bracket(line, 1) if line.startswith("(") else 0)
     assert operation is not None, line
     begin = operation.end()
-    end = _closing(line, begin)
+    end = _after_bracket(line, begin)
     return Instruction(
         name,
         tuple(_arrays(line[: operation.start()])),
@@ -105,18 +106,18 @@ def _instruction(name: str, line: str, is_root: bool) -> Instruction:
     )
 
 
-def _literal(inside: str) -> tuple[str, ...]:
-    """A constant's value stands where others have operands."""
-    return (inside,) if inside.isdecimal() else ()
+def _literal(text: str) -> tuple[str, ...]:
+    """The value of an integer constant, which is where other instructions have their operands."""
+    return (text,) if text.isdecimal() else ()
 
 
-def _closing(line: str, begin: int) -> int:
-    """The place behind the bracket that closes the one before `begin`."""
+def _after_bracket(line: str, begin: int) -> int:
+    """The index after the bracket that closes the one before `begin`."""
     depth = 1
-    for place in range(begin, len(line)):
-        depth += {"(": 1, ")": -1}.get(line[place], 0)
+    for index in range(begin, len(line)):
+        depth += {"(": 1, ")": -1}.get(line[index], 0)
         if depth == 0:
-            return place + 1
+            return index + 1
     raise AssertionError(line)
 
 

@@ -1,4 +1,4 @@
-"""A model's logits beside those of another implementation."""
+"""Compares a model's logits with those of another implementation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from stages.lm.nn.decoder import FLOAT32
 
 @dataclass(frozen=True)
 class LogitDifference:
-    """The place where two implementations differ most, and by how much."""
+    """The logit in which two implementations differ most, and by how much."""
 
     size: float
     row: int
@@ -30,8 +30,10 @@ def largest_difference(
 ) -> LogitDifference:
     """Where the float32 logits of the model in `folder` differ most from `logits_BTV`, over the valid positions.
 
-    Sequences are padded on the right; row b is valid up to `lengths_B[b]`. A difference that is no number counts as
-    infinite.
+    Sequences are padded on the right; row b is valid up to `lengths_B[b]`. A difference of NaN counts as infinite.
+
+    Raises:
+        ModelError: the logits are over another vocabulary than the model's.
     """
     config = read_config(folder / CONFIG)
     if logits_BTV.shape[-1] != config.vocab:
@@ -41,16 +43,16 @@ def largest_difference(
     positions_BT = jnp.asarray(np.broadcast_to(index_T, tokens_BT.shape))
     ends_BT = jnp.asarray(np.where(valid_BT, lengths_B[:, None], index_T + 1))
     model = load_decoder(folder, config)
-    found_BTV = np.asarray(model.logits(model(jnp.asarray(tokens_BT), positions_BT, ends_BT, FLOAT32)))
-    difference_BTV = np.nan_to_num(np.abs(found_BTV - logits_BTV), nan=np.inf)
+    actual_BTV = np.asarray(model.logits(model(jnp.asarray(tokens_BT), positions_BT, ends_BT, FLOAT32)))
+    difference_BTV = np.nan_to_num(np.abs(actual_BTV - logits_BTV), nan=np.inf)
     difference_BTV[~valid_BT] = -1.0
     row, position, token = np.unravel_index(np.argmax(difference_BTV), difference_BTV.shape)
-    place = (row, position, token)
+    index = (row, position, token)
     return LogitDifference(
-        float(difference_BTV[place]),
+        float(difference_BTV[index]),
         int(row),
         int(position),
         int(token),
-        float(logits_BTV[place]),
-        float(found_BTV[place]),
+        float(logits_BTV[index]),
+        float(actual_BTV[index]),
     )

@@ -1,4 +1,4 @@
-"""How long what was counted takes on a chip."""
+"""The roofline model: the time of a step on a chip, from its counts and the chip's peak rates."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from stages.lm.planning.counting import ProgramCounts
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """Of one call of a program: its arithmetic, its memory's traffic and its exchanges, each alone at full speed.
+class StepTime:
+    """Seconds of one call of a program: of its arithmetic, memory traffic and collectives, each alone at peak rate.
 
-    `compiler` is what the compiler expects all of its instructions but the exchanges to take; None where it says none.
+    `compiler` is the compiler's estimate for all instructions except the collectives; None if it gives none.
     """
 
     arithmetic: float
@@ -19,21 +19,21 @@ class Seconds:
     compiler: float | None
 
     @property
-    def at_best(self) -> float:
-        """The roofline: all three side by side, each at its maker's figure. Nothing is faster."""
+    def roofline(self) -> float:
+        """The lower bound: all three overlap completely, and the slowest one bounds the step."""
         return max(self.arithmetic, self.memory, self.links)
 
     @property
     def expected(self) -> float:
-        """Exchanges after computing, that as the compiler says, or by the roofline where it says nothing."""
-        computing = max(self.arithmetic, self.memory) if self.compiler is None else self.compiler
-        return computing + self.links
+        """Computation and then the collectives, without overlap; computation by the compiler's estimate if any."""
+        computation = max(self.arithmetic, self.memory) if self.compiler is None else self.compiler
+        return computation + self.links
 
 
-def seconds(counts: ProgramCounts, topology: Topology) -> Seconds:
-    """How long a chip of the topology takes for what was counted on it."""
+def step_time(counts: ProgramCounts, topology: Topology) -> StepTime:
+    """The time of a program with these counts on each chip of the topology."""
     chip = topology.chip
-    return Seconds(
+    return StepTime(
         arithmetic=counts.flops / chip.flops,
         memory=counts.bytes / chip.bandwidth,
         links=counts.sent / chip.sending(topology.chips),

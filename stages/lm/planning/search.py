@@ -1,4 +1,4 @@
-"""The plan: both steps compiled for every mesh that is tried, the best one, and the largest batch that fits on it."""
+"""Searches the best mesh for a step: compiles it for every candidate, and finds the largest batch that fits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,48 +18,48 @@ from stages.lm.planning.programs import (
     training_program,
     training_shape,
 )
-from stages.lm.planning.roofline import Seconds, seconds
+from stages.lm.planning.roofline import StepTime, step_time
 from stages.lm.scoring.batches import accelerator_budget
 
-# Each prompt is asked in both orders of its options.
+# Each prompt is judged in both orders of its options.
 JUDGED_PROMPTS, ORDERS = 100_000, 2
 TRAINED_STEPS = 1_000
-# Of a chip's memory; the rest is its runtime's (a TPU v4's compiler is left 30.75 of 32 GiB).
-USABLE = 0.95
+# The share of a chip's memory that a program can use; its runtime takes the rest (1.25 of 32 GiB on a TPU v4).
+USABLE_MEMORY = 0.95
 
 
 @dataclass(frozen=True)
-class OnMesh:
-    """A step on one mesh: how many devices share each matrix product, the program, and its time where it fits."""
+class MeshPlan:
+    """A step on one mesh: how many devices share each matrix product, the program, and its time if it compiled."""
 
     tensor: int
     program: Program
     fits: bool
-    seconds: Seconds | None
+    seconds: StepTime | None
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step on each mesh, the best of them (None: it fits on none), and there how often it is called for all the work.
+    """A step on each candidate mesh, the fastest that fits (None: none fits), and the number of calls on it.
 
-    `largest` is the size of the largest batch that fits there, in questions a call or examples a step; None where even
-    the smallest does not, or where nothing that is compiled shows how memory grows.
+    `largest` is the size of the largest batch that fits there, in questions a call or examples a step; None if nothing
+    fits, or if doubling the batch did not raise the memory.
     """
 
-    meshes: tuple[OnMesh, ...]
-    best: OnMesh | None
+    meshes: tuple[MeshPlan, ...]
+    best: MeshPlan | None
     calls: int
     largest: int | None
 
     def hours(self, chips: int) -> tuple[float, float]:
-        """Hours that all calls are expected to take, and chip-hours; of the best mesh."""
+        """The expected hours of all calls on the best mesh, and the chip-hours."""
         assert self.best is not None and self.best.seconds is not None
         hours = self.calls * self.best.seconds.expected / 3600
         return hours, hours * chips
 
 
 def tensors_tried(chips: int, config: ModelConfig) -> list[int]:
-    """How many devices might share each matrix product: 1, 4 and 16, where that divides chips and heads."""
+    """Candidates for how many devices share each matrix product: those of 1, 4 and 16 that divide chips and heads."""
     return [tensor for tensor in (1, 4, 16) if chips % tensor == 0 and config.heads % tensor == 0]
 
 
@@ -71,19 +71,19 @@ def judge_plan(
     tensors: Sequence[int],
     advance: Advance,
 ) -> StepPlan:
-    """Judging JUDGED_PROMPTS prompts."""
+    """The plan for judging JUDGED_PROMPTS prompts."""
 
     def program(tensor: int, times: int) -> Program:
         tokens = accelerator_budget(topology.chips // tensor).plain
         return judge_program(config, dtype, mesh_of(devices, tensor), times * tokens)
 
-    meshes = _on_meshes(program, topology, tensors, advance, "judging")
-    best = _best(meshes, lambda on: _calls(on.program))
+    meshes = _plan_meshes(program, topology, tensors, advance, "judging")
+    best = _fastest(meshes, lambda mesh: _calls(mesh.program))
     if best is None:
         return StepPlan(meshes, None, 0, None)
-    twice = _doubled(program, best, advance, "judging")
+    doubled = _with_doubled_batch(program, best, advance, "judging")
     groups = topology.chips // best.tensor
-    return StepPlan(meshes, best, _calls(best.program), _largest_rows(best.program, twice, topology, groups))
+    return StepPlan(meshes, best, _calls(best.program), _largest_rows(best.program, doubled, topology, groups))
 
 
 def training_plan(
@@ -94,65 +94,66 @@ def training_plan(
     tensors: Sequence[int],
     advance: Advance,
 ) -> StepPlan:
-    """TRAINED_STEPS steps of fine-tuning."""
-    in_row = max(1, recipe.max_tokens // PROMPT_TOKENS)
+    """The plan for TRAINED_STEPS steps of fine-tuning."""
+    examples_per_row = max(1, recipe.max_tokens // PROMPT_TOKENS)
 
     def program(tensor: int, times: int) -> Program:
         groups = topology.chips // tensor
         rows = training_shape(recipe, recipe.batch_size, groups).rows
-        # As many examples as are asked for, or else as fill so many times the rows that these take.
-        examples = recipe.batch_size if times == 1 else times * rows * in_row * recipe.gradient_accumulation_steps
+        # The recipe's batch, or for a multiple as many examples as fill that multiple of its rows.
+        full = rows * examples_per_row * recipe.gradient_accumulation_steps
+        examples = recipe.batch_size if times == 1 else times * full
         return training_program(config, recipe, mesh_of(devices, tensor), examples)
 
-    meshes = _on_meshes(program, topology, tensors, advance, "fine-tuning")
-    best = _best(meshes, lambda on: TRAINED_STEPS)
+    meshes = _plan_meshes(program, topology, tensors, advance, "fine-tuning")
+    best = _fastest(meshes, lambda mesh: TRAINED_STEPS)
     if best is None:
         return StepPlan(meshes, None, 0, None)
-    twice = _doubled(program, best, advance, "fine-tuning")
+    doubled = _with_doubled_batch(program, best, advance, "fine-tuning")
     groups = topology.chips // best.tensor
-    rows = _largest_rows(best.program, twice, topology, groups)
-    return StepPlan(
-        meshes, best, TRAINED_STEPS, None if rows is None else rows * in_row * recipe.gradient_accumulation_steps
-    )
+    rows = _largest_rows(best.program, doubled, topology, groups)
+    largest = None if rows is None else rows * examples_per_row * recipe.gradient_accumulation_steps
+    return StepPlan(meshes, best, TRAINED_STEPS, largest)
 
 
-def _on_meshes(
-    program: Callable[[int, int], Program], topology: Topology, tensors: Sequence[int], advance: Advance, what: str
-) -> tuple[OnMesh, ...]:
-    found = []
+def _plan_meshes(
+    program: Callable[[int, int], Program], topology: Topology, tensors: Sequence[int], advance: Advance, step: str
+) -> tuple[MeshPlan, ...]:
+    plans = []
     for tensor in tensors:
         compiled = program(tensor, 1)
         fits = compiled.counts is not None and compiled.bytes <= topology.chip.memory
-        time = seconds(compiled.counts, topology) if compiled.counts is not None else None
-        found.append(OnMesh(tensor, compiled, fits, time))
-        advance(1, f"{what}, {tensor} to a product")
-    return tuple(found)
+        time = step_time(compiled.counts, topology) if compiled.counts is not None else None
+        plans.append(MeshPlan(tensor, compiled, fits, time))
+        advance(1, f"{step}, {tensor} to a product")
+    return tuple(plans)
 
 
-def _best(meshes: Sequence[OnMesh], calls: Callable[[OnMesh], int]) -> OnMesh | None:
-    fitting = [on for on in meshes if on.fits]
-    return min(fitting, key=lambda on: calls(on) * _expected(on), default=None)
+def _fastest(meshes: Sequence[MeshPlan], calls: Callable[[MeshPlan], int]) -> MeshPlan | None:
+    """The mesh on which all calls take the least expected time, of those that the step fits on."""
+    fitting = [mesh for mesh in meshes if mesh.fits]
+    return min(fitting, key=lambda mesh: calls(mesh) * _expected_seconds(mesh), default=None)
 
 
-def _expected(on: OnMesh) -> float:
-    assert on.seconds is not None
-    return on.seconds.expected
+def _expected_seconds(mesh: MeshPlan) -> float:
+    assert mesh.seconds is not None
+    return mesh.seconds.expected
 
 
 def _calls(program: Program) -> int:
     return -(-JUDGED_PROMPTS * ORDERS // program.rows)
 
 
-def _doubled(program: Callable[[int, int], Program], best: OnMesh, advance: Advance, what: str) -> Program:
+def _with_doubled_batch(program: Callable[[int, int], Program], best: MeshPlan, advance: Advance, step: str) -> Program:
     compiled = program(best.tensor, 2)
-    advance(1, f"{what}, twice the rows")
+    advance(1, f"{step}, twice the rows")
     return compiled
 
 
-def _largest_rows(once: Program, twice: Program, topology: Topology, step: int) -> int | None:
-    """Rows that fit, in whole `step`s, by the straight line through what two sizes of a call take."""
-    if twice.bytes <= once.bytes:
+def _largest_rows(single: Program, doubled: Program, topology: Topology, multiple: int) -> int | None:
+    """The most rows that fit, a multiple of `multiple`; extrapolates the memory of two batch sizes linearly."""
+    if doubled.bytes <= single.bytes:
         return None
-    a_row = (twice.bytes - once.bytes) / (twice.rows - once.rows)
-    room = USABLE * topology.chip.memory - once.bytes
-    return max(once.rows, int(once.rows + room / a_row) // step * step)
+    bytes_per_row = (doubled.bytes - single.bytes) / (doubled.rows - single.rows)
+    free = USABLE_MEMORY * topology.chip.memory - single.bytes
+    return max(single.rows, int(single.rows + free / bytes_per_row) // multiple * multiple)

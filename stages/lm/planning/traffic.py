@@ -1,10 +1,13 @@
-"""What an instruction reads and writes in the chip's large memory; what stays on the chip costs nothing here."""
+"""Memory traffic: the bytes that an instruction reads and writes in the chip's large memory (HBM).
+
+Arrays in the chip's small memory cost nothing.
+"""
 
 from collections.abc import Iterator, Mapping
 
 from stages.lm.planning.hlo import ArrayType, Computation, Instruction
 
-# Neither reads nor writes: names for what lies there, and the ends of what has been counted where it started.
+# Operations without traffic of their own: they only name values in memory, or end what counts at its start.
 FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "after-all",
     "optimization-barrier", "opt-barrier", "partition-id", "replica-id", "async-done", "async-update",
@@ -16,60 +19,62 @@ def traffic(instruction: Instruction, computation: Computation, computations: Ma
     """Bytes of the chip's large memory that an instruction of `computation` reads and writes."""
     if instruction.operation in FREE or instruction.operation.endswith("-done"):
         return 0
-    inside = computations.get(instruction.called("calls") or "") if instruction.operation == "fusion" else None
-    if inside is not None:
-        read = sum(_read_by_fusion(inside, place, computation[name]) for place, name in enumerate(instruction.operands))
-        return read + _written_by_fusion(instruction, inside)
+    fused = computations.get(instruction.called("calls") or "") if instruction.operation == "fusion" else None
+    if fused is not None:
+        read = sum(_read_by_fusion(fused, index, computation[name]) for index, name in enumerate(instruction.operands))
+        return read + _written_by_fusion(instruction, fused)
     if instruction.operation in SLICES:
-        return 2 * _in_memory(instruction.types)
+        return 2 * _bytes_in_memory(instruction.types)
     if instruction.operation in ("dynamic-update-slice", "scatter"):
-        return 2 * _in_memory(computation[instruction.operands[-1 if instruction.operation == "scatter" else 1]].types)
-    read = _in_memory(_types(instruction.operands, computation))
+        update = computation[instruction.operands[-1 if instruction.operation == "scatter" else 1]]
+        return 2 * _bytes_in_memory(update.types)
+    read = _bytes_in_memory(_operand_types(instruction, computation))
     if instruction.operation.endswith("-start"):
         # Its value is a tuple of what it reads and what it writes.
-        return max(read, _in_memory(instruction.types))
-    return read + _in_memory(instruction.types)
+        return max(read, _bytes_in_memory(instruction.types))
+    return read + _bytes_in_memory(instruction.types)
 
 
-def _types(names: tuple[str, ...], computation: Computation) -> list[ArrayType]:
-    return [each for name in names for each in computation[name].types]
+def _operand_types(instruction: Instruction, computation: Computation) -> list[ArrayType]:
+    return [array for name in instruction.operands for array in computation[name].types]
 
 
-def _in_memory(types: tuple[ArrayType, ...] | list[ArrayType]) -> int:
-    return sum(each.bytes for each in types if not each.on_chip)
+def _bytes_in_memory(types: tuple[ArrayType, ...] | list[ArrayType]) -> int:
+    return sum(array.bytes for array in types if not array.on_chip)
 
 
-def _read_by_fusion(inside: Computation, place: int, operand: Instruction) -> int:
-    """Of an operand that a fusion only takes slices of, the slices; of one that it writes into, nothing."""
-    whole = _in_memory(operand.types)
+def _read_by_fusion(fused: Computation, index: int, operand: Instruction) -> int:
+    """Bytes that a fusion reads of an operand: only the slices if it only slices it, and none if it only updates it."""
+    full = _bytes_in_memory(operand.types)
     parameter = next(
-        (each.name for each in inside.values() if each.operation == "parameter" and each.operands == (str(place),)),
+        (inner.name for inner in fused.values() if inner.operation == "parameter" and inner.operands == (str(index),)),
         None,
     )
-    if whole == 0 or parameter is None:
-        return whole
-    users = list(_users(parameter, inside))
-    if users and all(each.operation in SLICES and each.operands[0] == alias for alias, each in users):
-        return min(whole, sum(sum(array.bytes for array in each.types) for _, each in users))
-    if users and all(each.operation == "dynamic-update-slice" and each.operands[0] == alias for alias, each in users):
+    if full == 0 or parameter is None:
+        return full
+    users = list(_users(parameter, fused))
+    if users and all(user.operation in SLICES and user.operands[0] == alias for alias, user in users):
+        return min(full, sum(sum(array.bytes for array in user.types) for _, user in users))
+    if users and all(user.operation == "dynamic-update-slice" and user.operands[0] == alias for alias, user in users):
         return 0
-    return whole
+    return full
 
 
-def _users(name: str, inside: Computation) -> Iterator[tuple[str, Instruction]]:
-    """Who reads a value, with the name that it is read under: a bitcast is another name for it."""
-    for each in inside.values():
-        if name in each.operands:
-            if each.operation == "bitcast":
-                yield from _users(each.name, inside)
+def _users(name: str, fused: Computation) -> Iterator[tuple[str, Instruction]]:
+    """The instructions that read a value, each with the name that it uses: a bitcast is an alias."""
+    for instruction in fused.values():
+        if name in instruction.operands:
+            if instruction.operation == "bitcast":
+                yield from _users(instruction.name, fused)
             else:
-                yield name, each
+                yield name, instruction
 
 
-def _written_by_fusion(fusion: Instruction, inside: Computation) -> int:
-    root = next(each for each in inside.values() if each.is_root)
+def _written_by_fusion(fusion: Instruction, fused: Computation) -> int:
+    """Bytes that a fusion writes: its result, or only the updated slice if it updates an operand in place."""
+    root = next(instruction for instruction in fused.values() if instruction.is_root)
     while root.operation == "bitcast":
-        root = inside[root.operands[0]]
+        root = fused[root.operands[0]]
     if root.operation == "dynamic-update-slice":
-        return sum(array.bytes for array in inside[root.operands[1]].types)
-    return _in_memory(fusion.types)
+        return sum(array.bytes for array in fused[root.operands[1]].types)
+    return _bytes_in_memory(fusion.types)
