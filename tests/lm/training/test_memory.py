@@ -1,6 +1,5 @@
 """Whether a step fits into memory: what the compiler says, and the way out that is named."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,7 +7,6 @@ import pytest
 from flax import nnx
 
 from stages.core.errors import ModelError
-from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
@@ -17,6 +15,7 @@ from stages.lm.training.optimizer import OptimizerConfig, make_optimizer
 from stages.lm.training.packing import PackedShape
 from stages.lm.training.state import TrainConfig, TrainData, TrainHooks
 from stages.lm.training.step import compiled_step
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
@@ -47,7 +46,7 @@ def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(free: int, said
 
 
 def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing(
-    tiny: Callable[..., LanguageModel],
+    tiny: TinyModel,
 ) -> None:
     graph, weights = nnx.split(tiny().decoder)
     rule = make_optimizer(RULE, 4)
@@ -63,7 +62,7 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
     assert recomputed < many
 
 
-def test_nothing_is_written_where_memory_does_not_suffice(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
+def test_nothing_is_written_where_memory_does_not_suffice(tiny: TinyModel, tmp_path: Path) -> None:
     outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
         train(tiny().decoder, TrainData([PromptCompletion((20, 21, 22), 2)]), RUN, outside, device_mesh())
