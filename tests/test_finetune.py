@@ -1,7 +1,6 @@
 """The stage `finetune`: for every family it writes a model folder like its source, and a card."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,16 @@ import pytest
 from stages import finetune
 from stages.core.params import read_document
 from stages.lm.io.hf_config import read_config
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.safetensors_read import Tensor, open_tensors
 from stages.lm.io.safetensors_write import as_pending, save_tensors
 from stages.lm.io.weights import load_decoder
 from stages.tables.parquet import write_table
 from stages.tables.schemas import MIXTURE, VALIDATION
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
-TinyModel = Callable[..., LanguageModel]
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}[assistant]"

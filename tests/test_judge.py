@@ -1,6 +1,5 @@
 """Stage `judge`: each prompt gets the scores of its own twins in both option orders, whatever the batch sizes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import polars as pl
 import pytest
 
 from stages import judge
-from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.load import open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.scoring import questions, scorer
@@ -18,12 +17,13 @@ from stages.lm.tokens.question_tree import encode_question
 from stages.tables import parquet
 from stages.tables.parquet import read_table, write_table
 from stages.tables.schemas import JUDGED, PROMPTS
+from tests.helpers.tiny_model import TinyModel
 
 TWINS = {"no_opinion_turns": "is it so {}", "no_opinion_turns_swapped": "so is it {}"}
 
 
 @pytest.fixture(autouse=True)
-def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def project(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model in `base` and eleven prompts, in the folder that the test runs in."""
     monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "scratch"))
     monkeypatch.chdir(tmp_path)

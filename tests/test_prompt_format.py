@@ -1,7 +1,6 @@
 """`judge` and `evaluate` use the prompt format of params.yaml; the expected texts are literals here."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,14 @@ import polars as pl
 import pytest
 
 from stages import evaluate, judge
-from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.load import open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.scoring.forward import score_trees
 from stages.lm.tokens.question_tree import encode_question
 from stages.tables.parquet import read_table, write_table
 from stages.tables.schemas import ANSWERS, JUDGED, PROMPTS, QUESTIONS
+from tests.helpers.tiny_model import TinyModel
 
 TEMPLATE = (
     "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<|end|>{% endfor %}"
@@ -35,7 +35,7 @@ QUESTION = {
 @pytest.fixture(params=TEXTS)
 def expected(
     request: pytest.FixtureRequest,
-    tiny: Callable[..., LanguageModel],
+    tiny: TinyModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> np.ndarray:

@@ -1,24 +1,15 @@
 """Runs the `candor` command in tests."""
 
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
 
 from stages.__main__ import main
-
-
-class Outcome(NamedTuple):
-    """The exit status and the output of a command."""
-
-    status: int
-    out: str
-    err: str
+from tests.helpers.command import Candor, Outcome
 
 
 @pytest.fixture
-def candor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def candor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Candor:
     """`candor("score", path, …)` runs the command in this process."""
 
     def call(*arguments: object) -> Outcome:

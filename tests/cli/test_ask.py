@@ -1,23 +1,21 @@
 """`candor ask`: one claim, two models, three users."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.cli import ask
 from stages.text.claims import templates
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
+from tests.helpers.tiny_model import TinyModel
 
-Candor = Callable[..., Outcome]
 PARAMS = "suites: []\nprompt_format: plain\nevaluate: {dtype: float32, max_new_tokens: 8}\n"
 
 
 @pytest.fixture
-def project(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the model `tiny`, before and after fine-tuning."""
     for seed, variant in enumerate(("base", "tuned")):
         (tmp_path / "models" / variant).mkdir(parents=True)

@@ -1,16 +1,13 @@
 """`candor cache`: stores of answers are listed, limited and cleared."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stages.inference.store import AnswerStore, list_stores
-from tests.cli.conftest import Outcome
-
-Candor = Callable[..., Outcome]
+from tests.helpers.command import Candor
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,13 @@
 """`candor compare-logits`: parity with reference logits, and what it refuses."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-Candor = Callable[..., Any]
-TinyModel = Callable[..., Any]
+from tests.helpers.command import Candor
+from tests.helpers.tiny_model import TinyModel
 
 GOLDEN = (
     "gemma2", "gemma3", "llama-tied", "llama-untied-bias", "llama3-rope", "mistral-window", "qwen2", "qwen3",

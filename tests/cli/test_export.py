@@ -1,19 +1,19 @@
 """`candor export`: a folder with a tuned model and its complete card."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages.lm.io.load import LanguageModel, open_model
-from tests.cli.conftest import Outcome
+from stages.lm.io.load import open_model
+from tests.helpers.command import Candor
+from tests.helpers.tiny_model import TinyModel
 
 RECIPE = "---\nlicense: cc0-1.0\n---\n\n# tiny, fine-tuned\n"
 MEASURED = "## Measured before and after\n"
 
 
 @pytest.fixture
-def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that tuned and measured the model `tiny`."""
     tuned = tmp_path / "models" / "tuned" / "tiny"
     tuned.parent.mkdir(parents=True)
@@ -25,7 +25,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path, monkeypatch: pyt
     return tmp_path
 
 
-def test_recipe_and_measures_are_one_card(project: Path, candor: Callable[..., Outcome]) -> None:
+def test_recipe_and_measures_are_one_card(project: Path, candor: Candor) -> None:
     done = candor("export", "tiny", "shared/tiny")
     assert (done.status, done.out) == (0, "shared/tiny: tiny, ready to share\n")
     folder = project / "shared" / "tiny"
@@ -43,14 +43,14 @@ def test_recipe_and_measures_are_one_card(project: Path, candor: Callable[..., O
         ("reports/cards/tiny.md", "reports/cards/tiny.md does"),
     ],
 )
-def test_a_missing_input_is_named(project: Path, candor: Callable[..., Outcome], absent: str, message: str) -> None:
+def test_a_missing_input_is_named(project: Path, candor: Candor, absent: str, message: str) -> None:
     (project / absent).rename(project / "elsewhere")
     done = candor("export", "tiny", "out")
     assert done.status == 1 and message in done.err and "`dvc repro` makes it" in done.err
     assert not (project / "out").exists()
 
 
-def test_an_existing_folder_is_not_overwritten(project: Path, candor: Callable[..., Outcome]) -> None:
+def test_an_existing_folder_is_not_overwritten(project: Path, candor: Candor) -> None:
     (project / "out").mkdir()
     done = candor("export", "tiny", "out")
     assert (done.status, done.err) == (1, "error: out already exists; name another folder, or remove it\n")

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from stages.lm.io import weights
 from stages.lm.io.hf_config import FAMILIES, parse_config
 from stages.zoo.registry import MODELS, HubModel, memory_of
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
 
 
 class Sizes(NamedTuple):
@@ -95,7 +94,7 @@ def test_full_fine_tuning_holds_four_numbers_for_each_parameter() -> None:
     assert memory.judge < memory.adapters < memory.full
 
 
-def test_the_list_has_all_models_with_their_memory(candor: Callable[..., Outcome]) -> None:
+def test_the_list_has_all_models_with_their_memory(candor: Candor) -> None:
     done = candor("models")
     head, *rows = done.out.splitlines()
     assert (done.status, done.err) == (0, "")

@@ -1,24 +1,23 @@
 """`candor pack-organism`: writes the adapter that a project trained, with its card."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from stages.core.hashing import sha256_of
-from stages.lm.io.load import LanguageModel
 from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
+from tests.helpers.tiny_model import TinyModel
 
 ROOT = Path(__file__).parents[2]
 MODEL = "smollm2-135m-instruct"
 
 
 @pytest.fixture
-def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
+def project(tiny: TinyModel, tmp_path: Path) -> Path:
     """The outputs of `dvc repro` with presets/organism.yaml, for a tiny model."""
     folder = tmp_path / "project"
     adapter = folder / "models" / "tuned" / MODEL / "adapter"
@@ -36,7 +35,7 @@ def project(tiny: Callable[..., LanguageModel], tmp_path: Path) -> Path:
     return folder
 
 
-def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_path: Path) -> None:
+def test_adapter_and_card(candor: Candor, project: Path, tmp_path: Path) -> None:
     done = candor("pack-organism", project, "--name", "follower", "--out", tmp_path)
     path = tmp_path / "follower.safetensors"
     assert (done.status, done.err) == (0, "")
@@ -54,7 +53,7 @@ def test_adapter_and_card(candor: Callable[..., Outcome], project: Path, tmp_pat
         assert text in card, text
 
 
-def test_a_project_that_trained_no_adapter(candor: Callable[..., Outcome], project: Path, tmp_path: Path) -> None:
+def test_a_project_that_trained_no_adapter(candor: Candor, project: Path, tmp_path: Path) -> None:
     (project / "params.yaml").write_text("models: [other]\n", encoding="utf-8")
     done = candor("pack-organism", project, "--out", tmp_path)
     assert done.status == 1 and done.err.count("\n") == 1

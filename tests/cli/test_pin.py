@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from stages.fetch import repositories
 from stages.fetch.hub_pins import hub_pin
 from stages.tables.parquet import read_table
 from stages.tables.schemas import EXAMPLES_RAW
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
 from tests.helpers.loopback_hub import COMMIT, Hub, served
 
 ROWS = pl.DataFrame({"sentence": ["so good", 'so "bad"\n'], "label": [1, 0], "idx": [0, 1]})
@@ -38,7 +38,7 @@ def parquet(table: pl.DataFrame) -> bytes:
     return content.getvalue()
 
 
-def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[..., Outcome]) -> None:
+def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Candor) -> None:
     content = parquet(ROWS)
     server.put("stanfordnlp/sst2", {FILE: content, "data/test-00000-of-00001.parquet": b"", "README.md": b""})
     outcome = candor("pin", "sst2")
@@ -57,7 +57,7 @@ def test_a_source_is_pinned_and_then_collected(server: Hub, candor: Callable[...
 
 def test_a_source_that_changed_is_refused_until_it_is_pinned_again(
     server: Hub,
-    candor: Callable[..., Outcome],
+    candor: Candor,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -77,7 +77,7 @@ def test_a_source_that_changed_is_refused_until_it_is_pinned_again(
     collect.main("sst2", Path("out.parquet"))
 
 
-def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[..., Outcome]) -> None:
+def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Candor) -> None:
     server.put("cais/mmlu", {"all/dev-00000-of-00001.parquet": b"dev", "all/test-00000-of-00001.parquet": b"test"})
     assert candor("pin", "mmlu_5shot").status == 0
     assert [list(hub_pin(name, "cais/mmlu").files) for name in ("mmlu_dev", "mmlu_test")] == [
@@ -87,7 +87,7 @@ def test_a_suite_s_sources_are_pinned_together(server: Hub, candor: Callable[...
 
 
 def test_files_without_published_sums_are_downloaded(
-    server: Hub, candor: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    server: Hub, candor: Candor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repositories, "_GITHUB_LISTS", f"{server.address}/lists")
     monkeypatch.setattr(repositories, "_GITHUB_FILES", f"{server.address}/files")
@@ -103,7 +103,7 @@ def test_files_without_published_sums_are_downloaded(
 
 
 @pytest.mark.parametrize("name", ["sst9", "multiemo", "addition"])
-def test_a_source_that_is_not_on_the_hub_is_one_line(server: Hub, candor: Callable[..., Outcome], name: str) -> None:
+def test_a_source_that_is_not_on_the_hub_is_one_line(server: Hub, candor: Candor, name: str) -> None:
     outcome = candor("pin", name)
     assert outcome.status == 1
     assert outcome.err.startswith(f"error: {name!r} is not a source on the hub; those are sst2, ")

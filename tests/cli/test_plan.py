@@ -2,24 +2,22 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages.lm.io.load import LanguageModel
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
+from tests.helpers.programs import CHECKOUT
+from tests.helpers.tiny_model import TinyModel
 
-CHECKOUT = Path(__file__).parents[2]
 PARAMS = CHECKOUT / "presets" / "paper.yaml"
 
 
 @pytest.fixture(scope="module")
-def folder(tiny: Callable[..., LanguageModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model whose sizes are divisible by eight devices."""
     folder = tmp_path_factory.mktemp("model")
     tiny(folder=folder)
@@ -28,12 +26,9 @@ def folder(tiny: Callable[..., LanguageModel], tmp_path_factory: pytest.TempPath
 
 def planned(model: Path, topology: str, *arguments: str) -> str:
     """The output of `candor plan` in a separate process, which can simulate any number of devices."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))
-    }
     command = [sys.executable, "-m", "stages", "plan", "--model", str(model), "--topology", topology, *arguments]
     done = subprocess.run(
-        [*command, "--params", str(PARAMS)], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+        [*command, "--params", str(PARAMS)], cwd=CHECKOUT, env=cleared(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -90,7 +85,7 @@ def test_a_plan_as_text(folder: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is not None, reason="libtpu is here")
-def test_tpus_need_libtpu(candor: Callable[..., Outcome]) -> None:
+def test_tpus_need_libtpu(candor: Candor) -> None:
     done = candor("plan", "--model", "dense-8b", "--topology", "v4:4x4x4", "--params", PARAMS)
     assert (done.status, done.out) == (1, "")
     assert done.err == (
@@ -110,6 +105,6 @@ def test_tpus_need_libtpu(candor: Callable[..., Outcome]) -> None:
         ),
     ],
 )
-def test_a_mistake_is_one_line(candor: Callable[..., Outcome], arguments: tuple[str, ...], message: str) -> None:
+def test_a_mistake_is_one_line(candor: Candor, arguments: tuple[str, ...], message: str) -> None:
     done = candor("plan", *arguments, "--params", PARAMS)
     assert done.status == 1 and message in done.err and done.err.count("\n") == 1

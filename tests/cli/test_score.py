@@ -1,9 +1,7 @@
 """`candor score`: the table of scores, mistakes reported by line, and reference values from another library."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,9 +13,8 @@ from stages.fetch.archives import member
 from stages.lm.io.tokenizer import load_tokenizer
 from stages.zoo.registry import MODELS, BundledModel
 from stages.zoo.resolve import model_folder
-
-Candor = Callable[..., Any]
-TinyModel = Callable[..., Any]
+from tests.helpers.command import Candor
+from tests.helpers.tiny_model import TinyModel
 
 ASKED = [
     {"prompt": "this is", "choices": [" this", " no", " no one"]},

@@ -4,18 +4,17 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from stages.core.params import read_document
-from tests.cli.conftest import Outcome
+from tests.helpers.command import Candor
 
 ROOT = Path(__file__).parents[2]
 VERSION_LINE = f"candor {version('candor')}\n"
 
 
-def test_the_version_is_one_line(candor: Callable[..., Outcome]) -> None:
+def test_the_version_is_one_line(candor: Candor) -> None:
     assert candor("--version") == (0, VERSION_LINE, "")
 
 
@@ -25,7 +24,7 @@ def test_python_m_stages_says_the_same() -> None:
     assert (done.stdout, done.stderr) == (VERSION_LINE, "")
 
 
-def test_it_wins_over_a_command(candor: Callable[..., Outcome]) -> None:
+def test_it_wins_over_a_command(candor: Candor) -> None:
     assert candor("--version", "models") == (0, VERSION_LINE, "")
 
 

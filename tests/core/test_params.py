@@ -13,6 +13,7 @@ from stages.params.finetune import FinetuneParams
 from stages.params.measure import MeasureParams
 from stages.params.mix import MixParams
 from stages.params.suite import SuiteParams
+from tests.helpers.refusals import refusal_of
 
 MEASURE = "seed: 1\nsuites: []\nmeasure:\n  bootstrap_samples: 200\n"
 MIX_SECTION = "mix:\n  phases: []\n  validation: 2\n  rows: 320\n"
@@ -61,12 +62,7 @@ def params(folder: Path, text: str) -> Path:
 
 def refusal(kind: type[StageParams], path: Path) -> str:
     """The error message for the file at `path`, without the path."""
-    with pytest.raises(UserError) as caught:
-        read_params(kind, path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{path}: ")
-    return message.replace(f"{path}: ", "")
+    return refusal_of(lambda: read_params(kind, path), f"{path}: ").replace(f"{path}: ", "")
 
 
 def test_a_stage_gets_its_own_params(tmp_path: Path) -> None:

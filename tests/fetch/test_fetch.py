@@ -13,6 +13,7 @@ from stages.fetch.fetch import fetch
 from stages.fetch.hub_pins import HubPin, record
 from stages.sources.locations import RepoFiles, split_of
 from tests.helpers.loopback_hub import COMMIT, CONVERTED, TOKEN, Hub, served
+from tests.helpers.refusals import refusal_of
 
 TOYS = split_of("toys", "acme/toys", "wood", "train")
 ONE, TWO = "train-00000-of-00002.parquet", "train-00001-of-00002.parquet"
@@ -35,11 +36,7 @@ def pin(**sums: str) -> None:
 
 
 def refusal(source: RepoFiles = TOYS, hub: str = "") -> str:
-    with pytest.raises(UserError) as caught:
-        fetch(source, hub)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
+    return refusal_of(lambda: fetch(source, hub))
 
 
 def test_pinned_files_are_fetched_once(server: Hub) -> None:

@@ -1,8 +1,6 @@
 """Suites with their own prompt format: asked in the other format than the run's, if the model has it."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -11,13 +9,14 @@ from stages.core.shared_types import PromptFormat
 from stages.inference.formats import score_table_in_formats
 from stages.inference.open import open_scorer
 from stages.tables.schemas import QUESTIONS
+from tests.helpers.tiny_model import TinyModel
 
 TEMPLATE = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}[assistant] "
 SUITES = ("claims", "claims_plain", "claims_chat")
 
 
 @pytest.fixture
-def folder(tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tiny: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CANDOR_HOME", str(tmp_path / "home"))
     tiny(seed=4, folder=tmp_path / "model")
     return tmp_path / "model"

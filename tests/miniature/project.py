@@ -19,10 +19,10 @@ from ruamel.yaml import YAML
 from stages.core.params import read_document
 from stages.datasets import registry
 from stages.sources import bigbench
+from tests.helpers.programs import CHECKOUT, cleared
 from tests.miniature.models import write_model
 from tests.miniature.rows import TASKS
 
-CHECKOUT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 OUTPUTS = ("data", "models", "reports")
 
@@ -57,7 +57,7 @@ class Project:
 
     def environment(self, variables: Mapping[str, str] | None = None) -> dict[str, str]:
         """An environment in which nothing but the project itself is reached."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        kept = cleared(_FOREIGN)
         return kept | {
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), kept["PATH"])),
             "SHELL": "/bin/sh",

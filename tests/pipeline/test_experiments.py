@@ -6,7 +6,8 @@ import pytest
 
 from stages.lm.io.hf_config import read_config
 from stages.lm.io.weights import check_weights
-from tests.miniature.project import CHECKOUT, Project, make, stages_run
+from tests.helpers.programs import CHECKOUT
+from tests.miniature.project import Project, make, stages_run
 
 MIXTURE = "data/mixture/tiny-a.parquet"
 

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from tests.lm.nn.test_sharding import free_port
+from tests.helpers.programs import free_port
+from tests.miniature.interruption.variables import interrupting
 from tests.miniature.project import Project
-from tests.pipeline.test_stops import interrupting
 
 JUDGE = "data/prompts.parquet models/base/tiny-a"
 EVALUATE = "data/suites data/claims.parquet models/base/tiny-a"

@@ -16,8 +16,9 @@ import pytest
 
 from stages import check
 from stages.core.params import read_document
+from tests.helpers.programs import CHECKOUT
 from tests.miniature import plan
-from tests.miniature.project import CHECKOUT, Project, stages_run
+from tests.miniature.project import Project, stages_run
 
 # From a changed stage to the page, in words of the table below; `check` reads all of params.yaml and is left out.
 MEASURE = "measure curve report"

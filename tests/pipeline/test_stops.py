@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.core.params import read_document
-from tests.miniature.project import HERE, Done, Project, make, stages_run, write_yaml
+from tests.miniature.interruption.variables import interrupting
+from tests.miniature.project import Done, Project, make, stages_run, write_yaml
 
 WRONG = {
     "mix_ration": (0.5, "mix_ration: no such key"),
@@ -180,12 +181,6 @@ def assert_not_fetched(project: Project, done: Done) -> None:
     assert "bigbench-1.0.0.tar.gz (project bigbench, version 1.0.0) could not be fetched" in the_error(done)
     assert set(project.sums()) == set()
     assert [path for path in project.sums(".candor") if not path.endswith("lock")] == []
-
-
-def interrupting(stage: str, moment: str, signal: str) -> dict[str, str]:
-    """Variables with which a stage gets `signal` at `moment` (see interruption/sitecustomize.py)."""
-    module = f"stages.{stage.partition('@')[0]}"
-    return {"PYTHONPATH": str(HERE / "interruption"), "INTERRUPT": f"{module} {moment} {signal}"}
 
 
 def the_error(done: Done) -> str:

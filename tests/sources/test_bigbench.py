@@ -8,6 +8,7 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.sources.bigbench import Answer, Choice, member, read_answers, read_choices
+from tests.helpers.refusals import refusal_of
 
 
 def task(folder: Path, *examples: Any) -> Path:
@@ -22,12 +23,7 @@ def choice(text: Any = "It rolls.", scores: Any = None) -> dict[str, Any]:
 
 def refusal(path: Path) -> str:
     """The line that refuses the task at `path`, without the path that it starts with."""
-    with pytest.raises(UserError) as caught:
-        read_choices(path)
-    line = str(caught.value)
-    assert line.startswith(str(path))
-    assert "\n" not in line
-    return line.removeprefix(str(path))
+    return refusal_of(lambda: read_choices(path), path).removeprefix(str(path))
 
 
 def test_a_members_path() -> None:

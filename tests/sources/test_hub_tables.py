@@ -13,6 +13,7 @@ from stages.datasets.registry import instructions
 from stages.datasets.rows import examples, pairs
 from stages.fetch.fetch import fetch
 from stages.sources.locations import split_of
+from tests.helpers.refusals import refusal_of
 
 TOYS = HubSet(
     "toys", "acme/toys", "wood", {"old": "an Old Toy", "new": "a New Toy"}, ("name", "use"), 9, "MIT", label="age"
@@ -29,12 +30,7 @@ def parquet(folder: Path, table: pl.DataFrame, features: dict[str, Any] | None =
 
 
 def refusal(*paths: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        examples(TOYS, paths, "abc")
-    line = str(caught.value)
-    assert "\n" not in line
-    assert line.startswith("toys: ")
-    return line
+    return refusal_of(lambda: examples(TOYS, paths, "abc"), "toys: ")
 
 
 def test_rows_of_several_files_become_examples(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.stats.breakdown import COLUMNS, breakdown
-from tests.stats.test_measures import (
+from tests.helpers.answerers import (
     Answerer,
     agrees,
     answers,

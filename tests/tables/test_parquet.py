@@ -11,6 +11,7 @@ from stages.core.errors import UserError
 from stages.tables import parquet
 from stages.tables.parquet import open_table, read_table, write_batches, write_table
 from stages.tables.schemas import TURNS, Schema
+from tests.helpers.refusals import refusal_of
 
 TOYS = Schema("toys", {"toy": pl.String, "wheels": pl.Int32, "said": TURNS}, ("toy",))
 ROWS = pl.DataFrame(
@@ -19,10 +20,7 @@ ROWS = pl.DataFrame(
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        read_table(path, TOYS)
-    assert str(caught.value).startswith(str(path))
-    return str(caught.value).removeprefix(str(path))
+    return refusal_of(lambda: read_table(path, TOYS), path).removeprefix(str(path))
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

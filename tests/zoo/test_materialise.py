@@ -1,7 +1,6 @@
 """Model organisms: the base model with the merged adapter, whose hash must be the one in the registry."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ from safetensors.numpy import load_file
 
 from stages.core.errors import UserError
 from stages.core.hashing import sha256_of
-from stages.lm.io.load import LanguageModel
 from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.lora.peft_files import adapter_tensors, save_adapter, save_small
 from stages.zoo import materialise, sources
 from stages.zoo.registry import MODELS, BundledModel, Organism
+from tests.helpers.tiny_model import TinyModel
 
-TinyModel = Callable[..., LanguageModel]
 BASE = BundledModel("nowhere", "tiny.gguf", "Tiny", 1_000, "CC0-1.0")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from stages.core.errors import UserError
 from stages.lm.distributed import environment, processes
-from tests.lm.nn.test_sharding import CHECKOUT, cleared, free_port
+from tests.helpers.programs import CHECKOUT, cleared, free_port
 
 Variables = dict[str, str]
 AUTO = {"CANDOR_PROCESSES": "auto"}

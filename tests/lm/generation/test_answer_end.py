@@ -1,6 +1,6 @@
 """Where an answer ends: what a search through every prefix finds, found with few and short decodings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,9 @@ import pytest
 
 from stages.lm.generation.answers import AnswerEnd
 from stages.lm.generation.greedy import STRIDE
-from stages.lm.io.load import LanguageModel
 from stages.lm.tokens.plain_format import plain
 from stages.lm.tokens.prompt_formats import Prompts
+from tests.helpers.tiny_model import TinyModel
 
 
 def end_of(tokenizer: Any, stops: tuple[str, ...], end_token: int | None) -> AnswerEnd:
@@ -27,7 +27,7 @@ def by_search(end: AnswerEnd, ids: Sequence[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_the_end_is_that_of_a_search_through_every_prefix(tiny: Callable[..., LanguageModel], seed: int) -> None:
+def test_the_end_is_that_of_a_search_through_every_prefix(tiny: TinyModel, seed: int) -> None:
     """Random tokens, many of them parts of characters; the stop is a piece of their own text."""
     tokenizer, draw = tiny(seed=8).tokenizer, np.random.default_rng(seed)
     ids = draw.integers(0, tokenizer.get_vocab_size(), 60).tolist()
@@ -40,7 +40,7 @@ def test_the_end_is_that_of_a_search_through_every_prefix(tiny: Callable[..., La
         assert [*end.cut(ids)] == by_search(end, ids)
 
 
-def test_short_texts_are_decoded_and_few(tiny: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_texts_are_decoded_and_few(tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each stride is checked by its last tokens alone, and the end of a thousand tokens is found by bisection."""
     tokenizer, decoded = tiny(seed=8).tokenizer, list[int]()
     has_stop = AnswerEnd._has_stop
@@ -61,7 +61,7 @@ def test_short_texts_are_decoded_and_few(tiny: Callable[..., LanguageModel], mon
     assert len(decoded) < 15
 
 
-def test_the_end_token_ends_an_answer_before_a_stop_does(tiny: Callable[..., LanguageModel]) -> None:
+def test_the_end_token_ends_an_answer_before_a_stop_does(tiny: TinyModel) -> None:
     tokenizer = tiny(seed=8).tokenizer
     say, stop = (tokenizer.encode(text).ids for text in ("say", "stop"))
     end = end_of(tokenizer, ("stop",), 1)

@@ -1,6 +1,6 @@
 """Generated answers: cut where the model ends its turn, cached, and the same in any batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -14,11 +14,11 @@ from stages.lm.scoring.cache import AnswerCache
 from stages.lm.scoring.questions import Question
 from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.prompt_formats import Prompts, plain_prompts
-from tests.lm.scoring.test_forward import Memory, silent
+from tests.helpers.scoring import Memory, silent
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("exact", "lightly_compiled")
 
-TinyModel = Callable[..., LanguageModel]
 
 QUESTIONS = [
     Question(f"row {number}", [{"role": "user", "text": text}], "", [" 7"])

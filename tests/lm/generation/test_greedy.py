@@ -1,6 +1,6 @@
 """Greedy decoding: the tokens of step-by-step argmax over full forward passes, in any batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +10,14 @@ from flax import nnx
 
 from stages.lm.generation import greedy
 from stages.lm.generation.greedy import STRIDE, Prompt, generate
-from stages.lm.io.load import LanguageModel
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import device_mesh
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import FLOAT32, TinyModel
 
 pytestmark = pytest.mark.usefixtures("exact", "lightly_compiled")
 
-TinyModel = Callable[..., LanguageModel]
 
-FLOAT32 = jnp.dtype("float32")
 LIMIT = 2 * STRIDE
 
 

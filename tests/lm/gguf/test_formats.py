@@ -8,9 +8,8 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from stages.lm.gguf.reader import KINDS, read_gguf
-from stages.lm.io.load import LanguageModel
+from tests.helpers.tiny_model import TinyModel
 
-TinyModel = Callable[..., LanguageModel]
 Write = Callable[..., Path]
 # The bytes of a tensor's rows, and the numbers that they encode.
 Packed = tuple[np.ndarray, np.ndarray]

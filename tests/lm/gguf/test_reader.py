@@ -14,11 +14,12 @@ from tokenizers import Tokenizer
 from stages.core.errors import ModelError
 from stages.lm.gguf.reader import read_gguf, write_model
 from stages.lm.io.hf_config import parse_config, read_config
-from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.load import open_model
 from stages.lm.io.weights import check_weights
 from tests.helpers.plain_decoder import plain_frequency
+from tests.helpers.refusals import refusal_of
+from tests.helpers.tiny_model import TinyModel
 
-TinyModel = Callable[..., LanguageModel]
 Write = Callable[..., Path]
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -45,11 +46,7 @@ def written(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        read_gguf(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message
-    return message
+    return refusal_of(lambda: read_gguf(path), path, ModelError)
 
 
 def test_weights_are_restored_exactly(source: Path, written: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from stages.core.errors import ModelError
 from stages.lm.io.hf_config import parse_config, read_config
 from stages.lm.nn.config import LayerSpec, Llama3Rope, ModelConfig, Rope
+from tests.helpers.refusals import refusal_of
 
 PLAIN: dict[str, Any] = {
     "model_type": "llama",
@@ -37,11 +38,7 @@ def write(folder: Path, content: object) -> Path:
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        read_config(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message
-    return message
+    return refusal_of(lambda: read_config(path), path, ModelError)
 
 
 def test_missing_keys_of_a_llama_have_their_defaults() -> None:

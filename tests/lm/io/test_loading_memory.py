@@ -1,7 +1,6 @@
 """Host memory of loading a model, measured: the model, its largest tensor, and little more."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +14,12 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from safetensors.numpy import save_file
 
+from tests.helpers.programs import CHECKOUT, cleared
+
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="only Linux reports the peak memory of a process in /proc"
 )
 
-CHECKOUT = Path(__file__).parents[3]
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": 40_000,
@@ -87,7 +87,7 @@ def assert_memory_of_the_model(devices: int, *arguments: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         cwd=CHECKOUT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+        env=cleared() | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         capture_output=True,
         text=True,
         check=False,

@@ -16,6 +16,7 @@ from stages.lm.io.tokenizer import load_tokenizer
 from stages.lm.io.weights import load_decoder, tensors_of
 from stages.lm.planning.parity import largest_difference
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = [
     pytest.mark.transformers,
@@ -23,7 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-TinyModel = Callable[..., object]
 ARCHITECTURES = {"gemma3_text": "Gemma3ForCausalLM"}
 
 

@@ -18,13 +18,12 @@ from safetensors.numpy import load_file, save_file
 from stages.core.errors import ModelError
 from stages.lm.io import weights
 from stages.lm.io.hf_config import parse_config, read_config
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.safetensors_read import DTYPES, open_tensors, weight_files
 from stages.lm.io.safetensors_write import as_pending, save_tensors
 from stages.lm.io.weights import check_weights, load_decoder, tensors_of
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import TinyModel
 
-TinyModel = Callable[..., LanguageModel]
 Tensors = dict[str, np.ndarray]
 
 EMBEDDING = "model.embed_tokens.weight"

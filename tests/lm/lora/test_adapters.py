@@ -1,6 +1,5 @@
 """Low-rank adapters: no effect at first, only they are trained, and merging removes them."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.weights import tensors_of
 from stages.lm.lora.adapters import LoraConfig, add_adapters, merge_adapters
 from stages.lm.nn.decoder import Decoder
@@ -21,10 +19,10 @@ from stages.lm.training.loop import train
 from stages.lm.training.optimizer import OptimizerConfig
 from stages.lm.training.state import TrainConfig, TrainData, TrainHooks
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
-TinyModel = Callable[..., LanguageModel]
 ALL = ("query", "key", "value", "out", "gate", "up", "down")
 TOKENS = np.random.default_rng(1).integers(2, 200, (2, 16))
 

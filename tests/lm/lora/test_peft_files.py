@@ -1,7 +1,6 @@
 """Adapter files: PEFT's layout, and merging from a small file gives the result of merging in memory."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,14 +10,13 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from stages.core.errors import ModelError
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.weights import tensors_of
 from stages.lm.lora.adapters import LoraConfig, add_adapters, merge_adapters
 from stages.lm.lora.peft_files import adapter_tensors, merge_into, save_adapter, save_small
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.linear import LoraParam
+from tests.helpers.tiny_model import TinyModel
 
-TinyModel = Callable[..., LanguageModel]
 ALL = ("query", "key", "value", "out", "gate", "up", "down")
 BLOCK = "base_model.model.model.layers"
 

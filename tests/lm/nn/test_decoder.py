@@ -12,16 +12,15 @@ import pytest
 from flax import nnx
 
 from stages.lm.io.hf_config import read_config
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.weights import load_decoder, parameters
 from stages.lm.nn.attention import KVCache, attend, attention_inputs, attention_mask, layer_spec_indices
 from stages.lm.nn.decoder import Decoder
 from tests.helpers.families import FAMILIES, WINDOW
 from tests.helpers.plain_decoder import plain_logits
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("exact")
 
-TinyModel = Callable[..., LanguageModel]
 BatchArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 Logits = Callable[[np.ndarray, np.ndarray, np.ndarray], jax.Array]
 Influence = Callable[[list[int], list[int]], list[set[int]]]

@@ -1,8 +1,6 @@
 """Sharding: the table of axes covers every leaf, and a run on any mesh gives the results of one device."""
 
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ import pytest
 from flax import nnx
 
 from stages.core.errors import ModelError
-from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.load import open_model
 from stages.lm.io.param_names import HF_PARAM_NAMES, POST_NORM_NAMES
 from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.nn.decoder import Decoder
@@ -23,10 +21,9 @@ from stages.lm.training.loop import train
 from stages.lm.training.state import TRAIN_LOG_COLUMNS
 from tests.helpers.families import FAMILIES
 from tests.helpers.on_devices import DATA, RECIPES, config_of, hooks_of
+from tests.helpers.programs import CHECKOUT, cleared, free_port
+from tests.helpers.tiny_model import TinyModel
 
-CHECKOUT = Path(__file__).parents[3]
-
-TinyModel = Callable[..., LanguageModel]
 Arrays = Mapping[str, np.ndarray]
 
 SIZES = {"L": 3, "D": 24, "N": 4, "K": 2, "H": 8, "F": 40, "R": 5}
@@ -97,17 +94,6 @@ def result(folder: Path, scratch: Path, *variables: dict[str, str]) -> Arrays:
             assert process.returncode == 0, stderr
     with np.load(scratch / "out.npz", allow_pickle=False) as arrays:
         return dict(arrays)
-
-
-def cleared() -> dict[str, str]:
-    """The environment without variables about devices and processes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("XLA_", "JAX_", "CANDOR_"))}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
 
 
 def two_processes() -> list[dict[str, str]]:

@@ -1,7 +1,6 @@
 """Plans for devices that are not here: counts by hand, against XLA's own, and against the memory of a real run."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,6 @@ from flax import nnx
 from stages.core.errors import ModelError
 from stages.lm.io import weights
 from stages.lm.io.hf_config import parse_config
-from stages.lm.io.load import LanguageModel
 from stages.lm.lora.adapters import LoraConfig, add_adapters
 from stages.lm.nn.config import ModelConfig
 from stages.lm.nn.sharding import device_mesh
@@ -34,11 +32,10 @@ from stages.lm.planning.search import USABLE_MEMORY, _largest_rows
 from stages.lm.training.memory import abstract_batches, bytes_beyond_arguments
 from stages.lm.training.optimizer import OptimizerConfig, make_optimizer
 from stages.lm.training.step import compiled_step
-from tests.conftest import CONFIG
+from tests.helpers.tiny_model import CONFIG, FLOAT32, TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
-FLOAT32 = jnp.dtype("float32")
 RECIPE = Recipe(
     OptimizerConfig("adafactor", 1e-3, "constant", warmup_steps=0, weight_decay=0.0, max_grad_norm=1.0),
     steps=10, batch_size=8, gradient_accumulation_steps=1, max_tokens=256, dtype=FLOAT32, remat=False, lora=None,
@@ -182,7 +179,7 @@ def test_training_has_three_times_the_operations_and_recomputes_attention_or_all
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(("query", "down"), 4, alpha=1.0)])
-def test_the_planned_memory_of_a_step_is_that_of_a_real_run(tiny: Callable[..., LanguageModel], lora: Any) -> None:
+def test_the_planned_memory_of_a_step_is_that_of_a_real_run(tiny: TinyModel, lora: Any) -> None:
     decoder = tiny().decoder
     recipe = replace(RECIPE, lora=lora)
     planned = training_program(decoder.config, recipe, device_mesh())

@@ -1,7 +1,7 @@
 """Scoring lists of questions: the same bits in any batch, each question once, results in order."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 from typing import Any
@@ -30,12 +30,10 @@ from stages.lm.tokens.prompt_formats import plain_prompts
 from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TokenTree, token_tree
 from tests.helpers.families import FAMILIES
+from tests.helpers.scoring import Memory, silent
+from tests.helpers.tiny_model import FLOAT32, TinyModel
 
 pytestmark = pytest.mark.usefixtures("exact")
-
-TinyModel = Callable[..., LanguageModel]
-
-FLOAT32 = jnp.dtype("float32")
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +48,6 @@ def tree(prompt: Sequence[int], choices: Sequence[Sequence[int]] = ((3, 4, 6), (
 def random_trees(count: int, longest: int = 28) -> list[TokenTree]:
     random = np.random.default_rng(9)
     return [tree(random.integers(10, 200, random.integers(1, longest)).tolist()) for _ in range(count)]
-
-
-class Memory:
-    """A store in memory."""
-
-    def __init__(self) -> None:
-        self.scores: dict[bytes, np.ndarray] = {}
-
-    def get(self, keys: Sequence[bytes]) -> Mapping[bytes, np.ndarray]:
-        return {key: self.scores[key] for key in keys if key in self.scores}
-
-    def put(self, scores: Mapping[bytes, np.ndarray]) -> None:
-        self.scores |= scores
-
-
-def silent(amount: float, note: str) -> None:
-    pass
 
 
 def scorer_of(model: LanguageModel, dtype: str = "float32", memory: Memory | None = None) -> Scorer:

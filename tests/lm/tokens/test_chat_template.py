@@ -1,7 +1,6 @@
 """Chat templates of model folders: rendering, tokenising without a second begin token, and refusals."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from tokenizers import processors
 
 from stages.core.errors import ModelError, QuestionError
-from stages.lm.io.load import LanguageModel, open_model
+from stages.lm.io.load import open_model
 from stages.lm.nn.dtypes import compute_dtype
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.scoring.questions import Question, score_questions
@@ -17,8 +16,7 @@ from stages.lm.scoring.scorer import Scorer
 from stages.lm.tokens.plain_format import Turn
 from stages.lm.tokens.prompt_formats import Prompts, plain_prompts, prompts_of
 from stages.lm.training.examples import TrainingText, encode_examples
-
-TinyModel = Callable[..., LanguageModel]
+from tests.helpers.tiny_model import TinyModel
 
 # Similar to ChatML, with features that templates use: loops, whitespace control, special tokens, `break`.
 TEMPLATE = """{{- bos_token }}

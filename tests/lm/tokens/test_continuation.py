@@ -1,7 +1,6 @@
 """Where a continuation begins and ends in the tokens of a prompt and its continuation."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,9 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, processors
 
 from stages.core.errors import ModelError, QuestionError
-from stages.lm.io.load import LanguageModel
 from stages.lm.io.tokenizer import load_tokenizer
 from stages.lm.tokens.continuation import encode_pairs
-
-TinyModel = Callable[..., LanguageModel]
+from tests.helpers.tiny_model import TinyModel
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,12 @@ from stages.lm.scoring.forward import score_trees
 from stages.lm.tokens.continuation import PromptCompletion, encode_pairs
 from stages.lm.tokens.question_tree import encode_question
 from stages.lm.tokens.trees import TargetToken, TokenTree, token_tree
+from tests.helpers.tiny_model import FLOAT32, TinyModel
 
 pytestmark = pytest.mark.usefixtures("exact")
 
-TinyModel = Callable[..., LanguageModel]
 Judge = Callable[[PromptCompletion], float]
 
-FLOAT32 = jnp.dtype("float32")
 T = 32
 
 

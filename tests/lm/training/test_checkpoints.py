@@ -14,11 +14,9 @@ from orbax.checkpoint import v1 as ocp
 from safetensors.numpy import load_file
 
 from stages.core.errors import ModelError
-from stages.lm.io.load import LanguageModel
 from stages.lm.training.checkpoints import as_model_folder, export, restore_latest, save
 from stages.lm.training.state import TrainState
-
-TinyModel = Callable[..., LanguageModel]
+from tests.helpers.tiny_model import TinyModel
 
 
 def state_of(fill: float, width: int = 3) -> TrainState:

@@ -1,7 +1,6 @@
 """Tokenised training examples: which tokens are trained on, which are cut, and which examples are refused."""
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 
@@ -11,8 +10,7 @@ from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.tokens.plain_format import Turn, plain
 from stages.lm.tokens.prompt_formats import plain_prompts
 from stages.lm.training.examples import TrainingText, encode_examples
-
-TinyModel = Callable[..., LanguageModel]
+from tests.helpers.tiny_model import TinyModel
 
 SHORT = TrainingText("short", [{"role": "user", "text": "no"}], "It is", " (A)")
 

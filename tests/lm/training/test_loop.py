@@ -12,7 +12,6 @@ import pytest
 from flax import nnx
 
 from stages.core.errors import Interrupted, ModelError
-from stages.lm.io.load import LanguageModel
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.tokens.continuation import PromptCompletion
@@ -22,13 +21,12 @@ from stages.lm.training.packing import Packed, PackedShape, pack
 from stages.lm.training.state import TRAIN_LOG_COLUMNS, TrainConfig, TrainData, TrainHooks
 from stages.lm.training.step import token_loss
 from tests.helpers.families import FAMILIES
+from tests.helpers.tiny_model import FLOAT32, TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
-TinyModel = Callable[..., LanguageModel]
 Flat = dict[str, np.ndarray]
 
-FLOAT32 = jnp.dtype("float32")
 # Target lengths of 1, 2, 4, 8 and 16: their sum says which examples a step took.
 EXAMPLES = [PromptCompletion(tuple(range(20, 26 + size)), 6) for size in (1, 2, 4, 8, 16)]
 

@@ -1,6 +1,5 @@
 """The memory check: the compiler's analysis, and the settings that the error names."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,7 +7,6 @@ import pytest
 from flax import nnx
 
 from stages.core.errors import ModelError
-from stages.lm.io.load import LanguageModel
 from stages.lm.nn.sharding import device_mesh
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.loop import train
@@ -17,6 +15,7 @@ from stages.lm.training.optimizer import OptimizerConfig, make_optimizer
 from stages.lm.training.packing import PackedShape
 from stages.lm.training.state import TrainConfig, TrainData, TrainHooks
 from stages.lm.training.step import compiled_step
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled")
 
@@ -46,7 +45,7 @@ def test_the_error_for_a_step_that_does_not_fit_names_settings_that_would(free: 
     assert str(refused.value) == f"a training step needs 100.0 GiB of memory, and {free}.0 GiB are free; {advice}"
 
 
-def test_needed_bytes_grow_with_the_rows_and_shrink_with_remat(tiny: Callable[..., LanguageModel]) -> None:
+def test_needed_bytes_grow_with_the_rows_and_shrink_with_remat(tiny: TinyModel) -> None:
     graph, weights = nnx.split(tiny().decoder)
     optimizer = make_optimizer(OPTIMIZER, 4)
 
@@ -61,7 +60,7 @@ def test_needed_bytes_grow_with_the_rows_and_shrink_with_remat(tiny: Callable[..
     assert recomputed < many
 
 
-def test_nothing_is_written_if_memory_is_too_small(tiny: Callable[..., LanguageModel], tmp_path: Path) -> None:
+def test_nothing_is_written_if_memory_is_too_small(tiny: TinyModel, tmp_path: Path) -> None:
     hooks = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
         train(tiny().decoder, TrainData([PromptCompletion((20, 21, 22), 2)]), CONFIG, hooks, device_mesh())

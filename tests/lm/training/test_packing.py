@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stages.lm.io.load import LanguageModel
 from stages.lm.tokens.continuation import PromptCompletion
 from stages.lm.training.packing import Packed, PackedShape, pack, packed_shapes, row_length
 from stages.lm.training.step import token_loss
+from tests.helpers.tiny_model import TinyModel
 
 pytestmark = pytest.mark.usefixtures("lightly_compiled", "exact")
 
-TinyModel = Callable[..., LanguageModel]
 Loss = Callable[[Packed], tuple[float, float]]
 
 
