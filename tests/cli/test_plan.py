@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.command import Candor
-from tests.helpers.programs import CHECKOUT
+from tests.helpers.programs import CHECKOUT, cleared
 from tests.helpers.tiny_model import TinyModel
 
 PARAMS = CHECKOUT / "presets" / "paper.yaml"
