@@ -29,15 +29,15 @@ class PendingTensor:
         return int(np.prod(self.shape)) * DTYPES[self.type].itemsize
 
 
-Tensors = Mapping[str, PendingTensor]
+PendingTensors = Mapping[str, PendingTensor]
 
 
-def as_pending(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Tensors:
+def as_pending(tensors: Mapping[str, np.ndarray], types: Mapping[str, str]) -> PendingTensors:
     """Pending tensors for arrays in memory; `types` are their types in the file."""
     return {key: PendingTensor(types[key], array.shape, partial(np.asarray, array)) for key, array in tensors.items()}
 
 
-def save_tensors(tensors: Tensors, folder: Path, max_file_bytes: int = MAX_FILE_BYTES) -> None:
+def save_tensors(tensors: PendingTensors, folder: Path, max_file_bytes: int = MAX_FILE_BYTES) -> None:
     """Writes tensors into one file, or into several with an index if they have more than `max_file_bytes` bytes.
 
     Equal tensors give equal bytes, the same as the safetensors library writes.
@@ -53,7 +53,7 @@ def save_tensors(tensors: Tensors, folder: Path, max_file_bytes: int = MAX_FILE_
         (folder / WEIGHTS_INDEX).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _parts(tensors: Tensors, max_file_bytes: int) -> list[list[str]]:
+def _parts(tensors: PendingTensors, max_file_bytes: int) -> list[list[str]]:
     parts: list[list[str]] = [[]]
     room = max_file_bytes
     for key in sorted(tensors):
@@ -69,7 +69,7 @@ def _part_name(number: int, count: int) -> str:
     return f"model-{number:05}-of-{count:05}.safetensors"
 
 
-def _write(tensors: Tensors, path: Path) -> None:
+def _write(tensors: PendingTensors, path: Path) -> None:
     # The order of the safetensors library: by type, wide types first, then by key.
     order = sorted(tensors, key=lambda key: ([*DTYPES].index(tensors[key].type), key))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from stages.core.iteration import Item
 from stages.core.shared_types import Advance
 from stages.lm.distributed import processes
-
-Item = TypeVar("Item")
 
 
 class BatchResult(NamedTuple):

@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stages.core.iteration import batched
+from stages.core.iteration import Item, batched
 from stages.core.shared_types import Advance
 from stages.lm.nn.decoder import Decoder
 from stages.lm.nn.shapes import Mesh
@@ -30,8 +29,6 @@ from stages.lm.tokens.trees import TokenTree
 # A chunk has this many questions per token of a batch, which is about 300 batches: only the last batch of each shape is
 # padded, so few of them are. A tree takes 8 KiB, hence the maximum.
 CHUNK_PER_TOKEN, MAX_CHUNK = 4, 262_144
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from stages.page.data.labels import ABLATED, measure_of
 # The accuracy of the paper's larger models on sums after the paper's own recipe, read off its Figure 5.
 PAPER_SUMS = {"addition_no_opinion_accuracy": 1.0, "addition_wrong_opinion_accuracy": 1.0}
 
-Row = dict[str, Any]
+SweepRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def by_model(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {model: part for (model,), part in table.partition_by("model", as_dict=True, maintain_order=True).items()}
 
 
-def sweep_rows(table: pl.DataFrame) -> list[Row]:
+def sweep_rows(table: pl.DataFrame) -> list[SweepRow]:
     """The rows of a figure: base and tuned for each measure in ABLATED and each setting.
 
     Rows of tuned have the interval of the difference, added to base. `place` is the setting as a number; rows have it
     only if all settings are numbers and at least two differ.
     """
     numbers = _as_numbers(table["setting"].unique(maintain_order=True).to_list())
-    rows: list[Row] = []
+    rows: list[SweepRow] = []
     for measure in ABLATED:
         for row in table.filter(measure=measure).iter_rows(named=True):
-            common: Row = {"panel": measure_of(measure).label, "measure": measure, "n": row["n"]}
+            common: SweepRow = {"panel": measure_of(measure).label, "measure": measure, "n": row["n"]}
             common |= _setting_column(row["setting"].strip("[]"))
             common |= _setting_column(numbers[row["setting"]]) if numbers else {}
             ends = {end: min(1.0, max(0.0, row["base"] + row[f"delta_{end}"])) for end in ("low", "high")}
@@ -95,13 +95,13 @@ def _as_numbers(settings: Sequence[str]) -> dict[str, float]:
     return numbers if len(set(numbers.values())) > 1 and all(map(isfinite, numbers.values())) else {}
 
 
-def sweep(key: str, rows: Sequence[Row]) -> alt.TopLevelMixin:
+def sweep(key: str, rows: Sequence[SweepRow]) -> alt.TopLevelMixin:
     """The measures by setting: curves if settings are numbers, otherwise rows; crosses are the paper's numbers."""
     with_paper = [*rows, *_paper_marks(key, rows)]
     return _curves(with_paper) if "place" in rows[0] else _lanes(with_paper)
 
 
-def _paper_marks(key: str, rows: Sequence[Row]) -> Iterator[Row]:
+def _paper_marks(key: str, rows: Sequence[SweepRow]) -> Iterator[SweepRow]:
     """Rows for the paper's results with a key, within the range that is drawn: `paper` is a share, `turn` a setting."""
     if key not in PAPER:
         return
@@ -120,7 +120,7 @@ def _paper_marks(key: str, rows: Sequence[Row]) -> Iterator[Row]:
             yield {"panel": panel, "variant": "tuned", "paper": PAPER_SUMS[measure]} | _setting_column(ablation.setting)
 
 
-def _setting_column(setting: float | str) -> Row:
+def _setting_column(setting: float | str) -> SweepRow:
     """A setting as the column `setting` if it is text, or `place` if it is a number."""
     return {"setting": setting.replace("_", " ")} if isinstance(setting, str) else {"place": setting}
 
@@ -129,7 +129,7 @@ _TOOLTIP = [alt.Tooltip("panel:N", title="measure"), *share_tooltip("setting", "
 _CROSS: dict[str, Any] = {"shape": "cross", "size": 70, "color": INK, "filled": False, "strokeWidth": 1.5}
 
 
-def _curves(rows: Sequence[Row]) -> alt.TopLevelMixin:
+def _curves(rows: Sequence[SweepRow]) -> alt.TopLevelMixin:
     chart = alt.Chart(alt.Data(values=rows), width=HALF, height=90)
     axis = alt.Axis(tickCount=4, labelFlush=False)
     x = alt.X("place:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=6), axis=axis)
@@ -150,7 +150,7 @@ def _curves(rows: Sequence[Row]) -> alt.TopLevelMixin:
     return in_two_columns(layers, "panel", dict.fromkeys(row["panel"] for row in rows))
 
 
-def _lanes(rows: Sequence[Row]) -> alt.TopLevelMixin:
+def _lanes(rows: Sequence[SweepRow]) -> alt.TopLevelMixin:
     lane = {"y": alt.Y("setting:N", sort=None, title=None), "yOffset": alt.YOffset("variant:N", sort=VARIANTS)}
 
     def draw(chart: alt.Chart, x: alt.X) -> Layers:

@@ -18,7 +18,7 @@ MAX_CHOICE_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
-class Choice:
+class ShownChoice:
     """One choice of a question: its text, its probability under either model (0..1), and whether it is right."""
 
     text: str
@@ -40,7 +40,7 @@ class ChangedAnswer:
     set: str
     kind: str
     prompt: str
-    choices: Sequence[Choice]
+    choices: Sequence[ShownChoice]
     base: str
     tuned: str
     outcome: str
@@ -97,7 +97,7 @@ def _changed_answer(row: Mapping[str, Any]) -> ChangedAnswer:
         kind=row["condition"].replace("_", " "),
         prompt=_prompt(row["turns"], row["answer_prefix"]),
         choices=[
-            Choice(text, before, after, index == row["correct_choice"], index == row["user_choice"])
+            ShownChoice(text, before, after, index == row["correct_choice"], index == row["user_choice"])
             for index, (text, (before, after)) in enumerate(zip(texts, probabilities, strict=True))
         ],
         base=texts[row["chosen"]],

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stages.core.errors import UserError
+from stages.core.param_types import Share
 from stages.core.validation import complaint
 from stages.tables.schemas import SWEEP_COLUMNS
 
@@ -28,19 +29,18 @@ BREAKDOWN_COLUMNS |= dict.fromkeys(("base", "tuned", "delta", "delta_low", "delt
 STEPS: dict[str, Any] = {"step": pl.Int64, "measure": pl.String}
 STEPS |= dict.fromkeys(("value", "delta", "delta_low", "delta_high"), pl.Float64) | {"n": pl.Int64}
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=_CONFIG)
 class Change:
     """One headline measure of a model before and after fine-tuning, with the 95% interval of the difference."""
 
-    base: Number
-    tuned: Number
-    delta: Number
-    delta_low: Number
-    delta_high: Number
+    base: FiniteFloat
+    tuned: FiniteFloat
+    delta: FiniteFloat
+    delta_low: FiniteFloat
+    delta_high: FiniteFloat
     n: int
 
 
@@ -60,9 +60,9 @@ class FilterReport:
     judged: int
     kept: int
     kept_share: Share
-    known_share: Number
-    known_share_low: Number
-    known_share_high: Number
+    known_share: FiniteFloat
+    known_share_low: FiniteFloat
+    known_share_high: FiniteFloat
     verdict: str
     verdict_reason: str
     by_dataset: dict[str, KeptCounts]
