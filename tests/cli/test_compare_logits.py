@@ -28,7 +28,7 @@ def test_another_family_is_refused_by_name(reference: dict[str, np.ndarray], tmp
     np.savez(tmp_path / "expected.npz", **reference)  # type: ignore[arg-type]
     done = candor("compare-logits", tmp_path / "model", "--expected", tmp_path / "expected.npz")
     assert done.status == 1
-    assert "model_type 'gpt2' is not supported; supported are llama, mistral, qwen2" in done.err
+    assert "model_type 'gpt2' is not supported; supported: llama, mistral, qwen2" in done.err
 
 
 @pytest.fixture
