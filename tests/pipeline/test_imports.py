@@ -25,6 +25,7 @@ from tests.pipeline.structure import (
     imports_between_text_and_lm,
     imports_of_other_params,
     imports_of_stages,
+    imports_of_test_modules,
     misplaced_libraries,
     reached,
     read_sources,
@@ -68,6 +69,27 @@ def test_the_code_keeps_the_rule(rule: Callable[[Graph], list[str]]) -> None:
 @pytest.mark.parametrize(("rule", "sources"), RULES)
 def test_a_breach_is_found(rule: Callable[[Graph], list[str]], sources: dict[str, str]) -> None:
     assert len(rule(graph_of(sources))) == 1
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need lies in tests/helpers or tests/miniature."""
+    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    assert imports_of_test_modules(texts) == []
+
+
+def test_an_import_of_a_test_module_is_found() -> None:
+    texts = {
+        "tests/a.py": "from tests.helpers.scoring import Memory\nimport tests.lm.test_loop",
+        "tests/b.py": "def f():\n  from tests.lm.test_loop import x",
+        "tests/c.py": "from tests.lm import test_loop",
+        "tests/d.py": "from tests.lm.conftest import x",
+    }
+    assert imports_of_test_modules(texts) == [
+        "tests/a.py imports tests.lm.test_loop",
+        "tests/b.py imports tests.lm.test_loop",
+        "tests/c.py imports tests.lm.test_loop",
+        "tests/d.py imports tests.lm.conftest",
+    ]
 
 
 def test_every_stage_has_a_module_of_its_name() -> None:
