@@ -33,6 +33,12 @@ SHARED = (
 )  # fmt: skip
 WRITTEN_IN_PLACE = (".keep",)  # git's own among the outputs
 
+COMPILES_QUICKLY = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
 # The user's own settings of these tools must not reach a test.
 _FOREIGN = ("CANDOR_", "DVC_", "GIT_", "PIP_", "PYTHON", "XLA_", "JAX_")
 
@@ -70,7 +76,7 @@ class Project:
             "SHELL": "/bin/sh",
             "JAX_PLATFORMS": "cpu",
             # Nearly all the time goes into compiling programs that run for milliseconds.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "XLA_FLAGS": " ".join(COMPILES_QUICKLY),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
             # As an address: pip takes a space in a path for the end of it.

@@ -82,7 +82,7 @@ def test_nothing_comes_from_elsewhere(two: str) -> None:
     assert "@import" not in two
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_ten_models_as_the_papers_stay_under_3_mb(monkeypatch: pytest.MonkeyPatch) -> None:
     # The page draws its figures itself; what takes time here is their files.
     monkeypatch.setattr("stages.page.sections.render", lambda chart, words: '<svg width="400" height="300"/>')

@@ -237,11 +237,13 @@ def _loaded(stage: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+@pytest.mark.pipeline
 def test_only_stages_with_arrays_load_jax_and_none_loads_the_hub(loaded: dict[str, set[str]]) -> None:
     assert {stage for stage, modules in loaded.items() if modules & JAX} == WITH_ARRAYS
     assert [stage for stage, modules in loaded.items() if "datasets" in modules] == []
 
 
+@pytest.mark.pipeline
 def test_what_is_loaded_of_the_project_is_what_the_source_says(loaded: dict[str, set[str]]) -> None:
     packages = {name.rpartition(".")[0] for name in GRAPH}
     for stage, modules in loaded.items():
@@ -285,6 +287,7 @@ print(len(answer), (answer < 0).all())
 """
 
 
+@pytest.mark.pipeline
 def test_lm_runs_where_little_is_installed(tmp_path: Path) -> None:
     write_model(tmp_path / "tiny", seed=0)
     optional = ("stages.lm.gguf.reader", "stages.lm.tokens.chat_template", "stages.lm.training.host_memory")

@@ -103,6 +103,7 @@ def _leaves(values: dict[str, Any], above: str) -> Iterator[str]:
             yield f"{above}{name}"
 
 
+@pytest.mark.pipeline
 def test_a_changed_key_reruns_what_the_table_says(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     before = Path("params.yaml").read_text(encoding="utf-8")
@@ -133,6 +134,7 @@ def _word(stage: str) -> str:
     return f"{name}-{item.rpartition('-')[2]}" if name == "evaluate" else name
 
 
+@pytest.mark.pipeline
 def test_a_stage_that_writes_the_same_as_before_reruns_nothing(project: Project) -> None:
     project.set("instructions", ["qasc_answers"])
     done = project.dvc("repro", "mix")

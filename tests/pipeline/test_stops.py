@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from stages.core.params import read_document
+from tests.helpers.compilations import ADDS_NONE
 from tests.miniature.interruption.variables import interrupting
 from tests.miniature.project import Done, Project, make, stages_run, write_yaml
 
 
+@pytest.mark.pipeline
 def test_a_wrong_value_is_refused_before_anything_is_removed(project: Project) -> None:
     """One of the mistakes of tests/test_check.py, as a user of DVC meets it."""
     before = project.sums() | project.sums(".dvc/cache")
@@ -36,6 +38,7 @@ KILLED = {
 }
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("stage", KILLED)
 def test_a_killed_stage_goes_on_to_the_same_bytes(project: Project, stage: str) -> None:
     before = project.sums()
@@ -69,6 +72,7 @@ def forget(project: Project, stage: str) -> None:
         (project.root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]).unlink(missing_ok=True)
 
 
+@pytest.mark.pipeline
 def test_what_a_killed_stage_leaves_behind_counts_for_nothing(project: Project) -> None:
     (project.root / "data/raw/.fever.parquet.99.0123abcd.partial").write_text("half", encoding="utf-8")
     (project.root / "models/base/.tiny-b.99.0123abcd.partial").mkdir()
@@ -81,6 +85,7 @@ def test_a_finished_stage_leaves_no_resume_state(finished: Project) -> None:
     assert list((finished.root / ".candor/finetune").iterdir()) == []
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize(
     ("stage", "moment"),
     [("judge@tiny-a", "open .tiny-a.parquet"), ("collect@implicatures", "open .implicatures.parquet")],
@@ -113,6 +118,7 @@ FULL = {
 }
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("stage", FULL)
 def test_a_full_disk_is_one_line_that_names_the_place(project: Project, stage: str) -> None:
     # Orbax and its threads would say a lot of their own.
@@ -124,6 +130,7 @@ def test_a_full_disk_is_one_line_that_names_the_place(project: Project, stage: s
     assert list((project.root / "out").rglob("*")) == []
 
 
+@pytest.mark.kill
 def test_a_disk_that_fills_up_with_a_checkpoint_is_named_too(project: Project) -> None:
     done = with_full_disk(project, "finetune")
     assert done.returncode == 1
@@ -136,9 +143,10 @@ def test_a_disk_that_fills_up_with_a_checkpoint_is_named_too(project: Project) -
 def with_full_disk(project: Project, stage: str) -> Done:
     blocks, arguments = FULL[stage]
     limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh", "python", "-m", f"stages.{stage}"]
-    return project.run(*limited, *arguments.split())
+    return project.run(*limited, *arguments.split(), variables=ADDS_NONE)
 
 
+@pytest.mark.pipeline
 def test_without_a_network_one_line_says_what_could_not_be_fetched(tmp_path: Path) -> None:
     project = make(tmp_path / "a project")
     done = project.dvc("repro", "collect@implicatures", variables={"PIP_FIND_LINKS": ""})
@@ -146,6 +154,7 @@ def test_without_a_network_one_line_says_what_could_not_be_fetched(tmp_path: Pat
     assert "pip config list" in the_error(done)
 
 
+@pytest.mark.pipeline
 def test_an_archive_that_was_cut_is_not_used(tmp_path: Path) -> None:
     project = make(tmp_path / "a project")
     [archive] = (project.root / "index").iterdir()
@@ -155,6 +164,7 @@ def test_an_archive_that_was_cut_is_not_used(tmp_path: Path) -> None:
     assert "its size is" in the_error(done)
 
 
+@pytest.mark.pipeline
 def test_an_archive_of_another_hash_is_not_used(tmp_path: Path) -> None:
     project = make(tmp_path / "a project")
     pins = read_document(project.root / "pins.yaml")

@@ -14,11 +14,13 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from safetensors.numpy import save_file
 
+from tests.helpers.compilations import COMPILES_ALL
 from tests.helpers.programs import CHECKOUT, cleared
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="Linux says how much memory a process has taken"
-)
+pytestmark = [
+    pytest.mark.compile,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says how much memory a process has taken"),
+]
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
@@ -87,7 +89,7 @@ def refuse_more_than_the_model(devices: int, *arguments: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         cwd=CHECKOUT,
-        env=cleared() | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+        env=cleared() | COMPILES_ALL | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         capture_output=True,
         text=True,
         check=False,

@@ -104,6 +104,7 @@ MESHES: dict[str, Callable[[], list[dict[str, str]]]] = {
 PARTS = {"eight devices": (3, 3, 40), "four by two devices": (3, 6, 20), "two processes of four": (3, 3, 40)}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("mesh", MESHES)
 def test_many_devices_are_one(folder: Path, of_one: Found, tmp_path: Path, mesh: str) -> None:
     found = result(folder, tmp_path, *MESHES[mesh]())

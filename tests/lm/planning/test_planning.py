@@ -152,6 +152,7 @@ def products(config: ModelConfig, tokens: int, read: int, seen: int) -> int:
     return 2 * (config.layers * tokens * layer + read * D * config.vocab)
 
 
+@pytest.mark.compile
 def test_judging_has_the_products_of_a_forward_pass(config: ModelConfig) -> None:
     program = judge_program(config, FLOAT32, device_mesh(), 1_024)
     assert program.rows == 8 and program.counts is not None
@@ -162,6 +163,7 @@ def test_judging_has_the_products_of_a_forward_pass(config: ModelConfig) -> None
     assert not program.counts.collectives
 
 
+@pytest.mark.compile
 def test_training_has_three_times_the_products_and_computes_attention_or_whole_layers_again(
     config: ModelConfig,
 ) -> None:
@@ -179,6 +181,7 @@ def test_training_has_three_times_the_products_and_computes_attention_or_whole_l
     assert again.bytes < kept.bytes
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("lora", [None, LoraConfig(("query", "down"), 4, alpha=1.0)])
 def test_a_step_is_planned_to_take_what_a_real_run_asks_for(tiny: TinyModel, lora: Any) -> None:
     decoder = tiny().decoder
@@ -197,6 +200,7 @@ def test_a_step_is_planned_to_take_what_a_real_run_asks_for(tiny: TinyModel, lor
     assert planned.bytes == pytest.approx(arguments + bytes_beyond_arguments(step, *state, batches), rel=0.01)
 
 
+@pytest.mark.compile
 def test_the_largest_batch_that_a_line_promises_is_what_the_compiler_says(config: ModelConfig) -> None:
     def program(examples: int) -> Program:
         return training_program(config, RECIPE, device_mesh(), examples)
@@ -242,6 +246,7 @@ def test_what_is_no_topology_is_refused(text: str, said: str) -> None:
     assert str(refused.value) == f"--topology {text!r}: {said}"
 
 
+@pytest.mark.compile
 def test_tpus_are_compiled_for_without_one(config: ModelConfig) -> None:
     pytest.importorskip("libtpu", reason="libtpu comes with `make setup EXTRAS=tpu`")
     from stages.lm.planning.chips import devices_of

@@ -45,6 +45,7 @@ def test_a_step_that_does_not_fit_is_refused_with_what_would_fit(free: int, said
     assert str(refused.value) == f"a training step needs 100.0 GiB of memory, and {free}.0 GiB are free; {said}"
 
 
+@pytest.mark.compile
 def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing(
     tiny: TinyModel,
 ) -> None:
@@ -62,6 +63,7 @@ def test_what_the_compiler_says_grows_with_the_rows_and_shrinks_with_recomputing
     assert recomputed < many
 
 
+@pytest.mark.compile
 def test_nothing_is_written_where_memory_does_not_suffice(tiny: TinyModel, tmp_path: Path) -> None:
     outside = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
