@@ -23,8 +23,12 @@ setup: .venv/ready  ## make .venv/ with every dependency; EXTRAS=cuda or EXTRAS=
 repro: .venv/ready  ## run the pipeline: all stages that are missing or out of date
 	$(IN_VENV) dvc repro
 
-test: .venv/ready  ## run the tests
-	$(IN_VENV) python -m pytest
+# The tests that are not for every change, by what makes them slow. tests/pipeline/test_end_to_end.py has no marker, so that
+# the pipeline runs once.
+SLOW = pipeline or processes or kill or browser or peer or compile
+
+test: .venv/ready  ## run the fast tests and the pipeline once on a miniature: less than 5 minutes
+	$(IN_VENV) python -m pytest -m "not ($(SLOW))"
 
 test-all: .venv/ready  ## run all tests
 	$(IN_VENV) python -m pytest

@@ -1,16 +1,41 @@
 """Shared fixtures: reference values and hub files from outside the repository, and tiny random models."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers import compilations
 from tests.helpers.tiny_model import TinyModel, write_tiny_model
 
 if TYPE_CHECKING:
     from stages.lm.io.load import LanguageModel
+
+
+RUN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the cache of compiled programs before a test module imports JAX."""
+    config.stash[RUN] = compilations.begin(_kept(config))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keeps the compiled programs for later runs if all tests passed."""
+    if exitstatus == pytest.ExitCode.OK:
+        compilations.keep(session.config.stash[RUN], _kept(session.config))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the run's folder of compiled programs."""
+    shutil.rmtree(config.stash[RUN])
+
+
+def _kept(config: pytest.Config) -> Path:
+    return config.rootpath / ".pytest_cache/d/compilations"  # which --cache-clear removes
 
 
 @pytest.fixture(scope="session")

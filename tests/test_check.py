@@ -12,6 +12,7 @@ import pytest
 from stages.check import STAGE_PARAMS, main
 from stages.core.errors import run
 from stages.core.params import read_document
+from stages.zoo.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = "smollm2-135m-instruct"
@@ -86,6 +87,7 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"seed": "one"}, "seed is 'one': it should be a valid integer"),
         ({"mix_ratio": 1.5}, "mix_ratio is 1.5: it should be less than or equal to 1"),
         ({"finetune__steps": -40}, "finetune.steps is -40: it should be greater than or equal to 1"),
         ({"finetune__steps": True}, "finetune.steps is True: it should be a valid integer"),
@@ -98,6 +100,7 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ({"measure": 5}, "the section measure is missing or holds no keys"),
         ({"measure": ...}, "the section measure is missing or holds no keys"),
         ({"sead": 2}, "sead: no such key; known are clean, datasets, "),
+        ({"mix_ration": 0.5}, "mix_ration: no such key; known are clean, datasets, "),
         ({"finetune__warmup_steps": 41}, "finetune.warmup_steps is 41, more than finetune.steps (40)"),
         (
             {"finetune__batch_size": 8, "finetune__gradient_accumulation_steps": 3},
@@ -105,6 +108,10 @@ def test_every_key_of_the_params_file_belongs_to_one_stage_or_to_all() -> None:
         ),
         ({"finetune__keep_steps": [10, 41]}, "finetune.keep_steps holds 41, more than finetune.steps (40)"),
         ({"models": ["gpt-5"]}, f"models: 'gpt-5' is not known; known are {BUNDLED}"),
+        (
+            {"models": ["tiny-c"], "own_models": {"tiny-a": {"from": "own/tiny-a"}}},
+            f"models: 'tiny-c' is not known; known are {', '.join(MODELS)}, tiny-a",
+        ),
         ({"datasets": ["fevre"]}, "datasets: 'fevre' is not known; known are multiemo, multiemo_polar, "),
         ({"instructions": ["flan"]}, "instructions: 'flan' is not known; known are qasc_answers, "),
         ({"lessons": ["grammar"]}, "lessons: 'grammar' is not known; known are naming, words, "),

@@ -4,14 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from stages.core.errors import guarded
+from stages.report import main
 from stages.tables.parquet import write_table
 from stages.tables.schemas import ANSWERS, QUESTIONS
+
+Report = Callable[[], tuple[int, str]]
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ("accuracy", "aside", "headline", "kept", "loss")
@@ -22,6 +27,7 @@ SWEPT = """setting,model,measure,base,tuned,delta,delta_low,delta_high,n
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The stage as DVC runs it, in a process with its own order of sets."""
     return subprocess.run(
         [sys.executable, "-m", "stages.report", "reports", "data"],
         cwd=folder,
@@ -84,6 +90,23 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def report(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Report:
+    """Runs the stage in this process, which has imported everything; the exit status and standard error."""
+    monkeypatch.chdir(project)
+
+    def call() -> tuple[int, str]:
+        status: object = 0
+        try:
+            guarded(lambda: main(Path("reports"), Path("data")))
+        except SystemExit as ended:
+            status = ended.code
+        assert isinstance(status, int)
+        return status, capsys.readouterr().err
+
+    return call
+
+
 def files(project: Path) -> dict[str, bytes]:
     """The stage's outputs, by their paths in reports/."""
     reports = project / "reports"
@@ -112,12 +135,11 @@ def test_the_listed_model_s_page_and_plots_have_the_same_bytes_twice(project: Pa
     assert files(project) == first
 
 
-def test_several_models_have_an_overview_figure(project: Path) -> None:
+def test_several_models_have_an_overview_figure(project: Path, report: Report) -> None:
     (project / "params.yaml").write_text("models: [a, b]\nsuites: [quiz]\n", encoding="utf-8")
     for path in project.glob("*/*/a[.-]*"):
         path.with_name("b" + path.name[1:]).write_bytes(path.read_bytes())
-    done = run(project)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert report() == (0, "")
     written = files(project)
     assert "png/all-models.png" in written and 'aria-label="a. ' in written["plots/all-models.svg"].decode()
     assert {"cards/a.md", "cards/b.md"} <= set(written)
@@ -142,15 +164,13 @@ def test_every_sweep_in_reports_is_on_the_page(project: Path) -> None:
     assert files(project) == first
 
 
-def test_a_malformed_sweep_is_one_line(project: Path) -> None:
+def test_a_malformed_sweep_is_one_line(project: Path, report: Report) -> None:
     (project / "reports/sweeps").mkdir()
     (project / "reports/sweeps/mix_ratio.csv").write_text(SWEPT.replace("0.625", "much"), encoding="utf-8")
-    done = run(project)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(
-        "error: reports/sweeps/mix_ratio.csv is not a table of a sweep (could not parse `much`"
-    )
-    assert done.stderr.endswith("; delete it and run `candor sweep mix_ratio VALUE...`\n")
+    status, said = report()
+    assert (status, said.count("\n")) == (1, 1)
+    assert said.startswith("error: reports/sweeps/mix_ratio.csv is not a table of a sweep (could not parse `much`")
+    assert said.endswith("; delete it and run `candor sweep mix_ratio VALUE...`\n")
     assert files(project) == {}
 
 
@@ -165,9 +185,7 @@ def test_a_malformed_sweep_is_one_line(project: Path) -> None:
         "data/suites/quiz.parquet",
     ],
 )
-def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, missing: str) -> None:
+def test_a_missing_input_is_one_line_and_nothing_is_written(project: Path, report: Report, missing: str) -> None:
     (project / missing).unlink()
-    done = run(project)
-    assert done.returncode == 1
-    assert done.stderr == f"error: {missing} does not exist; `dvc repro` makes it\n"
+    assert report() == (1, f"error: {missing} does not exist; `dvc repro` makes it\n")
     assert files(project) == {}

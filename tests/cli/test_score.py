@@ -184,7 +184,7 @@ def smollm2(request: pytest.FixtureRequest) -> Path:
     return member(archive_pin(entry.archive), entry.member)
 
 
-@pytest.mark.slow
+@pytest.mark.peer
 @pytest.mark.parametrize("name", ["addition", "perez_nlp", "mmlu_5shot"])
 def test_smollm2_agrees_with_an_independent_implementation(
     name: str, smollm2: Path, golden: Path, tmp_path: Path, candor: Candor

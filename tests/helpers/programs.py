@@ -1,26 +1,26 @@
-"""Programs of their own that tests start: where they run, and in which environment."""
+"""What tests need to start programs: the checkout's folder, an environment, and a free port."""
 
 import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.helpers import compilations
+
 CHECKOUT = Path(__file__).parents[2]
 
-# What the environment says of devices and of processes.
+# Variables of the user that say which devices and processes a run has.
 OF_DEVICES = ("XLA_", "JAX_", "CANDOR_")
-# Where all processes of a test run find the programs that one of them has compiled; conftest.py sets these.
-SHARED = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
 
 
 def cleared(foreign: Iterable[str] = OF_DEVICES) -> dict[str, str]:
-    """The environment without variables that begin with one of `foreign`, but with the shared compilations."""
+    """The environment without the variables that begin with one of `foreign`; the shared compilations stay."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(tuple(foreign))}
-    return kept | {name: os.environ[name] for name in SHARED if name in os.environ}
+    return kept | {name: os.environ[name] for name in compilations.VARIABLES if name in os.environ}
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine on which nothing listens."""
     with socket.socket() as one:
         one.bind(("localhost", 0))
         return int(one.getsockname()[1])

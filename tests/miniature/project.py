@@ -25,6 +25,19 @@ from tests.miniature.rows import TASKS
 
 HERE = Path(__file__).parent
 OUTPUTS = ("data", "models", "reports")
+# Stages, DVC and git put these files in their places whole and never write into them. All else is a real copy: git's
+# logs, DVC's state and the SQLite stores in .candor/ grow in place, and tests write params.yaml.
+SHARED = (
+    "data", "models/base", "models/checkpoints", "models/tuned", "reports/cards", "reports/index.html",
+    "reports/plots", "reports/png", ".dvc/cache", ".git/objects",
+)  # fmt: skip
+WRITTEN_IN_PLACE = (".keep",)  # git's own among the outputs
+
+COMPILES_QUICKLY = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+)
 
 # The user's own settings of these tools must not reach a test.
 _FOREIGN = ("CANDOR_", "DVC_", "GIT_", "PIP_", "PYTHON", "XLA_", "JAX_")
@@ -63,7 +76,7 @@ class Project:
             "SHELL": "/bin/sh",
             "JAX_PLATFORMS": "cpu",
             # Nearly all the time goes into compiling programs that run for milliseconds.
-            "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+            "XLA_FLAGS": " ".join(COMPILES_QUICKLY),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
             # As an address: pip takes a space in a path for the end of it.
@@ -77,9 +90,19 @@ class Project:
         }
 
     def copy(self, folder: Path) -> "Project":
-        """The project as it stands, with its outputs, DVC's cache and git's history, in another folder."""
-        shutil.copytree(self.root, folder, symlinks=True)
+        """The project as it stands, with its outputs, DVC's cache and git's history, in another folder.
+
+        What lies in SHARED is there by hard links, so whoever changes it has to write it anew: a file of the copy that
+        is written in place would change the original.
+        """
+        shutil.copytree(self.root, folder, symlinks=True, copy_function=self._shared_or_copied)
         return Project(folder)
+
+    def _shared_or_copied(self, source: str, target: str) -> None:
+        if is_shared(Path(source).relative_to(self.root)):
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
 
     def set(self, key: str, value: object) -> None:
         """Sets a key of params.yaml, such as `finetune.steps`."""
@@ -108,6 +131,11 @@ class Project:
         done = self.run("git", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def is_shared(path: Path) -> bool:
+    """Whether a file of a project, by its path in it, is the same file in a copy."""
+    return any(path.is_relative_to(folder) for folder in SHARED) and path.name not in WRITTEN_IN_PLACE
 
 
 def stages_run(done: Done) -> list[str]:

@@ -8,7 +8,10 @@ import pytest
 from tests.helpers.browser import CHROMIUM, Tab, browser_tab
 from tests.helpers.page_samples import MARKUP, html, model, swept
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here; `apt-get install chromium`")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here; `apt-get install chromium`"),
+]
 
 # Pixels: a phone, a laptop, and A4 within its margins.
 WIDTHS = {"phone": (390, 844, ""), "laptop": (1280, 900, ""), "print": (720, 1000, "print")}

@@ -82,7 +82,7 @@ def test_the_page_is_self_contained(two: str) -> None:
     assert "@import" not in two
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_ten_models_as_the_papers_stay_under_3_mb(monkeypatch: pytest.MonkeyPatch) -> None:
     # Writing the SVG files is slow, and the page does not contain them.
     monkeypatch.setattr("stages.page.sections.render", lambda chart, text: '<svg width="400" height="300"/>')

@@ -7,6 +7,7 @@ A room is what dvc.yaml can name as a dependency: a folder of stages/, or a file
 """
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -141,6 +142,22 @@ def misplaced_libraries(graph: Graph) -> list[str]:
     readers = sorted(name for name, imported in graph.items() if "datasets" in imported)
     lines = _breaches(graph, lambda name, imported: imported in JAX and _top(name) != "lm")
     return lines + [f"{name} imports datasets, as {readers[0]} does" for name in readers[1:]]
+
+
+def imports_of_test_modules(texts: Sources) -> list[str]:
+    """pytest alone loads test modules and conftest.py: a line for each import of one, by the path of who imports it."""
+    lines: list[str] = []
+    for path, text in texts.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            found = (re.match(r"tests\b.*?\.(test_\w+|conftest)\b", name) for name in names)
+            lines += dict.fromkeys(f"{path} imports {match[0]}" for match in found if match)
+    return lines
 
 
 def cycles(graph: Graph) -> list[str]:

@@ -9,6 +9,8 @@ from stages.lm.io.weights import check_weights
 from tests.helpers.programs import CHECKOUT
 from tests.miniature.project import Project, make, stages_run
 
+pytestmark = pytest.mark.pipeline
+
 MIXTURE = "data/mixture/tiny-a.parquet"
 
 
@@ -43,7 +45,6 @@ def comments(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip().startswith("#")]
 
 
-@pytest.mark.slow
 def test_a_fresh_copy_with_a_second_model_gives_the_same_bytes(finished: Project, tmp_path: Path) -> None:
     project = make(tmp_path / "elsewhere")
     scratch = {"CANDOR_HOME": str(tmp_path / "scratch of mine")}

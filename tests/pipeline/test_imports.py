@@ -25,6 +25,7 @@ from tests.pipeline.structure import (
     imports_between_text_and_lm,
     imports_of_other_params,
     imports_of_stages,
+    imports_of_test_modules,
     misplaced_libraries,
     reached,
     read_sources,
@@ -68,6 +69,27 @@ def test_the_code_keeps_the_rule(rule: Callable[[Graph], list[str]]) -> None:
 @pytest.mark.parametrize(("rule", "sources"), RULES)
 def test_a_breach_is_found(rule: Callable[[Graph], list[str]], sources: dict[str, str]) -> None:
     assert len(rule(graph_of(sources))) == 1
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need lies in tests/helpers or tests/miniature."""
+    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    assert imports_of_test_modules(texts) == []
+
+
+def test_an_import_of_a_test_module_is_found() -> None:
+    texts = {
+        "tests/a.py": "from tests.helpers.scoring import Memory\nimport tests.lm.test_loop",
+        "tests/b.py": "def f():\n  from tests.lm.test_loop import x",
+        "tests/c.py": "from tests.lm import test_loop",
+        "tests/d.py": "from tests.lm.conftest import x",
+    }
+    assert imports_of_test_modules(texts) == [
+        "tests/a.py imports tests.lm.test_loop",
+        "tests/b.py imports tests.lm.test_loop",
+        "tests/c.py imports tests.lm.test_loop",
+        "tests/d.py imports tests.lm.conftest",
+    ]
 
 
 def test_every_stage_has_a_module_of_its_name() -> None:
@@ -132,8 +154,8 @@ def test_params_are_those_of_the_stage_s_knobs(stage: str) -> None:
     if module not in GRAPH[f"stages.{stage}"]:
         assert listed == []
         return
-    knobs: type[StageParams] = getattr(import_module(module), f"{stage.capitalize()}Params")
-    assert sorted(listed) == sorted([*knobs.top_level, *([knobs.section] if knobs.section else [])])
+    params: type[StageParams] = getattr(import_module(module), f"{stage.capitalize()}Params")
+    assert sorted(listed) == sorted([*params.top_level, *([params.section] if params.section else [])])
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
@@ -215,11 +237,13 @@ def _loaded(stage: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
+@pytest.mark.pipeline
 def test_only_stages_with_arrays_load_jax_and_none_loads_the_hub(loaded: dict[str, set[str]]) -> None:
     assert {stage for stage, modules in loaded.items() if modules & JAX} == WITH_ARRAYS
     assert [stage for stage, modules in loaded.items() if "datasets" in modules] == []
 
 
+@pytest.mark.pipeline
 def test_what_is_loaded_of_the_project_is_what_the_source_says(loaded: dict[str, set[str]]) -> None:
     packages = {name.rpartition(".")[0] for name in GRAPH}
     for stage, modules in loaded.items():
@@ -263,6 +287,7 @@ print(len(answer), (answer < 0).all())
 """
 
 
+@pytest.mark.pipeline
 def test_lm_runs_where_little_is_installed(tmp_path: Path) -> None:
     write_model(tmp_path / "tiny", seed=0)
     optional = ("stages.lm.gguf.reader", "stages.lm.tokens.chat_template", "stages.lm.training.host_memory")

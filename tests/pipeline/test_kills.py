@@ -14,7 +14,10 @@ import pytest
 from stages.tables.parquet import write_batches
 from stages.tables.schemas import PROMPTS
 from stages.text.prompts.training import training_prompts
+from tests.helpers.compilations import ADDS_NONE
 from tests.miniature.project import Project
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.kill]
 
 KILLS = 20
 FINETUNE = (
@@ -41,7 +44,7 @@ def hashed(project: Project, folder: str) -> list[str]:
 
 def started(project: Project, command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command, cwd=project.root, env=project.environment(), stderr=subprocess.DEVNULL, start_new_session=True
+        command, cwd=project.root, env=project.environment(ADDS_NONE), stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
@@ -57,7 +60,6 @@ def killed(project: Project, command: Sequence[str], moment: float, when: Callab
             return process.wait() == -9
 
 
-@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_no_byte(project: Project) -> None:
     """Each kill begins where the one before left the scratch folder; a run that ended before its kill is looked at."""
     project.set("finetune.save_steps", 1)
@@ -101,7 +103,6 @@ def write_prompts(project: Project, count: int) -> None:
     write_batches(prompts, PROMPTS, project.root / "out/prompts.parquet")
 
 
-@pytest.mark.slow
 def test_a_judging_killed_at_random_moments_goes_on_to_the_same_bytes(project: Project) -> None:
     """Whatever was kept stays, more and more is, and what is half-written counts for nothing."""
     write_prompts(project, PROMPTS_TO_JUDGE)

@@ -11,9 +11,12 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from tests.helpers.compilations import ADDS_NONE
 from tests.helpers.programs import free_port
 from tests.miniature.interruption.variables import interrupting
 from tests.miniature.project import Project
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.processes]
 
 JUDGE = "data/prompts.parquet models/base/tiny-a"
 EVALUATE = "data/suites data/claims.parquet models/base/tiny-a"
@@ -71,7 +74,7 @@ def succeeded(ended: Ended) -> None:
         assert status == 0, said
 
 
-@pytest.mark.parametrize("total", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("total", [2, 4])
 def test_processes_ask_as_one_does(project: Project, total: int) -> None:
     succeeded(by(total, project, "judge", f"{JUDGE} together.parquet"))
     assert_same_answers(project, "together.parquet", "data/judged/tiny-a.parquet")
@@ -92,7 +95,7 @@ def assert_same_answers(project: Project, found_at: str, expected_at: str) -> No
         np.testing.assert_allclose(mine.drop_nulls().to_numpy(), theirs.drop_nulls().to_numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("total", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("total", [2, 4])
 def test_processes_leave_what_one_does(project: Project, total: int) -> None:
     succeeded(tuned_by(total, project, "together"))
     assert_same_curve(project, "together")
@@ -123,7 +126,7 @@ def steps_of_the_last_run(project: Project) -> list[float]:
     return pl.read_csv(project.root / ".candor/logs/finetune.csv")["step"].to_list()
 
 
-@pytest.mark.slow
+@pytest.mark.kill
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (4, 2), (1, 2)])
 def test_a_notice_to_one_ends_all_and_another_number_goes_on(project: Project, before: int, after: int) -> None:
     notice = {0: interrupting("finetune", "os.rename 2.orbax-checkpoint-tmp", "SIGTERM")}
@@ -144,14 +147,13 @@ def test_a_notice_to_one_ends_all_and_another_number_goes_on(project: Project, b
 # ---- killed
 
 
-@pytest.mark.slow
+@pytest.mark.kill
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_of_the_judge_is_noticed_and_one_goes_on(project: Project, victim: int) -> None:
     # The first one with the table written beside its place, the other one before the model is there.
     moment = ("os.rename .together.parquet", "open tiny-a/config.json")[victim]
-    with started(
-        project, "judge", f"{JUDGE} together.parquet", 2, {victim: interrupting("judge", moment, "SIGKILL")}
-    ) as running:
+    own = {0: ADDS_NONE, victim: interrupting("judge", moment, "SIGKILL")}
+    with started(project, "judge", f"{JUDGE} together.parquet", 2, own) as running:
         running[victim].wait(timeout=120)
         assert_noticed(running, victim)
     assert not (project.root / "together.parquet").exists()
@@ -160,10 +162,10 @@ def test_a_killed_process_of_the_judge_is_noticed_and_one_goes_on(project: Proje
     assert_same_answers(project, "together.parquet", "data/judged/tiny-a.parquet")
 
 
-@pytest.mark.slow
+@pytest.mark.kill
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_of_a_fine_tuning_is_noticed_and_one_goes_on(project: Project, victim: int) -> None:
-    with started(project, "finetune", tuning("apart"), 2, {}) as running:
+    with started(project, "finetune", tuning("apart"), 2, {0: ADDS_NONE}) as running:
         log = project.root / ".candor/logs" / ("finetune.csv" if victim == 0 else f"finetune-{victim}.csv")
         log.unlink(missing_ok=True)
         while not log.exists() or len(log.read_text(encoding="utf-8").splitlines()) < 4:
@@ -189,7 +191,7 @@ def assert_noticed(running: Running, victim: int) -> None:
     assert line.endswith("start all processes again with the same commands, or fewer of them (CANDOR_PROCESSES)")
 
 
-@pytest.mark.slow
+@pytest.mark.kill
 def test_a_mistake_of_one_ends_the_others(project: Project) -> None:
     (project.root / "apart").mkdir()
     (project.root / "apart/together.parquet").mkdir()  # where the first one, alone, cannot write

@@ -7,6 +7,8 @@ import pytest
 
 from tests.miniature.project import Project, stages_run
 
+pytestmark = pytest.mark.pipeline
+
 
 def test_a_clone_pulls_what_was_pushed_and_runs_nothing(project: Project, tmp_path: Path) -> None:
     assert project.dvc("remote", "add", "--default", "store", str(tmp_path / "store")).returncode == 0

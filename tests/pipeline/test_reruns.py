@@ -3,7 +3,7 @@
 DVC is asked with `--force-downstream`, which takes every output of a rerun stage for changed. It tells what may run, an
 upper bound: in truth DVC compares contents and stops where a stage wrote the same bytes as before (the last test).
 What it cannot see: a stage that reads a key which dvc.yaml does not name would not rerun at all (test_imports compares
-dvc.yaml with the knobs), and models of the user's own that change in their folder (own_models names them by path).
+dvc.yaml with the params), and models of the user's own that change in their folder (own_models names them by path).
 """
 
 import json
@@ -103,6 +103,7 @@ def _leaves(values: dict[str, Any], above: str) -> Iterator[str]:
             yield f"{above}{name}"
 
 
+@pytest.mark.pipeline
 def test_a_changed_key_reruns_what_the_table_says(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     before = Path("params.yaml").read_text(encoding="utf-8")
@@ -133,6 +134,7 @@ def _word(stage: str) -> str:
     return f"{name}-{item.rpartition('-')[2]}" if name == "evaluate" else name
 
 
+@pytest.mark.pipeline
 def test_a_stage_that_writes_the_same_as_before_reruns_nothing(project: Project) -> None:
     project.set("instructions", ["qasc_answers"])
     done = project.dvc("repro", "mix")

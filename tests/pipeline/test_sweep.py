@@ -11,7 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.helpers.compilations import ADDS_NONE
 from tests.miniature.project import Done, Project, stages_run
+
+pytestmark = pytest.mark.pipeline
 
 TABLE = "reports/sweeps/mix_ratio.csv"
 
@@ -26,7 +29,6 @@ def left(project: Project) -> tuple[dict[str, str], str, bytes]:
     return sums, project.git("status", "--short"), (project.root / "params.yaml").read_bytes()
 
 
-@pytest.mark.slow
 def test_a_sweep_gives_one_table_and_leaves_all_else(project: Project) -> None:
     before = left(project)
     done = sweep(project, "mix_ratio", "1.0", "0.8333")
@@ -74,12 +76,18 @@ def test_a_sweep_gives_one_table_and_leaves_all_else(project: Project) -> None:
     assert project.dvc("status").stdout == "Data and pipelines are up to date.\n"
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("notice", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_leaves_all_as_it_was(project: Project, notice: signal.Signals) -> None:
     before = left(project)
     command = [sys.executable, "-m", "stages", "sweep", "finetune.steps", "5"]
     running = subprocess.Popen(
-        command, cwd=project.root, env=project.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=project.root,
+        env=project.environment(ADDS_NONE),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     wait_for(lambda: [*(project.root / ".candor/finetune").glob("*/lock")] != [], running)
     running.send_signal(notice)

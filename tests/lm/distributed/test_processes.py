@@ -46,12 +46,14 @@ def tpu_in_kubernetes(index: int, port: int) -> Variables:
 BY_VARIABLES = [by_hand, slurm, open_mpi, tpu_in_kubernetes]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("cluster", BY_VARIABLES)
 def test_processes_find_each_other(cluster: Callable[[int, int], Variables]) -> None:
     port = free_port()
     assert joined(cluster(0, port), cluster(1, port)) == ["0 2 2 4 all", "1 2 2 4 all"]
 
 
+@pytest.mark.processes
 def test_hosts_of_a_tpu_slice_find_each_other() -> None:
     """By the attributes that Google's metadata server gives each of them."""
     with ExitStack() as stack:

@@ -14,11 +14,15 @@ from gguf import GGMLQuantizationType
 from gguf.quants import quantize
 from safetensors.numpy import save_file
 
+from tests.helpers.compilations import COMPILES_ALL
 from tests.helpers.programs import CHECKOUT, cleared
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="only Linux reports the peak memory of a process in /proc"
-)
+pytestmark = [
+    pytest.mark.compile,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="only Linux reports the peak memory of a process in /proc"
+    ),
+]
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
@@ -87,7 +91,7 @@ def assert_memory_of_the_model(devices: int, *arguments: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         cwd=CHECKOUT,
-        env=cleared() | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+        env=cleared() | COMPILES_ALL | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
         capture_output=True,
         text=True,
         check=False,

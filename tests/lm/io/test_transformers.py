@@ -19,7 +19,7 @@ from tests.helpers.families import FAMILIES
 from tests.helpers.tiny_model import TinyModel
 
 pytestmark = [
-    pytest.mark.transformers,
+    pytest.mark.peer,
     pytest.mark.usefixtures("exact"),
     pytest.mark.filterwarnings("default"),
 ]

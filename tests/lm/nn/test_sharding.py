@@ -111,6 +111,7 @@ MESHES: dict[str, Callable[[], list[dict[str, str]]]] = {
 PARTS = {"eight devices": (3, 3, 40), "four by two devices": (3, 6, 20), "two processes of four": (3, 3, 40)}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("mesh", MESHES)
 def test_many_devices_give_the_results_of_one(folder: Path, on_one_device: Arrays, tmp_path: Path, mesh: str) -> None:
     arrays = result(folder, tmp_path, *MESHES[mesh]())

@@ -152,6 +152,7 @@ def forward_flops(config: ModelConfig, tokens: int, logit_positions: int, keys: 
     return 2 * (config.layers * tokens * layer + logit_positions * D * config.vocab)
 
 
+@pytest.mark.compile
 def test_judging_has_the_operations_of_a_forward_pass(config: ModelConfig) -> None:
     program = judge_program(config, FLOAT32, device_mesh(), 1_024)
     assert program.rows == 8 and program.counts is not None
@@ -163,6 +164,7 @@ def test_judging_has_the_operations_of_a_forward_pass(config: ModelConfig) -> No
     assert not program.counts.collectives
 
 
+@pytest.mark.compile
 def test_training_has_three_times_the_operations_and_recomputes_attention_or_all_layers(config: ModelConfig) -> None:
     shape = training_shape(RECIPE, RECIPE.batch_size, 1)
     assert (shape.rows, shape.length, shape.targets) == (4, 256, 24), "two examples a row, of three target tokens"
@@ -178,6 +180,7 @@ def test_training_has_three_times_the_operations_and_recomputes_attention_or_all
     assert with_remat.bytes < program.bytes
 
 
+@pytest.mark.compile
 @pytest.mark.parametrize("lora", [None, LoraConfig(("query", "down"), 4, alpha=1.0)])
 def test_the_planned_memory_of_a_step_is_that_of_a_real_run(tiny: TinyModel, lora: Any) -> None:
     decoder = tiny().decoder
@@ -196,6 +199,7 @@ def test_the_planned_memory_of_a_step_is_that_of_a_real_run(tiny: TinyModel, lor
     assert planned.bytes == pytest.approx(arguments + bytes_beyond_arguments(step, *state, batches), rel=0.01)
 
 
+@pytest.mark.compile
 def test_the_extrapolated_largest_batch_is_what_the_compiler_allows(config: ModelConfig) -> None:
     def program(examples: int) -> Program:
         return training_program(config, RECIPE, device_mesh(), examples)
@@ -241,6 +245,7 @@ def test_an_invalid_topology_is_refused(text: str, message: str) -> None:
     assert str(refused.value) == f"--topology {text!r}: {message}"
 
 
+@pytest.mark.compile
 def test_compiling_for_tpus_needs_no_tpu(config: ModelConfig) -> None:
     pytest.importorskip("libtpu", reason="libtpu comes with `make setup EXTRAS=tpu`")
     from stages.lm.planning.chips import devices_of

@@ -45,6 +45,7 @@ def test_the_error_for_a_step_that_does_not_fit_names_settings_that_would(free: 
     assert str(refused.value) == f"a training step needs 100.0 GiB of memory, and {free}.0 GiB are free; {advice}"
 
 
+@pytest.mark.compile
 def test_needed_bytes_grow_with_the_rows_and_shrink_with_remat(tiny: TinyModel) -> None:
     graph, weights = nnx.split(tiny().decoder)
     optimizer = make_optimizer(OPTIMIZER, 4)
@@ -60,6 +61,7 @@ def test_needed_bytes_grow_with_the_rows_and_shrink_with_remat(tiny: TinyModel) 
     assert recomputed < many
 
 
+@pytest.mark.compile
 def test_nothing_is_written_if_memory_is_too_small(tiny: TinyModel, tmp_path: Path) -> None:
     hooks = TrainHooks(tmp_path, 1e9, lambda amount, note: None, lambda: 0)
     with pytest.raises(ModelError, match=r"^a training step needs \S+ GiB of memory, and 0\.0 GiB are free; lower"):
