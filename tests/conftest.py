@@ -9,33 +9,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.helpers import compilations
+from tests.helpers.programs import CHECKOUT
 from tests.helpers.tiny_model import TinyModel, write_tiny_model
 
 if TYPE_CHECKING:
     from stages.lm.io.load import LanguageModel
 
 
-RUN = pytest.StashKey[Path]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Starts the cache of compiled programs before a test module imports JAX."""
-    config.stash[RUN] = compilations.begin(_kept(config))
+KEPT = CHECKOUT / ".pytest_cache/d/compilations"  # which --cache-clear removes
+# When this file is imported, and not later: the conftest.py of a folder may import JAX, which then reads the variables.
+RUN = compilations.begin(KEPT)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Keeps the compiled programs for later runs if all tests passed."""
     if exitstatus == pytest.ExitCode.OK:
-        compilations.keep(session.config.stash[RUN], _kept(session.config))
+        compilations.keep(RUN, KEPT)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the run's folder of compiled programs."""
-    shutil.rmtree(config.stash[RUN])
-
-
-def _kept(config: pytest.Config) -> Path:
-    return config.rootpath / ".pytest_cache/d/compilations"  # which --cache-clear removes
+    shutil.rmtree(RUN, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
