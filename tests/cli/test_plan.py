@@ -42,6 +42,7 @@ def by_chips(folder: Path) -> dict[int, Any]:
     return {1: one, 8: eight}
 
 
+@pytest.mark.compile
 def test_eight_judge_eight_times_as_many_with_the_work_of_one_each(by_chips: dict[int, Any]) -> None:
     [one] = by_chips[1]["judging"]["meshes"]
     eight, halved = by_chips[8]["judging"]["meshes"]
@@ -55,6 +56,7 @@ def test_eight_judge_eight_times_as_many_with_the_work_of_one_each(by_chips: dic
     assert by_chips[1]["judging"]["calls"] == 1_563, "two orders of 100,000 prompts, 128 at a time"
 
 
+@pytest.mark.compile
 def test_a_plan_names_the_best_mesh_its_time_and_the_largest_batch(by_chips: dict[int, Any]) -> None:
     for chips, plan in by_chips.items():
         assert (plan["chips"], plan["topology"]) == (chips, f"h100:{chips}")
@@ -74,6 +76,7 @@ def step_seconds(mesh: Any, plan: Any, step: Any) -> float:
     return float(calls * mesh["seconds"]["expected"])
 
 
+@pytest.mark.compile
 def test_a_plan_as_text(folder: Path) -> None:
     lines = planned(folder, "a100:1").splitlines()
     assert lines[0].startswith("a100:1: 1 x A100 80GB SXM, each 312 TFLOP/s (bfloat16), 74.5 GiB at 2,039 GB/s")
