@@ -117,8 +117,9 @@ class Project:
     def sums(self, *folders: str) -> dict[str, str]:
         """SHA-256 sum of each file in the folders that hold outputs (or in `folders`), by its path in the project."""
         found = (path for folder in folders or OUTPUTS for path in (self.root / folder).rglob("*"))
-        # The adapters that the project ships are no output.
-        files = (path for path in found if path.is_file() and path.name != ".keep" and "organisms" not in path.parts)
+        # The adapters that the project ships are no output, nor is the bytecode that Python keeps beside sources.
+        none = {"organisms", "__pycache__"}
+        files = (path for path in found if path.is_file() and path.name != ".keep" and none.isdisjoint(path.parts))
         return {str(path.relative_to(self.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     def commit(self, message: str) -> None:
