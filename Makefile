@@ -27,7 +27,7 @@ repro: .venv/ready  ## run the pipeline: all stages that are missing or out of d
 # the pipeline runs once.
 SLOW = pipeline or processes or kill or browser or peer or compile
 
-test: .venv/ready  ## run the fast tests and the pipeline once on a miniature: less than 5 minutes
+test: .venv/ready  ## run the fast tests and the pipeline once on a miniature: about 10 minutes
 	$(IN_VENV) python -m pytest -m "not ($(SLOW))"
 
 test-all: .venv/ready  ## run all tests
